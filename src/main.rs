@@ -1,0 +1,2 @@
+//! Slate.
+fn main() {}

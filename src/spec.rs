@@ -1,0 +1,214 @@
+//! The fleet file, parsed and valid: what the operator wants.
+//!
+//! `raw` mirrors the file, `validate` turns it into these types and returns *all* findings with
+//! their place. Whoever holds a [`Spec`] need not check it again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ImageRef, LaneName, PoolName, ProfileName, ProjectName};
+use crate::units::{Bytes, GpuMib, MilliCpu};
+
+/// A whole fleet file, with defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The fleet's name; prefixes containers, volumes and the network.
+    pub project: ProjectName,
+    /// Every profile that may be used: the five locked ones and the file's own.
+    pub profiles: BTreeMap<ProfileName, Profile>,
+    /// Pools in the order of the file; slots are numbered in this order.
+    pub pools: Vec<Pool>,
+    /// Lanes by name; without any, every job may use every pool.
+    pub lanes: BTreeMap<LaneName, Lane>,
+    /// Which profile a type of job needs (specification 1, "Profile matching").
+    pub task_types: BTreeMap<String, ProfileName>,
+    /// Bounds for the whole fleet.
+    pub limits: Limits,
+    /// The shared report store.
+    pub reports: Reports,
+    /// A CA bundle on the host that runners should trust, for networks with an inspecting proxy.
+    pub ca: Option<PathBuf>,
+}
+
+/// What a runner of this kind offers, and how its container is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// CPU limit.
+    pub cpus: MilliCpu,
+    /// Memory limit; swap is never added to it.
+    pub memory: Bytes,
+    /// GPU memory leased to the runner, for GPU profiles.
+    pub gpu: Option<GpuDemand>,
+    /// Labels by which forges and people choose a runner.
+    pub labels: Vec<String>,
+    /// The image; any Linux image works, the agent is put in.
+    pub image: ImageRef,
+    /// Who a job runs as.
+    pub user: JobUser,
+    /// Most processes and threads at a time.
+    pub pids: u32,
+    /// Size of `/dev/shm`, counted in `memory`.
+    pub shm: Bytes,
+    /// Environment of every job on this profile; never secrets.
+    pub env: BTreeMap<String, String>,
+    /// How long a job may go on after it was asked to stop.
+    pub stop_grace: Duration,
+}
+
+/// GPU memory that a profile leases, on one card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuDemand {
+    /// Memory reserved on the card.
+    pub memory: GpuMib,
+    /// Whether the runner is alone on its card.
+    pub sharing: GpuSharing,
+}
+
+/// How a runner shares its card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuSharing {
+    /// Alone on the card (`gpu_max`).
+    Exclusive,
+    /// Beside others, at most this many of the profile on one card (`gpu_light`: 5).
+    AtMost(u32),
+    /// Beside others, as many as the memory allows.
+    Shared,
+}
+
+/// The numeric user of a job; names would be resolved by the image, which the image controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobUser {
+    /// User id inside the container.
+    pub uid: u32,
+    /// Group id inside the container.
+    pub gid: u32,
+}
+
+/// A group of slots of one profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The pool's name.
+    pub name: PoolName,
+    /// The profile of its runners.
+    pub profile: ProfileName,
+    /// How many runners.
+    pub size: PoolSize,
+    /// Names of the slots with `{n}` counted from 1 within the pool; otherwise
+    /// `<project>-<profile>-<number in the fleet>` as specification 1 shows them.
+    pub runner_name: Option<String>,
+    /// Whether a container serves one job or many.
+    pub reuse: Reuse,
+    /// Ready containers kept beside the slots, so that a used one is replaced at once.
+    pub spares: u32,
+    /// Whether Docker itself asks the agent for its health; costs an exec at each interval.
+    pub docker_healthcheck: Option<Duration>,
+}
+
+/// How many runners a pool has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolSize {
+    /// Always this many.
+    Fixed(u32),
+    /// Between two bounds, following the queue (specification 4).
+    Elastic(Elastic),
+}
+
+impl PoolSize {
+    /// The number of runners that exist when nothing waits.
+    #[must_use]
+    pub fn at_rest(self) -> u32 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Elastic(elastic) => elastic.min,
+        }
+    }
+}
+
+/// The bounds and delays of specification 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elastic {
+    /// Never fewer.
+    pub min: u32,
+    /// Never more.
+    pub max: u32,
+    /// Scale up when more jobs than this wait …
+    pub scale_up_threshold: u32,
+    /// … for longer than this.
+    pub scale_up_delay: Duration,
+    /// Scale down what was idle for longer than this.
+    pub scale_down_delay: Duration,
+}
+
+/// Whether a container is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reuse {
+    /// One job, then the container and its work volume are replaced.
+    OneJob,
+    /// The container stays between jobs (`ephemeral: false`), and Docker restarts it.
+    Persistent,
+}
+
+/// Who may use which pools, and in what order (specification 5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The pools that jobs of this lane may use.
+    pub pools: Vec<PoolName>,
+    /// Added to the priority of its jobs; higher starts first.
+    pub priority: i32,
+}
+
+/// Bounds for the whole fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most distinct workflow runs with a running job at a time.
+    pub max_parallel_workflows: u32,
+    /// A job's timeout where it names none.
+    pub task_timeout: Duration,
+    /// Most slots in the fleet.
+    pub scale_max: u32,
+    /// Most jobs that may wait; more are refused.
+    pub queue_max: u32,
+    /// Most output kept of one job.
+    pub log_max: Bytes,
+    /// Largest working folder that `run` sends.
+    pub workspace_max: Bytes,
+    /// Allow runners whose memory limits together exceed the host's memory.
+    pub overcommit_memory: Overcommit,
+}
+
+/// Whether limits may add up to more than the host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overcommit {
+    /// More than the host has is refused.
+    Refuse,
+    /// The operator takes the risk.
+    Allow,
+}
+
+/// The shared report store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    /// The folder on the host, absolute.
+    pub path: PathBuf,
+    /// How long a run's reports are kept; for ever if none.
+    pub keep: Option<Duration>,
+    /// What a runner sees under `/reports`.
+    pub sharing: ReportSharing,
+}
+
+/// What a runner sees under `/reports`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportSharing {
+    /// Its own folder, moved into the store when its job ends.
+    Own,
+    /// The whole store, writable (`reports.shared: true`), for runners that trust each other.
+    Shared,
+}
