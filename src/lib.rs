@@ -7,4 +7,10 @@ pub mod ids;
 pub mod units;
 
 #[cfg(feature = "fleet")]
+pub mod fleet;
+#[cfg(feature = "fleet")]
 pub mod spec;
+#[cfg(feature = "fleet")]
+pub mod state_dir;
+#[cfg(feature = "fleet")]
+pub mod supervisor;

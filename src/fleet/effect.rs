@@ -1,0 +1,206 @@
+//! Everything that the core can ask of the world. Nothing else crosses the border outwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    AttemptNo, BlobId, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId,
+    PoolName, ProfileName, RequestId,
+};
+use crate::spec::{JobUser, Reuse};
+use crate::units::{Bytes, MilliCpu};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// An operation on the engine; its outcome comes back as an event.
+    Engine {
+        /// The number to report under.
+        op: OpId,
+        /// The runner that it is about.
+        incarnation: IncarnationId,
+        /// What to do.
+        action: EngineAction,
+    },
+    /// Find out what an image name means, pulling it if it is missing.
+    ResolveImage(ImageRef),
+    /// Tell an agent something. Lost if it is not connected: it says what it has when it connects.
+    Agent {
+        /// Which runner.
+        incarnation: IncarnationId,
+        /// What to tell.
+        order: AgentOrder,
+    },
+    /// Answer a request.
+    Answer {
+        /// Which.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Move what the job wrote under `/reports` into the store.
+    PublishReports {
+        /// Whose folder.
+        incarnation: IncarnationId,
+        /// The job that wrote it.
+        job: JobId,
+    },
+    /// A used working folder is needed no more.
+    DropBlob(BlobId),
+    /// The runner is gone for good: forget its certificate and its private files.
+    Forget(IncarnationId),
+    /// Everything is removed; the supervisor can end.
+    Finish,
+}
+
+/// An operation on the engine. All are safe to repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineAction {
+    /// Make the container, unless one with this incarnation's label exists.
+    Create(Box<ContainerPlan>),
+    /// Start it.
+    Start(ContainerId),
+    /// Ask its first process to end, and kill it after the grace.
+    Stop {
+        /// Which container.
+        container: ContainerId,
+        /// How long to wait.
+        grace: Duration,
+    },
+    /// Remove the container and the incarnation's work volume, whatever state they are in.
+    Remove {
+        /// The container, if it is known.
+        container: Option<ContainerId>,
+    },
+}
+
+/// All that is needed to make one container. Two plans with equal `template` make equal runners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    /// The incarnation, written into a label.
+    pub incarnation: IncarnationId,
+    /// The container's name.
+    pub name: String,
+    /// The image's content id.
+    pub image: ImageId,
+    /// The GPU leased, by UUID.
+    pub gpu: Option<GpuUuid>,
+    /// The host's CPUs that the runner should see and use, when they are known.
+    pub cpuset: Vec<u32>,
+    /// What the runner is like.
+    pub template: Template,
+}
+
+/// What runners of one pool are like; a change of it replaces them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// The pool.
+    pub pool: PoolName,
+    /// The profile.
+    pub profile: ProfileName,
+    /// The image as the file names it.
+    pub image: ImageRef,
+    /// CPU limit.
+    pub cpus: MilliCpu,
+    /// Memory limit.
+    pub memory: Bytes,
+    /// Most processes and threads.
+    pub pids: u32,
+    /// Size of `/dev/shm`.
+    pub shm: Bytes,
+    /// Who a job runs as.
+    pub user: JobUser,
+    /// Environment of every job.
+    pub env: BTreeMap<String, String>,
+    /// Labels by which forges choose.
+    pub labels: Vec<String>,
+    /// How long a job may go on after it was asked to stop.
+    pub stop_grace: Duration,
+    /// Whether the container serves many jobs.
+    pub reuse: Reuse,
+    /// Interval of Docker's own health check, if wanted.
+    pub docker_healthcheck: Option<Duration>,
+}
+
+/// What an agent is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentOrder {
+    /// Run this job.
+    Assign(Box<JobOrder>),
+    /// Stop the job: TERM, grace, KILL to everything it started.
+    Cancel {
+        /// Which job.
+        job: JobId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// Time between TERM and KILL.
+        grace: Duration,
+    },
+    /// The end of this attempt is recorded; the agent may forget it.
+    Acknowledge {
+        /// Which job.
+        job: JobId,
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+}
+
+/// A job as the agent gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobOrder {
+    /// Which job.
+    pub job: JobId,
+    /// Which attempt.
+    pub attempt: AttemptNo,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The whole environment that the fleet sets (`SLATE_*` included).
+    pub env: BTreeMap<String, String>,
+    /// Who it runs as.
+    pub user: JobUser,
+    /// The working folder to unpack first; the server streams it.
+    pub workspace: Option<BlobId>,
+    /// `/reports/{workflow}/{run_id}`, made before the job starts.
+    pub reports: String,
+    /// Ends the job after this long.
+    pub timeout: Duration,
+    /// Time between TERM and KILL.
+    pub stop_grace: Duration,
+}
+
+/// The core's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It is recorded and will be done.
+    Accepted,
+    /// The job is recorded under this id.
+    Submitted(JobId),
+    /// It is refused, and nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind.
+    pub kind: RefusalKind,
+    /// What, why, and what to do, in one or two sentences.
+    pub message: String,
+}
+
+/// Kinds of refusal; the CLI maps them to exit codes, the API to statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// No such job, runner, pool, profile.
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    /// It would exceed a bound.
+    NoCapacity,
+    /// Not in this state (the fleet is going down, the job has ended).
+    Conflict,
+}

@@ -1,0 +1,293 @@
+//! Everything that the core can be told: facts and requests. Nothing else crosses the border inwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::host::HostFacts;
+use crate::ids::{
+    AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
+    PoolName, ProfileName, RequestId, SlotId,
+};
+use crate::spec::Spec;
+use crate::units::Time;
+
+/// One fact or request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// What the engine says of its containers.
+    Engine(EngineEvent),
+    /// The end of an operation that an effect asked for.
+    Operation {
+        /// The operation's number.
+        op: OpId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// What the agent in a runner says.
+    Agent {
+        /// The runner's incarnation, proved by its certificate.
+        incarnation: IncarnationId,
+        /// What it says.
+        event: AgentEvent,
+    },
+    /// What a client asks for; answered once under this number.
+    Request {
+        /// The number to answer under.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// What the host has.
+    Host(HostFacts),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the engine says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EngineEvent {
+    /// The complete list of this project's containers.
+    Listed {
+        /// When the list was asked for: it says nothing of operations that ended later.
+        begun: Time,
+        /// Every container that carries the project's label and this fleet's id.
+        containers: Vec<ContainerFact>,
+    },
+    /// A container's first process ended.
+    Died {
+        /// Which container.
+        container: ContainerId,
+        /// How.
+        exit: ContainerExit,
+    },
+    /// A container is gone.
+    Removed {
+        /// Which container.
+        container: ContainerId,
+    },
+    /// The engine does not answer; nothing is known until the next list.
+    Unreachable {
+        /// The engine's or the system's words.
+        why: String,
+    },
+    /// What an image name means on the engine now.
+    Image {
+        /// The name.
+        image: ImageRef,
+        /// Its content id, or why there is none.
+        outcome: Result<ImageId, String>,
+    },
+}
+
+/// One container of this project, as the engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFact {
+    /// The engine's id.
+    pub id: ContainerId,
+    /// The incarnation, from the label.
+    pub incarnation: IncarnationId,
+    /// The state.
+    pub state: ContainerState,
+}
+
+/// A container's state, sorted into what matters to decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its first process lives (also while paused or restarting).
+    Running,
+    /// Its first process ended.
+    Exited(ContainerExit),
+    /// The engine is removing it, or failed to (`removing`, `dead`).
+    Removing,
+}
+
+/// How a container's first process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerExit {
+    /// Exit code; 128 + signal when killed.
+    pub code: i64,
+    /// Whether the kernel killed something in it for memory.
+    pub oom: bool,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A container was made.
+    Created(ContainerId),
+    /// Started, stopped, removed or found to be so already.
+    Done,
+    /// It certainly did not happen.
+    Failed(OpError),
+    /// Nobody knows whether it happened: look before acting again.
+    Unknown(String),
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpError {
+    /// What kind of failure it is.
+    pub class: OpErrorClass,
+    /// The engine's words.
+    pub message: String,
+}
+
+/// Failures sorted by what to do next; the core never sees an HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpErrorClass {
+    /// The object does not exist.
+    Gone,
+    /// Something else has the name.
+    Conflict,
+    /// May go well later: the engine is busy, unreachable or out of a resource.
+    Retry,
+    /// Will fail again until the operator changes something.
+    Fatal,
+}
+
+/// What an agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentEvent {
+    /// A session is open. The agent says what it has, so that a restarted supervisor learns it.
+    Connected {
+        /// The job it runs now or whose end was not acknowledged yet.
+        holding: Option<Held>,
+    },
+    /// The session is lost; the runner may live on.
+    Disconnected,
+    /// It is alive.
+    Heartbeat,
+    /// The job's first process runs.
+    Started {
+        /// Which job.
+        job: JobId,
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+    /// The job is over and its processes are gone.
+    Ended {
+        /// Which job.
+        job: JobId,
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// How.
+        end: JobEnd,
+    },
+}
+
+/// What an agent holds when it connects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which job.
+    pub job: JobId,
+    /// Which attempt.
+    pub attempt: AttemptNo,
+}
+
+/// How a job's processes ended, as the agent saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobEnd {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal ended it that the fleet did not send.
+    Signalled(i32),
+    /// It was stopped because it took longer than its timeout.
+    TimedOut,
+    /// It was stopped because somebody cancelled it.
+    Cancelled,
+    /// It could not be started: program not found, workspace damaged, …
+    NotStarted(String),
+}
+
+/// What a client asks the core for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Bring the fleet to this spec.
+    Apply(Box<Spec>),
+    /// Accept a job.
+    Submit(Box<JobSpec>),
+    /// End a job.
+    Cancel(JobId),
+    /// Set the number of runners until the next `up`.
+    Scale(ScaleTarget),
+    /// Remove every runner, then finish.
+    Down(DownMode),
+    /// Give slots no new jobs and replace nothing there (`cordon`, `drain`), or undo it.
+    Cordon {
+        /// Which slots.
+        slots: Vec<SlotId>,
+        /// Whether they are closed or opened.
+        to: Cordon,
+    },
+    /// Replace these runners' containers, after their jobs unless forced.
+    Restart {
+        /// Which slots.
+        slots: Vec<SlotId>,
+    },
+}
+
+/// Whether a slot takes new jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cordon {
+    /// Takes jobs.
+    Open,
+    /// Takes no new job.
+    Closed,
+}
+
+/// What `scale` asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleTarget {
+    /// This many runners in all, shared out in the proportions of the file.
+    Total(u32),
+    /// This many in each named pool (or the one pool of the named profile).
+    Pools(BTreeMap<String, u32>),
+}
+
+/// What happens to running jobs on `down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownMode {
+    /// Jobs are asked to stop, and get the profile's grace.
+    Now,
+    /// Jobs may end by themselves; nothing new starts.
+    Drain,
+}
+
+/// A job as it was submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Program and arguments; at least one.
+    pub command: Vec<String>,
+    /// Environment beside the profile's.
+    pub env: BTreeMap<String, String>,
+    /// The profile it needs at least; from `--type` or the default where not given.
+    pub profile: Option<ProfileName>,
+    /// The type of work, which `task_types` maps to a profile.
+    pub task_type: Option<String>,
+    /// Only this pool.
+    pub pool: Option<PoolName>,
+    /// The lane it belongs to.
+    pub lane: Option<LaneName>,
+    /// The workflow: groups reports and counts against `max_parallel_workflows`.
+    pub workflow: String,
+    /// The run within the workflow; the job's own id if none.
+    pub run_id: Option<String>,
+    /// Higher starts first.
+    pub priority: i32,
+    /// Ends the job after this long; the fleet's default if none.
+    pub timeout: Option<Duration>,
+    /// The uploaded working folder.
+    pub workspace: Option<BlobId>,
+    /// Who submitted it, for fair sharing and the record.
+    pub submitter: String,
+}

@@ -1,0 +1,276 @@
+//! The read model: what the API, the CLI and the metrics see. They never see the core's state.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Cordon, JobSpec};
+use crate::ids::{
+    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+};
+use crate::units::{Bytes, MilliCpu, Time};
+
+/// The whole fleet at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetView {
+    /// The project.
+    pub project: ProjectName,
+    /// When this was true.
+    pub at: Time,
+    /// Whether the fleet is as the file says.
+    pub phase: FleetPhase,
+    /// What stands in the way, in words for people; empty when all is well.
+    pub troubles: Vec<String>,
+    /// Bound on distinct workflow runs.
+    pub max_parallel_workflows: u32,
+    /// Every slot, by id.
+    pub runners: Vec<RunnerView>,
+    /// Every pool, in the file's order.
+    pub pools: Vec<PoolView>,
+    /// Jobs that wait.
+    pub queued: u32,
+    /// Jobs that run.
+    pub running: u32,
+}
+
+/// Where the fleet stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FleetPhase {
+    /// Nothing is decided before the first complete list of containers.
+    Starting,
+    /// Work towards the spec is going on.
+    Converging,
+    /// Every runner is as the spec says.
+    Ready,
+    /// Removing everything.
+    GoingDown,
+}
+
+/// One slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerView {
+    /// `runner-001`.
+    pub id: SlotId,
+    /// `slate-standard-08`.
+    pub name: String,
+    /// The pool.
+    pub pool: PoolName,
+    /// The profile.
+    pub profile: ProfileName,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Index of its GPU.
+    pub gpu: Option<u32>,
+    /// Where it stands.
+    pub status: RunnerStatus,
+    /// Since when.
+    pub since: Time,
+    /// Whether it takes new jobs.
+    pub cordon: Cordon,
+    /// Its present incarnation.
+    pub incarnation: Option<IncarnationId>,
+    /// Its present container.
+    pub container: Option<ContainerId>,
+    /// The container's name.
+    pub container_name: Option<String>,
+    /// The image as the file names it.
+    pub image: String,
+    /// The job that it runs.
+    pub job: Option<JobId>,
+    /// Jobs done in this slot.
+    pub tasks_completed: u64,
+    /// CPU limit.
+    pub cpus: MilliCpu,
+    /// Memory limit.
+    pub memory: Bytes,
+    /// The last failure here, or what it waits for.
+    pub reason: Option<String>,
+    /// Whether the agent's last sign of life is recent.
+    pub health: Health,
+}
+
+/// A runner's state in the words that users see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunnerStatus {
+    /// To be created.
+    Planned,
+    /// The container is being made.
+    Creating,
+    /// The container is starting, or its agent has not spoken yet.
+    Starting,
+    /// Ready for a job.
+    Idle,
+    /// Runs a job.
+    Running,
+    /// Asked to end.
+    Stopping,
+    /// Being removed.
+    Removing,
+    /// Failed; the reason says why and when it is tried again.
+    Error,
+    /// Silent for too long.
+    Stale,
+}
+
+/// What is known of a runner's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// The agent has spoken lately.
+    Healthy,
+    /// The agent has not spoken for too long.
+    Unhealthy,
+    /// No agent yet.
+    Unknown,
+}
+
+/// One pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Its name.
+    pub name: PoolName,
+    /// Its profile.
+    pub profile: ProfileName,
+    /// Slots wanted.
+    pub desired: u32,
+    /// Slots idle.
+    pub idle: u32,
+    /// Slots with a job.
+    pub running: u32,
+    /// Slots in trouble.
+    pub error: u32,
+    /// Ready containers beside the slots.
+    pub spares: u32,
+    /// Whether `scale` set the number.
+    pub scaled: bool,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// What was submitted.
+    pub spec: JobSpec,
+    /// The profile it needs, resolved.
+    pub profile: ProfileName,
+    /// `workflow/run_id`, its folder in the report store.
+    pub reports: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Attempts so far.
+    pub attempt: AttemptNo,
+    /// The slot it runs or ran on.
+    pub runner: Option<SlotId>,
+    /// That slot's name.
+    pub runner_name: Option<String>,
+    /// Accepted.
+    pub queued_at: Time,
+    /// Given to a runner.
+    pub assigned_at: Option<Time>,
+    /// First process started.
+    pub started_at: Option<Time>,
+    /// Over.
+    pub ended_at: Option<Time>,
+    /// The job's exit code, when it exited; 128 + signal when a signal ended it.
+    pub exit_code: Option<i32>,
+    /// Why it waits, or how it ended.
+    pub reason: Option<String>,
+    /// Place in the queue, from 1.
+    pub position: Option<u32>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Waits for a runner.
+    Queued,
+    /// Given to a runner, not started yet.
+    Assigned,
+    /// Runs.
+    Running,
+    /// Exit code 0.
+    Succeeded,
+    /// Another exit code, or it could not be started.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+    /// Its time was up.
+    TimedOut,
+    /// It ran out of memory.
+    Oom,
+    /// Its runner died under it and it may not be run again.
+    Lost,
+}
+
+impl JobStatus {
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Assigned | Self::Running => false,
+            Self::Succeeded
+            | Self::Failed
+            | Self::Cancelled
+            | Self::TimedOut
+            | Self::Oom
+            | Self::Lost => true,
+        }
+    }
+}
+
+/// One line of the record: what happened to what, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Counted from 1 without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Time,
+    /// What it happened to: `runner-001`, `job-42`, `fleet`.
+    pub object: String,
+    /// What happened: `created`, `assigned`, `died` …
+    pub what: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What `plan` and `up` would do to one slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedChange {
+    /// The slot.
+    pub id: SlotId,
+    /// Its name.
+    pub name: String,
+    /// The pool.
+    pub pool: PoolName,
+    /// The profile.
+    pub profile: ProfileName,
+    /// What would happen.
+    pub change: Change,
+    /// Why.
+    pub reason: String,
+}
+
+/// What would happen to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It would be made.
+    Create,
+    /// Its container would be replaced.
+    Recreate,
+    /// It would be removed.
+    Remove,
+    /// Nothing.
+    Keep,
+}
+
+/// The answer to `plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// Every slot, kept ones too.
+    pub changes: Vec<PlannedChange>,
+    /// What the operator should know (overcommitted CPUs …).
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,89 @@
+//! Where the supervisor keeps its things: every path of the state folder, in one place.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::{BlobId, IncarnationId, JobId};
+
+/// The state folder (`.slate` beside the fleet file unless told otherwise), absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// Wraps an absolute path; the bind mounts of runners name it on the engine's host.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self(root)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.0.join("fleet.db")
+    }
+
+    /// Held locked by the one supervisor; contains its process id.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("supervisor.lock")
+    }
+
+    /// The API's socket.
+    #[must_use]
+    pub fn api_socket(&self) -> PathBuf {
+        self.0.join("api.sock")
+    }
+
+    /// The background supervisor's log.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.0.join("supervisor.log")
+    }
+
+    /// The fleet's CA: key and certificate, readable by the owner alone.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.0.join("ca")
+    }
+
+    /// Mounted read-only into every runner: the agent and the socket that it connects to.
+    #[must_use]
+    pub fn shared_with_runners(&self) -> PathBuf {
+        self.0.join("runner")
+    }
+
+    /// The agent's program, inside [`Self::shared_with_runners`].
+    #[must_use]
+    pub fn agent(&self) -> PathBuf {
+        self.shared_with_runners().join("slate-runner")
+    }
+
+    /// The socket that agents connect to, inside [`Self::shared_with_runners`].
+    #[must_use]
+    pub fn agent_socket(&self) -> PathBuf {
+        self.shared_with_runners().join("agent.sock")
+    }
+
+    /// What only one incarnation sees: its enrolment, and its narrowed view of the machine.
+    #[must_use]
+    pub fn private(&self, incarnation: IncarnationId) -> PathBuf {
+        self.0.join("runners").join(incarnation.to_string())
+    }
+
+    /// The output of one job.
+    #[must_use]
+    pub fn job_log(&self, job: JobId) -> PathBuf {
+        self.0.join("logs").join(format!("{job}.log"))
+    }
+
+    /// An uploaded working folder.
+    #[must_use]
+    pub fn blob(&self, blob: &BlobId) -> PathBuf {
+        self.0.join("blobs").join(blob.as_str())
+    }
+}

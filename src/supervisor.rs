@@ -1,0 +1,3 @@
+//! The shell: the one loop that feeds the core, and what carries out its effects.
+
+pub mod handle;
