@@ -13,4 +13,6 @@ pub mod spec;
 #[cfg(feature = "fleet")]
 pub mod state_dir;
 #[cfg(feature = "fleet")]
+pub mod store;
+#[cfg(feature = "fleet")]
 pub mod supervisor;
