@@ -7,4 +7,6 @@ pub mod ids;
 pub mod units;
 
 #[cfg(feature = "fleet")]
+pub mod fleet_file;
+#[cfg(feature = "fleet")]
 pub mod spec;
