@@ -7,7 +7,11 @@ pub mod ids;
 pub mod units;
 
 #[cfg(feature = "fleet")]
+pub mod engine;
+#[cfg(feature = "fleet")]
 pub mod fleet;
+#[cfg(feature = "fleet")]
+pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
