@@ -7,9 +7,13 @@ pub mod ids;
 pub mod units;
 
 #[cfg(feature = "fleet")]
+pub mod engine;
+#[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod fleet_file;
+#[cfg(feature = "fleet")]
+pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
