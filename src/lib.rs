@@ -7,7 +7,15 @@ pub mod ids;
 pub mod units;
 
 #[cfg(feature = "fleet")]
+pub mod api;
+#[cfg(feature = "fleet")]
+pub mod cli;
+#[cfg(feature = "fleet")]
+pub mod client;
+#[cfg(feature = "fleet")]
 pub mod engine;
+#[cfg(feature = "fleet")]
+pub mod exit;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "fleet")]
