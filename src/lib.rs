@@ -3,11 +3,17 @@
 //! A pure, synchronous core (`fleet`) decides; a thin asynchronous shell around it acts.
 //! Start with `fleet.rs`, then `supervisor.rs`, then `cli.rs`.
 
+pub mod agent;
 pub mod ids;
 pub mod units;
+pub mod wire;
 
 #[cfg(feature = "fleet")]
+pub mod agents;
+#[cfg(feature = "fleet")]
 pub mod fleet;
+#[cfg(feature = "fleet")]
+pub mod logs;
 #[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
