@@ -10,6 +10,7 @@ use super::reports;
 use crate::agents::Agents;
 use crate::engine::files::{self, Forgotten};
 use crate::engine::narrow::HostView;
+use crate::engine::translate::incoming;
 use crate::engine::{Engine, HostPaths};
 use crate::fleet::effect::{ContainerPlan, Effect, EngineAction};
 use crate::fleet::event::{EngineEvent, Event, OpError, OpErrorClass, Outcome};
@@ -108,11 +109,10 @@ impl<E: Engine> Executor<E> {
     }
 
     async fn create(&self, plan: &ContainerPlan) -> Outcome {
-        let cpuset = files::visible(plan, &self.host);
         if let Err(error) = files::prepare_files(plan, &self.place.paths, &self.host) {
             return refused(with_causes(&error));
         }
-        if let Err(error) = self.place.agents.expect(plan.incarnation, &cpuset) {
+        if let Err(error) = self.place.agents.expect(plan.incarnation) {
             return refused(with_causes(&error));
         }
         match self.place.engine.create(plan, &self.place.paths).await {
@@ -132,7 +132,8 @@ impl<E: Engine> Executor<E> {
         let outcome = match store.sharing {
             ReportSharing::Shared => Ok(()),
             ReportSharing::Own => {
-                let moved = spawn_blocking(move || reports::publish(&store, incarnation, &reports));
+                let from = incoming(&self.place.paths, incarnation);
+                let moved = spawn_blocking(move || reports::publish(&from, &store.path, &reports));
                 match moved.await {
                     Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
                     Err(error) => Err(error.to_string()),

@@ -7,10 +7,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::translate::incoming;
-use crate::ids::IncarnationId;
-use crate::spec::Reports;
-
 /// Deeper trees than this are not reports.
 const DEPTH_MAX: usize = 64;
 
@@ -29,13 +25,9 @@ fn to(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReportErro
 
 /// Moves `reports` (`workflow/run_id`) of one runner's folder into the store, merging with what is
 /// there. Safe to repeat: what has been moved is not there any more.
-pub(super) fn publish(
-    store: &Reports,
-    incarnation: IncarnationId,
-    reports: &str,
-) -> Result<(), ReportError> {
-    let from = incoming(&store.path, incarnation).join(reports);
-    let into = store.path.join(reports);
+pub(super) fn publish(own: &Path, store: &Path, reports: &str) -> Result<(), ReportError> {
+    let from = own.join(reports);
+    let into = store.join(reports);
     match fs::symlink_metadata(&from) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Ok(()),
@@ -100,43 +92,39 @@ fn move_file(source: &Path, target: &Path) -> Result<(), ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::ReportSharing;
-
-    fn store(path: &Path) -> Reports {
-        Reports { path: path.to_owned(), keep: None, sharing: ReportSharing::Own }
-    }
 
     #[test]
     fn folders_arrive_as_they_were_and_links_do_not() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let own = incoming(folder.path(), IncarnationId(1)).join("ci/7");
-        fs::create_dir_all(own.join("html/css"))?;
-        fs::write(own.join("html/css/a.css"), "a")?;
-        fs::write(own.join("junit.xml"), "new")?;
-        std::os::unix::fs::symlink("/etc/passwd", own.join("passwd"))?;
-        fs::create_dir_all(folder.path().join("ci/7"))?;
-        fs::write(folder.path().join("ci/7/junit.xml"), "old")?;
-        fs::write(folder.path().join("ci/7/kept.txt"), "kept")?;
+        let (own, store) = (folder.path().join("own"), folder.path().join("store"));
+        let run = own.join("ci/7");
+        fs::create_dir_all(run.join("html/css"))?;
+        fs::write(run.join("html/css/a.css"), "a")?;
+        fs::write(run.join("junit.xml"), "new")?;
+        std::os::unix::fs::symlink("/etc/passwd", run.join("passwd"))?;
+        fs::create_dir_all(store.join("ci/7"))?;
+        fs::write(store.join("ci/7/junit.xml"), "old")?;
+        fs::write(store.join("ci/7/kept.txt"), "kept")?;
 
-        publish(&store(folder.path()), IncarnationId(1), "ci/7")?;
-        publish(&store(folder.path()), IncarnationId(1), "ci/7")?;
+        publish(&own, &store, "ci/7")?;
+        publish(&own, &store, "ci/7")?;
 
-        let read = |name: &str| fs::read_to_string(folder.path().join("ci/7").join(name));
+        let read = |name: &str| fs::read_to_string(store.join("ci/7").join(name));
         assert_eq!(read("html/css/a.css")?, "a");
         assert_eq!(read("junit.xml")?, "new");
         assert_eq!(read("kept.txt")?, "kept");
-        assert!(!folder.path().join("ci/7/passwd").exists());
+        assert!(!store.join("ci/7/passwd").exists());
         Ok(())
     }
 
     #[test]
     fn a_job_without_reports_leaves_no_folder() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let own = incoming(folder.path(), IncarnationId(1)).join("jobs/job-1");
-        fs::create_dir_all(own)?;
-        publish(&store(folder.path()), IncarnationId(1), "jobs/job-1")?;
-        publish(&store(folder.path()), IncarnationId(2), "jobs/job-2")?;
-        assert!(!folder.path().join("jobs").exists());
+        let (own, store) = (folder.path().join("own"), folder.path().join("store"));
+        fs::create_dir_all(own.join("jobs/job-1"))?;
+        publish(&own, &store, "jobs/job-1")?;
+        publish(&own, &store, "jobs/job-2")?;
+        assert!(!store.exists());
         Ok(())
     }
 }
