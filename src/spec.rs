@@ -27,6 +27,9 @@ mod structure;
 mod suggest;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use load::{Loaded, Source, load};
 pub use render::render;

@@ -451,20 +451,14 @@ impl<'a> Builder<'a> {
 
     fn refuse_syntax(&mut self, error: &ScanError, text: &str) -> Result<(), Stop> {
         let lines = text.lines().count().max(1);
+        let at_end = error.marker().line() > lines;
         let line = error.marker().line().clamp(1, lines);
-        let column = error.marker().col() + 1;
         let written = text.lines().nth(line - 1).unwrap_or_default();
+        // What is missing at the end of the file is shown behind its last character.
+        let column = if at_end { written.chars().count() } else { error.marker().col() } + 1;
         let span = Span { file: self.file, line, column, width: 1 };
-        let finding = self.findings.error(span, format!("not valid YAML: {}", error.info()));
-        let indent = written.len() - written.trim_start().len();
-        if written.get(..indent).is_some_and(|blank| blank.contains('\t')) {
-            finding.help("the line is indented by a tab; YAML allows only spaces");
-        } else if error.info().contains("alias") || error.info().contains("anchor") {
-            finding.help("`*name` needs `&name` earlier in the file; quote a text that starts so");
-        } else {
-            finding
-                .help("look at the line's indentation, colons and quotes, and at the line before");
-        }
+        let help = syntax_help(written, error.info(), at_end);
+        self.findings.error(span, format!("not valid YAML: {}", error.info())).help(help);
         Err(Stop)
     }
 
@@ -494,5 +488,22 @@ impl<'a> Builder<'a> {
             if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
         let (line, column) = (start.line().max(1), start.col() + 1);
         Span { file: self.file, line, column, width: width.max(1) }
+    }
+}
+
+/// The likely reason of a syntax error.
+fn syntax_help(line: &str, info: &str, at_end: bool) -> &'static str {
+    let indent = line.len() - line.trim_start().len();
+    let flow = line.split_once(['{', '[']).is_some_and(|(_, rest)| rest.contains("${"));
+    if line.get(..indent).is_some_and(|blank| blank.contains('\t')) {
+        "the line is indented by a tab; YAML allows only spaces"
+    } else if flow && !line.contains("\"${") {
+        "inside `{ }` and `[ ]` a variable needs quotes: `\"${NAME}\"`"
+    } else if info.contains("alias") || info.contains("anchor") {
+        "`*name` needs `&name` earlier in the file; quote a text that starts so"
+    } else if at_end {
+        "a `[`, `{` or quote may not be closed"
+    } else {
+        "look at the line's indentation, colons and quotes, and at the line before"
     }
 }
