@@ -25,6 +25,7 @@ mod schema;
 mod secret;
 mod structure;
 mod suggest;
+pub mod template;
 mod validate;
 
 #[cfg(test)]

@@ -30,7 +30,11 @@ pub(super) struct RawFleet {
     /// `gpu_heavy`, `gpu_max`), whose resources and labels are locked.
     pub(super) profiles: Option<BTreeMap<String, RawProfile>>,
     /// Groups of runners, in the order in which their slots are numbered.
-    #[schemars(required, length(min = 1))]
+    #[schemars(
+        required,
+        length(min = 1),
+        extend("examples" = [[{"name": "default", "profile": "standard", "count": 4}]])
+    )]
     pub(super) pools: Option<Vec<RawPool>>,
     /// Who may use which pools, and in what order. Without lanes every job may use every pool.
     pub(super) lanes: Option<BTreeMap<String, RawLane>>,

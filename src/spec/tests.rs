@@ -3,6 +3,7 @@
 use super::*;
 
 mod errors;
+mod files;
 mod loading;
 mod mutation;
 mod roundtrip;

@@ -149,7 +149,7 @@ fn yaml_itself_is_checked_with_a_likely_reason() {
         ("version: 1\nversion: 1\n", "2:1", "`version` is written twice"),
         ("? [a, b]\n: 1\n", "1:3", "a key must be a plain text"),
         ("a: &a [*a]\n", "1:8", "refers to the value that it is part of"),
-        ("version: !thing 1\n", "1:17", "the tag `!thing` has no meaning"),
+        ("version: !thing 1\n", "1:10", "the tag `!thing` has no meaning"),
         ("<<: 3\nversion: 1\n", "1:1", "`<<` takes a map or a list of maps"),
     ];
     for (text, place, part) in table {
