@@ -21,6 +21,7 @@ mod merge;
 mod quantity;
 mod raw;
 mod render;
+mod scalar;
 mod schema;
 mod secret;
 mod structure;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::secret;
 
-/// Most diagnostics that are kept: a reader cannot use more, and mutated input must not grow memory.
+/// Most diagnostics that are kept: a reader cannot use more, and bad input must not grow memory.
 const DIAGNOSTICS_MAX: usize = 100;
 
 /// Most characters of a source line that are shown; longer lines are cut around the place.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::document::{Kind, plain_kind};
 use super::quantity::{show_duration, show_size};
+use super::scalar::{Kind, plain_kind};
 use super::validate::show_gpu;
 use super::{Elastic, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports};
 use super::{Reuse, Spec};

@@ -6,9 +6,10 @@
 use serde_json::Value as Json;
 
 use super::diagnostic::{Findings, Span};
-use super::document::{Entry, Kind, Node, Origin, Quoting, Scalar, Value};
+use super::document::{Entry, Node, Value};
 use super::interpolate::refuse_secret;
 use super::raw::RawFleet;
+use super::scalar::{Kind, Origin, Quoting, Scalar};
 use super::{schema, secret, suggest};
 
 /// Reads a merged tree; what is wrong with its structure is added to the findings.

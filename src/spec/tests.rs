@@ -28,7 +28,7 @@ fn spec_of(text: &str) -> Spec {
     load_all(&[text], &[]).unwrap_or_else(|found| panic!("it should load:\n{found}")).spec
 }
 
-/// The errors of a body behind `version: 1` and a pool, as one text.
+/// What a refused file is told, as one text.
 fn errors_of(text: &str) -> String {
     load_all(&[text], &[]).map(|loaded| loaded.spec).expect_err("it should be refused").to_string()
 }

@@ -29,18 +29,33 @@ fn a_minimal_file_gets_every_default() {
 
 #[test]
 fn spares_are_kept_only_where_they_can_help() {
-    let text = "version: 1\npools:\n  - {name: a, profile: light}\n  - {name: b, profile: light, count: 0}\n  \
-                - {name: c, profile: light, ephemeral: false}\n  - {name: d, profile: gpu_light}\n  \
-                - {name: e, profile: light, spares: 3}\n  - {name: f, profile: light, max_runners: 4}\n";
+    let text = "\
+version: 1
+pools:
+  - {name: a, profile: light}
+  - {name: b, profile: light, count: 0}
+  - {name: c, profile: light, ephemeral: false}
+  - {name: d, profile: gpu_light}
+  - {name: e, profile: light, spares: 3}
+  - {name: f, profile: light, max_runners: 4}
+";
     let spares: Vec<u32> = spec_of(text).pools.iter().map(|pool| pool.spares).collect();
     assert_eq!(spares, [1, 0, 0, 0, 3, 1]);
 }
 
 #[test]
 fn an_elastic_pool_has_specification_4s_values() {
-    let text = "version: 1\npools:\n  - name: default\n    min_runners: 2\n    max_runners: 20\n    \
-                scale_up_threshold: 5\n    scale_up_delay: 30s\n    scale_down_delay: 10m\n    \
-                instance_type: m5.large\n";
+    let text = "\
+version: 1
+pools:
+  - name: default
+    min_runners: 2
+    max_runners: 20
+    scale_up_threshold: 5
+    scale_up_delay: 30s
+    scale_down_delay: 10m
+    instance_type: m5.large
+";
     let spec = spec_of(text);
     let pool = spec.pools.first().expect("there is one pool");
     let elastic = Elastic {
@@ -62,8 +77,19 @@ fn an_elastic_pool_has_specification_4s_values() {
 #[test]
 fn a_locked_profile_takes_settings_and_more_labels() {
     let text = format!(
-        "{BASE}profiles:\n  light: {{image: 'python:3.12', env: [A=1], labels: [more, slate], pids: 64, \
-         cpus: 1, memory: 512m, shm: 64m, user: '1:2', stop_grace: 1m}}\n"
+        "\
+{BASE}profiles:
+  light:
+    image: python:3.12
+    env: [A=1]
+    labels: [more, slate]
+    user: 1:2
+    cpus: 1
+    memory: 512m
+    pids: 64
+    shm: 64m
+    stop_grace: 1m
+"
     );
     let spec = spec_of(&text);
     let light = &spec.profiles[&ProfileName::new("light")];
@@ -78,9 +104,12 @@ fn a_locked_profile_takes_settings_and_more_labels() {
 #[test]
 fn an_own_profile_has_labels_of_its_kind_unless_it_lists_its_own() {
     let text = format!(
-        "{BASE}profiles:\n  a: {{cpus: 0.5, memory: 1GiB}}\n  b: {{cpus: '2', memory: 1GiB, \
-         gpu_memory: 4GiB}}\n  c: {{cpus: 1, memory: 1GiB, labels: [x], gpu_memory: 10, gpu_exclusive: \
-         true}}\n"
+        "\
+{BASE}profiles:
+  a: {{cpus: 0.5, memory: 1GiB}}
+  b: {{cpus: '2', memory: 1GiB, gpu_memory: 4GiB}}
+  c: {{cpus: 1, memory: 1GiB, labels: [x], gpu_memory: 10, gpu_exclusive: true}}
+"
     );
     let spec = spec_of(&text);
     let profile = |name: &str| &spec.profiles[&ProfileName::new(name)];
@@ -164,8 +193,19 @@ fn a_large_variable_cannot_fill_memory() {
 
 #[test]
 fn variables_become_numbers_and_empty_ones_leave_a_key_out() {
-    let text = "version: 1\nca: ${CA:-}\nproject: \"${P:-}\"\npools:\n  - name: a\n    profile: light\n    \
-                count: ${N}\n  - name: b\n    profile: light\n    count: \"${N}\"\n    ephemeral: ${E:-false}\n";
+    let text = "\
+version: 1
+ca: ${CA:-}
+project: \"${P:-}\"
+pools:
+  - name: a
+    profile: light
+    count: ${N}
+  - name: b
+    profile: light
+    count: \"${N}\"
+    ephemeral: ${E:-false}
+";
     let loaded = load_all(&[text], &[("N", "3")]).unwrap_or_else(|found| panic!("{found}"));
     let sizes: Vec<PoolSize> = loaded.spec.pools.iter().map(|pool| pool.size).collect();
     assert_eq!(sizes, [PoolSize::Fixed(3), PoolSize::Fixed(3)]);
@@ -176,8 +216,14 @@ fn variables_become_numbers_and_empty_ones_leave_a_key_out() {
 
 #[test]
 fn anchors_merge_keys_and_extensions_work_as_in_compose() {
-    let text = "version: 1\nx-base: &base {profile: light, count: 2}\nx-more: &more {count: 5, spares: 0}\n\
-                pools:\n  - {<<: *base, name: a}\n  - {<<: [*base, *more], name: b, profile: standard}\n";
+    let text = "\
+version: 1
+x-base: &base {profile: light, count: 2}
+x-more: &more {count: 5, spares: 0}
+pools:
+  - {<<: *base, name: a}
+  - {<<: [*base, *more], name: b, profile: standard}
+";
     let spec = spec_of(text);
     let shown: Vec<String> = spec
         .pools
@@ -189,12 +235,27 @@ fn anchors_merge_keys_and_extensions_work_as_in_compose() {
 
 #[test]
 fn files_merge_as_compose_merges_them() {
-    let first = "version: 1\nproject: one\nlimits: {scale_max: 10, task_timeout: 5m}\nprofiles:\n  big: {cpus: 2, \
-                 memory: 1GiB, labels: [x, y], env: [A=1, B=2]}\npools:\n  - {name: a, profile: light, \
-                 count: 2}\n  - {name: b, profile: big}\nlanes: {l: {pools: [a]}}\n";
-    let second = "project: two\nlimits: {scale_max: 20}\nprofiles:\n  big: {memory: 2GiB, labels: [y, z], \
-                  env: {B: 3, C: 4}}\npools:\n  - {name: c, profile: light}\n  - {name: a, count: 3}\n\
-                  lanes: {l: {pools: [b, a]}}\n";
+    let first = "\
+version: 1
+project: one
+limits: {scale_max: 10, task_timeout: 5m}
+profiles:
+  big: {cpus: 2, memory: 1GiB, labels: [x, y], env: [A=1, B=2]}
+pools:
+  - {name: a, profile: light, count: 2}
+  - {name: b, profile: big}
+lanes: {l: {pools: [a]}}
+";
+    let second = "\
+project: two
+limits: {scale_max: 20}
+profiles:
+  big: {memory: 2GiB, labels: [y, z], env: {B: 3, C: 4}}
+pools:
+  - {name: c, profile: light}
+  - {name: a, count: 3}
+lanes: {l: {pools: [b, a]}}
+";
     let loaded = load_all(&[first, second], &[]).unwrap_or_else(|found| panic!("{found}"));
     let spec = loaded.spec;
     assert_eq!(spec.project.as_str(), "two");
@@ -214,10 +275,19 @@ fn files_merge_as_compose_merges_them() {
 
 #[test]
 fn reset_and_override_undo_earlier_files() {
-    let first = "version: 1\nca: a.pem\nlimits: {scale_max: 9}\nprofiles: {big: {cpus: 2, memory: 1GiB, labels: \
-                 [x, y]}}\npools: [{name: a, profile: light}, {name: b, profile: light}]\n";
-    let second = "ca: !reset null\nlimits: !reset {}\nprofiles: {big: {labels: !override [z]}}\n\
-                  pools: !override [{name: c, profile: big}]\n";
+    let first = "\
+version: 1
+ca: a.pem
+limits: {scale_max: 9}
+profiles: {big: {cpus: 2, memory: 1GiB, labels: [x, y]}}
+pools: [{name: a, profile: light}, {name: b, profile: light}]
+";
+    let second = "\
+ca: !reset null
+limits: !reset {}
+profiles: {big: {labels: !override [z]}}
+pools: !override [{name: c, profile: big}]
+";
     let third = "limits: {queue_max: 5}\n";
     let loaded = load_all(&[first, second, third], &[]).unwrap_or_else(|found| panic!("{found}"));
     let spec = loaded.spec;
@@ -264,10 +334,17 @@ fn the_project_comes_from_option_file_or_folder() {
 #[test]
 fn secrets_from_variables_are_masked_where_the_file_is_shown() {
     let text = format!(
-        "{BASE}image: 'reg/${{REG_PASSWORD}}/x'\nprofiles: {{light: {{env: {{A: 'pre-${{API_TOKEN}}', \
-         API_TOKEN: , PIN_KEY: '${{PIN_KEY:-}}', PLAIN: ${{PLAIN}}}}}}}}\n"
-    )
-    .replace("${PLAIN}", "'${PLAIN}'");
+        "\
+{BASE}image: 'reg/${{REG_PASSWORD}}/x'
+profiles:
+  light:
+    env:
+      A: pre-${{API_TOKEN}}
+      API_TOKEN:
+      PIN_KEY: ${{PIN_KEY:-}}
+      PLAIN: ${{PLAIN}}
+"
+    );
     let env = [
         ("REG_PASSWORD", "hunter22"),
         ("API_TOKEN", "t0psecret"),

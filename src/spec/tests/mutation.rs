@@ -16,7 +16,8 @@ impl Dice {
 
 const SEED_FILES: [&str; 2] = [
     include_str!("../../../config/example.yaml"),
-    "version: 1\nx: &a {b: [1, ~, \"q\\u00e9\", 'x', |\n  t\n]}\nprofiles: {p: {<<: *a, cpus: 1}}\n",
+    "version: 1\nx: &a {b: [1, ~, \"q\\u00e9\", 'x', |\n  t\n]}\n\
+     profiles: {p: {<<: *a, cpus: 1}}\n",
 ];
 
 const PIECES: [&str; 28] = [
