@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::secret;
 
-/// Most diagnostics that are kept: a reader cannot use more, and mutated input must not grow memory.
+/// Most diagnostics that are kept: a reader cannot use more, and bad input must not grow memory.
 const DIAGNOSTICS_MAX: usize = 100;
 
 /// Most characters of a source line that are shown; longer lines are cut around the place.
@@ -147,8 +147,14 @@ pub struct Place {
 impl Diagnostic {
     fn new(finding: Finding, files: &[(&str, &str)]) -> Self {
         let place = finding.span.and_then(|span| Place::new(span, files));
-        Self { severity: finding.severity, message: finding.message, help: finding.help, place }
+        let (message, help) = (printable(&finding.message), finding.help.as_deref().map(printable));
+        Self { severity: finding.severity, message, help, place }
     }
+}
+
+/// A text that cannot command a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl Place {
@@ -156,8 +162,7 @@ impl Place {
         let (file, text) = files.get(span.file)?;
         let line = text.lines().nth(span.line.saturating_sub(1)).unwrap_or_default();
         let shown = secret::mask_line(line);
-        let chars: Vec<char> =
-            shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let chars: Vec<char> = printable(&shown).chars().collect();
         let column = span.column.max(1);
         let start =
             if chars.len() > EXCERPT_MAX { column.saturating_sub(EXCERPT_MAX / 3) } else { 0 };
@@ -175,9 +180,11 @@ impl fmt::Display for Diagnostic {
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
-            let caret = format!("{}{}", " ".repeat(place.caret), "^".repeat(place.width));
             write!(f, "\n{gutter}--> {}:{number}:{}", place.file, place.column)?;
-            write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {caret}", place.excerpt)?;
+            if !place.excerpt.is_empty() {
+                let caret = format!("{}{}", " ".repeat(place.caret), "^".repeat(place.width));
+                write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {caret}", place.excerpt)?;
+            }
         }
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),
