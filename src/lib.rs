@@ -9,6 +9,8 @@ pub mod units;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "fleet")]
+pub mod fleet_file;
+#[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
 pub mod state_dir;
