@@ -51,6 +51,8 @@ pub enum Effect {
     },
     /// A used working folder is needed no more.
     DropBlob(BlobId),
+    /// A job is over: nothing more is written to its log, and readers come to its end.
+    CloseLog(JobId),
     /// An ended job is forgotten; so is its output.
     DropLog(JobId),
     /// The runner is gone for good: forget its certificate and its private files.

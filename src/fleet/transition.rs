@@ -114,6 +114,7 @@ pub(super) fn end(state: &mut State, now: Time, id: JobId, verdict: Verdict) {
     };
     state.tell(now, id, &status, why);
     state.change_job(id, |job| job.state = JobState::Ended { at: now, verdict });
+    state.effect(Effect::CloseLog(id));
     let Some(blob) = state.job(id).and_then(|job| job.spec.workspace.clone()) else { return };
     let needed = state
         .queue()
