@@ -9,7 +9,6 @@ pub mod units;
 pub mod wire;
 
 #[cfg(feature = "fleet")]
-<<<<<<< HEAD
 pub mod agents;
 #[cfg(feature = "fleet")]
 pub mod api;
@@ -29,11 +28,6 @@ pub mod fleet_file;
 pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod logs;
-=======
-pub mod fleet;
-#[cfg(feature = "fleet")]
-pub mod fleet_file;
->>>>>>> sim
 #[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
