@@ -120,11 +120,11 @@ mod tests {
         let mut fleet = fixture::fleet();
         fleet.runners.retain(|runner| [1, 3, 8, 19].contains(&runner.id.0));
         let expected = "\
-NAME                 PROFILE     STATUS                       JOB      DONE   LIMITS                NOTE
+NAME                 PROFILE     STATUS                       JOB      DONE   LIMITS               NOTE
 slate-gpu-heavy-01   gpu_heavy   Running 2 minutes            job-42   5      4 CPU, 8GiB, GPU 0
 slate-gpu-light-03   gpu_light   Idle about an hour           -        0      2 CPU, 2GiB, GPU 1
 slate-standard-08    standard    Running 3 seconds            job-43   1      2 CPU, 1GiB
-slate-light-19       light       Error 5 seconds (cordoned)   -        0      1 CPU, 512MiB         exited with 137, tried again in 4 s
+slate-light-19       light       Error 5 seconds (cordoned)   -        0      1 CPU, 512MiB        exited with 137, tried again in 4 s
 ";
         assert_eq!(table(&fleet, Paint::Off), expected);
     }
