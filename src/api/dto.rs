@@ -73,8 +73,9 @@ impl SubmitBody {
         for (key, value) in &self.env {
             check_variable(key, value)?;
         }
-        let workflow = self.workflow.unwrap_or_else(|| "default".to_owned());
-        check_folder_name("workflow", &workflow)?;
+        if let Some(workflow) = &self.workflow {
+            check_folder_name("workflow", workflow)?;
+        }
         if let Some(run_id) = &self.run_id {
             check_folder_name("run_id", run_id)?;
         }
@@ -88,7 +89,7 @@ impl SubmitBody {
             task_type: self.task_type,
             pool: self.pool.map(PoolName::new),
             lane: self.lane.map(LaneName::new),
-            workflow,
+            workflow: self.workflow,
             run_id: self.run_id,
             priority: self.priority,
             timeout: self.timeout_seconds.map(Duration::from_secs),

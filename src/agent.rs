@@ -1,0 +1,1 @@
+//! The agent `slate-runner`: process 1 of every runner container.
