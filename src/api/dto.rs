@@ -239,6 +239,18 @@ pub struct LogsQuery {
     /// Byte to begin at; must be the beginning of a record.
     #[serde(default)]
     pub from: u64,
+    /// With `follow`: also tell how the job stands, as `POST /v1/run` does.
+    #[serde(default)]
+    pub job: bool,
+}
+
+/// Query of `GET /v1/jobs/{id}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobQuery {
+    /// Answer when the job is over, or after this many seconds as it is then.
+    #[serde(default)]
+    pub wait_seconds: u64,
 }
 
 /// Query of `GET /v1/events`.

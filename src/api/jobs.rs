@@ -1,15 +1,17 @@
 //! Jobs over HTTP: list, show, submit, cancel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Api;
 use super::ask::parse_job;
-use super::dto::{Accepted, JobsQuery, SubmitBody, Submitted};
+use super::dto::{Accepted, JobQuery, JobsQuery, SubmitBody, Submitted};
 use super::extract::{json, query};
 use super::problem::{Problem, ProblemKind};
 use super::words::parse_job_status;
@@ -20,6 +22,10 @@ use crate::supervisor::handle::{JobFilter, Query};
 
 /// Jobs listed when no limit is given.
 const JOBS_DEFAULT: usize = 100;
+/// Longest wait for a job's end in one request; a client asks again.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+/// A waiting request looks at its job this often at most.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Most jobs in one answer.
 const JOBS_MAX: usize = 10_000;
 
@@ -44,8 +50,24 @@ fn parse_status(text: &str) -> Result<JobStatus, Problem> {
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(api.job_view(parse_job(&id)?).await?))
+    let JobQuery { wait_seconds } = query(&uri)?;
+    let id = parse_job(&id)?;
+    let mut steps = api.handle.steps();
+    let mut job = api.job_view(id).await?;
+    let until = Instant::now() + Duration::from_secs(wait_seconds).min(WAIT_MAX);
+    while !job.status.is_final() {
+        match timeout_at(until, steps.changed()).await {
+            // The loop has ended or the time is up: the answer is what is known.
+            Err(_) | Ok(Err(_)) => break,
+            Ok(Ok(())) => job = api.job_view(id).await?,
+        }
+        if timeout_at(until, sleep(LOOK_INTERVAL)).await.is_err() {
+            break;
+        }
+    }
+    Ok(Json(job))
 }
 
 pub(super) async fn submit(

@@ -1,7 +1,8 @@
 //! The framing of job output on disk and on the wire, and its reader.
 //!
 //! A record is `[u8 kind][u64 LE Unix ms][u32 LE length][bytes]`. Kinds 1 and 2 are stdout and
-//! stderr, 0xFF is the end of the job's output. `POST /v1/run` adds kind 0x10: the job as JSON.
+//! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end of the output.
+//! `POST /v1/run` adds kind 0x10: the job as JSON.
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,8 @@ pub enum RecordKind {
     Stdout,
     /// Bytes of standard error.
     Stderr,
+    /// The output of a later attempt begins; its number is the payload.
+    Attempt,
     /// A `JobView` as JSON; only in the answer to `POST /v1/run`.
     Job,
     /// Nothing follows.
@@ -30,6 +33,7 @@ impl RecordKind {
         match byte {
             1 => Some(Self::Stdout),
             2 => Some(Self::Stderr),
+            3 => Some(Self::Attempt),
             0x10 => Some(Self::Job),
             0xFF => Some(Self::End),
             _ => None,
@@ -40,6 +44,7 @@ impl RecordKind {
         match self {
             Self::Stdout => 1,
             Self::Stderr => 2,
+            Self::Attempt => 3,
             Self::Job => 0x10,
             Self::End => 0xFF,
         }

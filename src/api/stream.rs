@@ -80,7 +80,8 @@ pub(super) async fn job_logs(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let LogsQuery { follow, from } = query(&uri)?;
+    let LogsQuery { follow, from, job: tell } = query(&uri)?;
+    let telling = if tell { Telling::OutputAndJob } else { Telling::Output };
     let job = parse_job(&id)?;
     api.job_view(job).await?;
     let kind = [(header::CONTENT_TYPE, LOG_TYPE)];
@@ -91,7 +92,7 @@ pub(super) async fn job_logs(
     let permit = follower(&api)?;
     let (out, chunks) = body();
     tokio::spawn(async move {
-        JobFollower { api: &api, job, out: &out, telling: Telling::Output }.run(from).await;
+        JobFollower { api: &api, job, out: &out, telling }.run(from).await;
         drop(permit);
     });
     Ok((kind, Body::from_stream(chunks)).into_response())
