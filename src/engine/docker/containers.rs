@@ -91,38 +91,34 @@ impl DockerEngine {
             return Ok(None);
         };
         let id = ContainerId::new(id);
-        let state = match summary.state {
-            Some(ContainerSummaryStateEnum::CREATED) => ContainerState::Created,
-            Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => {
-                ContainerState::Removing
-            }
-            Some(ContainerSummaryStateEnum::EXITED) => match self.exit_of(&id).await {
-                Ok(exit) => ContainerState::Exited(exit),
+        let state = match listed_state(summary.state) {
+            Some(ContainerState::Running) if self.died.contains(&id) => None,
+            listed => listed,
+        };
+        let state = match state {
+            Some(state) => state,
+            None => match self.inspect_state(&id).await {
+                Ok(state) => state,
                 // Removed since it was listed.
                 Err(error) if is_gone(&error) => return Ok(None),
                 Err(error) => return Err(error),
             },
-            Some(
-                ContainerSummaryStateEnum::RUNNING
-                | ContainerSummaryStateEnum::PAUSED
-                | ContainerSummaryStateEnum::RESTARTING
-                | ContainerSummaryStateEnum::STOPPING
-                | ContainerSummaryStateEnum::EMPTY,
-            )
-            | None => ContainerState::Running,
         };
         Ok(Some(ContainerFact { id, incarnation, state }))
     }
 
-    /// How an ended container ended.
-    pub(super) async fn exit_of(&self, id: &ContainerId) -> Result<ContainerExit, EngineError> {
+    /// The state of a container that has run: the truth, where a list can be behind.
+    async fn inspect_state(&self, id: &ContainerId) -> Result<ContainerState, EngineError> {
         let call = self.call(format!("inspect container {id}"), deadline::INSPECT);
         let inspect = self.client.inspect_container(id.as_str(), None::<InspectContainerOptions>);
         let state = call.run(inspect).await?.state.unwrap_or_default();
-        Ok(ContainerExit {
+        if state.running == Some(true) || state.restarting == Some(true) {
+            return Ok(ContainerState::Running);
+        }
+        Ok(ContainerState::Exited(ContainerExit {
             code: state.exit_code.unwrap_or(0),
             oom: state.oom_killed.unwrap_or(false),
-        })
+        }))
     }
 
     pub(super) async fn create_container(
@@ -130,7 +126,8 @@ impl DockerEngine {
         plan: &ContainerPlan,
         paths: &HostPaths,
     ) -> Result<ContainerId, EngineError> {
-        let body = translate::container_body(plan, &self.project, paths, self.narrowing());
+        let engine = self.traits().await?;
+        let body = translate::container_body(plan, &self.project, paths, engine);
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();
         let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
         match call.run(self.client.create_container(Some(options), body)).await {
@@ -282,6 +279,25 @@ impl DockerEngine {
             .flatten()
             .map(move |item| item.map(chunk).map_err(|error| call.sort(error)))
             .boxed()
+    }
+}
+
+/// What a list says of a container's state; none where only an inspection tells how it ended.
+fn listed_state(state: Option<ContainerSummaryStateEnum>) -> Option<ContainerState> {
+    match state {
+        Some(ContainerSummaryStateEnum::CREATED) => Some(ContainerState::Created),
+        Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => {
+            Some(ContainerState::Removing)
+        }
+        Some(ContainerSummaryStateEnum::EXITED) => None,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+            | ContainerSummaryStateEnum::PAUSED
+            | ContainerSummaryStateEnum::RESTARTING
+            | ContainerSummaryStateEnum::STOPPING
+            | ContainerSummaryStateEnum::EMPTY,
+        )
+        | None => Some(ContainerState::Running),
     }
 }
 
