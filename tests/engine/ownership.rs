@@ -76,3 +76,25 @@ async fn a_container_name_that_a_stranger_has_is_a_conflict_told_with_what_to_do
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_volume_that_a_stranger_has_is_neither_used_nor_removed() {
+    with_agent(OBEDIENT, async |world| {
+        let plan = world.plan(1);
+        let name = translate::work_volume(&world.project, plan.incarnation);
+        let theirs = bollard::models::VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(world.test_labels()),
+            ..<_>::default()
+        };
+        world.raw.create_volume(theirs).await.expect("a volume");
+        let error = world.engine.create(&plan, &world.paths).await.expect_err("taken");
+        assert_eq!(error.class(), Some(OpErrorClass::Conflict));
+        assert!(error.to_string().contains("docker volume rm"), "{error}");
+        world.engine.remove(None, plan.incarnation).await.expect("nothing of ours");
+        world.raw.inspect_volume(&name).await.expect("it is still there");
+        let none = None::<bollard::query_parameters::RemoveVolumeOptions>;
+        world.raw.remove_volume(&name, none).await.expect("cleaned up");
+    })
+    .await;
+}

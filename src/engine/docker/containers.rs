@@ -30,6 +30,14 @@ use crate::units::Bytes;
 /// Inspections at a time; the engine answers them from memory.
 const INSPECTED_AT_ONCE: usize = 8;
 
+/// Whose a volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Us,
+    Stranger,
+}
+
 /// The engine's filter for what carries both of a project's labels.
 pub(super) fn own_filter(project: &Project) -> HashMap<String, Vec<String>> {
     let labels = [(LABEL_PROJECT, project.name.as_str()), (LABEL_FLEET, project.fleet.as_str())];
@@ -127,6 +135,7 @@ impl DockerEngine {
         paths: &HostPaths,
     ) -> Result<ContainerId, EngineError> {
         let engine = self.traits().await?;
+        self.check_work_volume(plan).await?;
         let body = translate::container_body(plan, &self.project, paths, engine);
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();
         let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
@@ -239,8 +248,45 @@ impl DockerEngine {
         }
     }
 
-    /// Removes a volume; gone is done.
+    /// Refuses to give a runner a volume of somebody else: the engine would use it in silence.
+    async fn check_work_volume(&self, plan: &ContainerPlan) -> Result<(), EngineError> {
+        let name = translate::work_volume(&self.project, plan.incarnation);
+        match self.volume_owner(&name).await? {
+            Owner::Nobody | Owner::Us => Ok(()),
+            Owner::Stranger => {
+                let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
+                let why = format!(
+                    "a volume named {name} is there and is not this fleet's; remove it if it is \
+                     not in use (`docker volume rm {name}`)"
+                );
+                Err(call.refused(OpErrorClass::Conflict, why))
+            }
+        }
+    }
+
+    async fn volume_owner(&self, name: &str) -> Result<Owner, EngineError> {
+        let call = self.call(format!("inspect volume {name}"), deadline::INSPECT);
+        match call.run(self.client.inspect_volume(name)).await {
+            Ok(volume) => {
+                let own = translate::project_labels(&self.project);
+                let has = |(key, value)| volume.labels.get(key) == Some(value);
+                Ok(if own.iter().all(has) { Owner::Us } else { Owner::Stranger })
+            }
+            Err(error) if is_gone(&error) => Ok(Owner::Nobody),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a volume of ours; gone is done, and a stranger's is left alone.
     pub(super) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        match self.volume_owner(name).await? {
+            Owner::Nobody => return Ok(()),
+            Owner::Us => {}
+            Owner::Stranger => {
+                tracing::warn!("volume {name} is left alone: it is not this fleet's");
+                return Ok(());
+            }
+        }
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();
         let call = self.call(format!("remove volume {name}"), deadline::REMOVE);
         match call.run(self.client.remove_volume(name, Some(options))).await {
@@ -333,5 +379,18 @@ fn stats(reading: &ContainerStatsResponse) -> ContainerStats {
         memory: Bytes(usage.saturating_sub(cache)),
         memory_limit: Bytes(memory.and_then(|all| all.limit).unwrap_or(0)),
         pids: reading.pids_stats.as_ref().and_then(|all| all.current).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_refuses_narrowed_files_is_told_from_other_failures() {
+        let refused = "error mounting \"/s/machine/stat\" to rootfs at \"/proc/stat\": \
+                       \"/proc/stat\" cannot be mounted because it is inside /proc";
+        assert!(names_a_narrowed_file(refused));
+        assert!(!names_a_narrowed_file("exec /.slate/slate-runner: exec format error"));
     }
 }
