@@ -11,6 +11,8 @@ pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod fleet_file;
 #[cfg(feature = "fleet")]
+pub mod sim;
+#[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
 pub mod state_dir;

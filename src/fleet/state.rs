@@ -20,7 +20,7 @@ use crate::spec::Spec;
 use crate::units::Time;
 
 /// Everything that must survive a restart, as the store gives it back.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Slots.
     pub slots: Vec<Slot>,
@@ -172,6 +172,17 @@ impl State {
             state.jobs.insert(job.id, job);
         }
         state
+    }
+
+    /// All that would survive a restart now.
+    pub fn durable(&self) -> Restored {
+        Restored {
+            slots: self.slots.values().cloned().collect(),
+            runners: self.runners.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            meta: self.meta.clone(),
+            history_seq: self.history_seq,
+        }
     }
 
     pub fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {
