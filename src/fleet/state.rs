@@ -41,6 +41,8 @@ pub struct Meta {
     pub spec: Option<Spec>,
     /// Numbers of runners that `scale` set, until the next `up`.
     pub scaled: BTreeMap<PoolName, u32>,
+    /// The fleet is to be removed, or was; until the next `up`.
+    pub going_down: Option<DownMode>,
     /// The last incarnation number given.
     pub incarnation: u64,
     /// The last job number given.
@@ -78,15 +80,6 @@ pub enum Image {
     },
 }
 
-/// What the fleet is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Keep what the spec says.
-    Up,
-    /// Remove everything.
-    GoingDown(DownMode),
-}
-
 /// What is known of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineContact {
@@ -113,7 +106,6 @@ pub(super) struct State {
     pub meta: Meta,
     pub spec: Spec,
     pub host: HostFacts,
-    pub mode: Mode,
     pub engine: EngineContact,
     pub images: BTreeMap<ImageRef, Image>,
     pub backoffs: BTreeMap<Place, Backoff>,
@@ -147,7 +139,6 @@ impl State {
             meta: restored.meta,
             spec,
             host: HostFacts::default(),
-            mode: Mode::Up,
             engine: EngineContact::Unknown,
             images: BTreeMap::new(),
             backoffs: BTreeMap::new(),
@@ -183,6 +174,11 @@ impl State {
             meta: self.meta.clone(),
             history_seq: self.history_seq,
         }
+    }
+
+    /// Whether everything is to be removed.
+    pub fn is_going_down(&self) -> bool {
+        self.meta.going_down.is_some()
     }
 
     pub fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {

@@ -218,7 +218,8 @@ impl Story {
         while !self.sim.is_finished() {
             self.run(Duration::from_secs(1))?;
             if self.sim.now() > end {
-                return Err(format!("not down after an hour: {:?}", self.sim.records.runners));
+                let left: Vec<_> = self.sim.records.runners.keys().collect();
+                return Err(format!("not down after an hour: {left:?}"));
             }
         }
         self.leftovers()
@@ -341,6 +342,7 @@ mod tests {
 
     fn run(seeds: impl Iterator<Item = u64>) {
         let mut total = Told::default();
+        let mut bad = Vec::new();
         for seed in seeds {
             match explore(seed) {
                 Ok(told) => {
@@ -348,10 +350,15 @@ mod tests {
                     total.containers += told.containers;
                     total.history += told.history;
                 }
-                Err(what) => panic!("{what}"),
+                Err(what) => bad.push(what),
             }
         }
         println!("{total:?}");
+        if let Some(first) = bad.first() {
+            let ends: Vec<&str> = bad.iter().filter_map(|it| it.lines().rev().nth(1)).collect();
+            println!("{first}\n\n{} stories went wrong:\n{}", bad.len(), ends.join("\n"));
+        }
+        assert!(bad.is_empty(), "{} stories went wrong", bad.len());
     }
 
     fn number(name: &str) -> Option<u64> {

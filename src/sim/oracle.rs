@@ -373,7 +373,7 @@ fn is_servable(records: &Records, spec: &Spec, job: &Job) -> bool {
     spec.pools.iter().any(|pool| {
         let offer = spec.profiles.get(&pool.profile);
         allows(&pool.name)
-            && wanted(records, pool) > 0
+            && records.slots.values().any(|slot| slot.pool == pool.name)
             && offer.is_some_and(|offer| is_at_least(offer, need))
     })
 }

@@ -21,18 +21,22 @@ pub enum Writing {
     On,
 }
 
+/// How lists begin.
+const LIST: &str = "  < list: ";
+
 /// The lines written so far.
 #[derive(Debug, Clone)]
 pub struct Transcript {
     writing: Writing,
     lines: Vec<String>,
+    last_list: String,
 }
 
 impl Transcript {
     /// An empty story.
     #[must_use]
     pub fn new(writing: Writing) -> Self {
-        Self { writing, lines: Vec::new() }
+        Self { writing, lines: Vec::new(), last_list: String::new() }
     }
 
     /// Whether lines are kept.
@@ -41,8 +45,14 @@ impl Transcript {
         self.writing == Writing::On
     }
 
-    /// Adds a line.
+    /// Adds a line. A list that says what the last one said is no news.
     pub fn note(&mut self, now: Time, line: String) {
+        if line.starts_with(LIST) {
+            if line == self.last_list {
+                return;
+            }
+            self.last_list.clone_from(&line);
+        }
         if self.is_on() {
             let passed = now.since(BEGIN);
             self.lines.push(format!(

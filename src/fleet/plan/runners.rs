@@ -9,7 +9,7 @@ use crate::fleet::desired;
 use crate::fleet::job::JobState;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
-use crate::fleet::state::{Mode, State};
+use crate::fleet::state::State;
 use crate::ids::{JobId, PoolName};
 use crate::units::Time;
 
@@ -59,7 +59,7 @@ fn unwanted(
     runner: &Runner,
     spares_left: &mut BTreeMap<PoolName, usize>,
 ) -> Option<Cause> {
-    if state.mode != Mode::Up {
+    if state.is_going_down() {
         return Some(Cause::Down);
     }
     let Some(pool) = pool_named(state, &runner.build.template.pool) else {

@@ -8,7 +8,7 @@ use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::{Cordon, ScaleTarget};
 use crate::fleet::placement::Cards;
 use crate::fleet::slot::{Fate, GpuLease, Slot};
-use crate::fleet::state::State;
+use crate::fleet::state::{EngineContact, State};
 use crate::ids::{PoolName, SlotId};
 use crate::spec::{Overcommit, Spec};
 use crate::units::{Bytes, Time};
@@ -16,13 +16,17 @@ use crate::units::{Bytes, Time};
 type Counts = BTreeMap<PoolName, u32>;
 
 pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, Refusal> {
-    refuse_while_down(state)?;
+    // A supervisor that has just started on a fleet that was going down follows the newer wish.
+    if state.engine != EngineContact::Unknown {
+        refuse_while_down(state)?;
+    }
     let counts = desired::counts(&spec, &BTreeMap::new());
     let admitted = admit(state, &spec, &counts)?;
     state.tell(now, "fleet", "spec applied", format!("{} runners", counts.values().sum::<u32>()));
     let meta = state.meta_mut();
     meta.spec = Some(spec.clone());
     meta.scaled.clear();
+    meta.going_down = None;
     state.spec = spec;
     state.images.clear();
     state.backoffs.clear();
