@@ -109,6 +109,7 @@ impl Sim {
         let spec = restored.meta.spec.clone().unwrap_or_else(|| self.spec.clone());
         self.fleet = Some(Fleet::restore(spec, restored, self.now()));
         self.world.watch();
+        self.oracle.started();
         self.feed(vec![Event::Host(self.host.clone())]);
     }
 
@@ -175,6 +176,7 @@ impl Sim {
         let now = self.now();
         let crash = self.crash_point();
         let Some(fleet) = &mut self.fleet else { return };
+        self.oracle.heard(&events);
         let step = fleet.handle(now, events);
         if crash == Some(Crash::BeforeRecords) {
             self.die_in_step();

@@ -3,7 +3,7 @@
 mod jobs;
 mod size;
 
-pub(super) use size::{admit, memory_of};
+pub(super) use size::{admit, memory_of, total_of};
 
 use super::desired;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};

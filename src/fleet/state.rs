@@ -110,6 +110,8 @@ pub(super) struct State {
     pub images: BTreeMap<ImageRef, Image>,
     pub backoffs: BTreeMap<Place, Backoff>,
     pub contacts: BTreeMap<IncarnationId, Contact>,
+    /// Runners that are gone, and since when: a list begun earlier may still show them.
+    pub graves: BTreeMap<IncarnationId, Time>,
     slots: BTreeMap<SlotId, Slot>,
     runners: BTreeMap<IncarnationId, Runner>,
     jobs: BTreeMap<JobId, Job>,
@@ -143,6 +145,7 @@ impl State {
             images: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            graves: BTreeMap::new(),
             slots: restored.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             runners: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -220,12 +223,14 @@ impl State {
 
     pub fn insert_runner(&mut self, runner: Runner, now: Time) {
         self.notes.runners.insert(runner.id);
-        self.contacts.insert(runner.id, Contact { heard: now, ..Contact::default() });
+        let contact = Contact { heard: now, op_ended: now, ..Contact::default() };
+        self.contacts.insert(runner.id, contact);
         self.runners.insert(runner.id, runner);
     }
 
-    pub fn remove_runner(&mut self, id: IncarnationId) {
+    pub fn remove_runner(&mut self, id: IncarnationId, now: Time) {
         self.notes.runners.insert(id);
+        self.graves.insert(id, now);
         self.runners.remove(&id);
         self.contacts.remove(&id);
     }

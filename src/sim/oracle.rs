@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::records::Records;
 use super::world::{Container, World};
 use crate::fleet::effect::{Answer, Effect, EngineAction};
-use crate::fleet::event::{ContainerState, Request};
+use crate::fleet::event::{ContainerState, EngineEvent, Event, Request};
 use crate::fleet::job::{Job, JobState, Verdict};
 use crate::fleet::placement::is_at_least;
 use crate::fleet::runner::{Cause, Phase, Runner};
@@ -37,9 +37,32 @@ pub struct Oracle {
     history_seq: u64,
     retired: BTreeSet<IncarnationId>,
     may_rename: bool,
+    is_engine_known: bool,
 }
 
 impl Oracle {
+    /// A supervisor starts: it knows nothing of the engine yet.
+    pub fn started(&mut self) {
+        self.is_engine_known = false;
+    }
+
+    /// The core is told of something.
+    pub fn heard(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Engine(EngineEvent::Listed { .. }) => self.is_engine_known = true,
+                Event::Engine(EngineEvent::Unreachable { .. }) => self.is_engine_known = false,
+                Event::Engine(_)
+                | Event::Operation { .. }
+                | Event::Agent { .. }
+                | Event::Request { .. }
+                | Event::Published { .. }
+                | Event::Host(_)
+                | Event::Tick => {}
+            }
+        }
+    }
+
     /// Something is asked for.
     pub fn asked(&mut self, request: &Request) {
         self.may_rename |= matches!(request, Request::Apply(_));
@@ -219,6 +242,9 @@ impl Oracle {
         let stay = slots.filter(|slot| slot.fate == Fate::Stay).count();
         if stay != wanted as usize {
             self.breach(format!("pool {} wants {wanted} slots and has {stay}", pool.name));
+        }
+        if !self.is_engine_known {
+            return;
         }
         let in_service = |runner: &&Runner| !runner.is_retiring();
         let of_pool = |runner: &&Runner| runner.build.template.pool == pool.name;

@@ -12,13 +12,14 @@ use crate::units::Time;
 
 pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: AgentEvent) {
     let Some(contact) = state.contacts.get_mut(&id) else { return };
-    contact.heard = now;
+    if event != AgentEvent::Disconnected {
+        contact.heard = now;
+    }
+    // Whoever speaks has a session, even if the end of its last one is told late.
+    contact.connected = event != AgentEvent::Disconnected;
     match event {
-        AgentEvent::Connected { holding } => {
-            contact.connected = true;
-            connected(state, now, id, holding);
-        }
-        AgentEvent::Disconnected => contact.connected = false,
+        AgentEvent::Connected { holding } => connected(state, now, id, holding),
+        AgentEvent::Disconnected => {}
         AgentEvent::Heartbeat => {}
         AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
         AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),

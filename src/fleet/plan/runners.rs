@@ -90,7 +90,8 @@ fn silent(state: &State, now: Time, runner: &Runner) -> Option<Cause> {
     let heard = state.contact(runner.id).heard;
     match runner.phase {
         Phase::Booting { .. } => {
-            (now.since(runner.since) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
+            // After a restart of the supervisor, agents get the time to call again.
+            (now.since(heard.max(runner.since)) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
         }
         Phase::Idle { .. } | Phase::Busy { .. } => {
             (now.since(heard) > STALE_AFTER).then_some(Cause::Stale)
