@@ -3,7 +3,6 @@
 //! `UPDATE_GOLDEN=1 cargo test --lib translate` writes them anew; read the diff before you commit it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 
