@@ -186,7 +186,8 @@ fn print_table(ground: &Ground, contenders: &[Contender], times: &Times) {
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    let at = |place: usize| times.get(place).copied().unwrap_or_default();
+    (at(times.len().saturating_sub(1) / 2) + at(times.len() / 2)) / 2
 }
 
 impl Ground {
