@@ -1,4 +1,4 @@
-//! How long N light runners take to come up and go down: raw API calls, docker-compose, slate-fleet.
+//! How long N light runners take to come up and go down: raw calls, docker-compose, slate-fleet.
 //!
 //! `cargo bench --bench fleet -- --runners 50 --rounds 3 --slate-fleet target/release/slate-fleet`
 //!
@@ -278,21 +278,7 @@ impl Ground {
         files::prepare_files(&plan, &self.paths, &files::host_view())?;
         let body = serde_json::to_value(self.body(&plan))?;
         let host = &body["HostConfig"];
-        let bind = |source: PathBuf, target: &str, mode: &str| {
-            json!(format!("{}:{target}:{mode}", source.display()))
-        };
-        let private = self.paths.state.private(plan.incarnation);
-        let mut volumes = vec![
-            bind(self.paths.state.shared_with_runners(), translate::SHARED, "ro"),
-            bind(private.clone(), translate::PRIVATE, "ro"),
-            json!(translate::WORK),
-            bind(translate::reports_source(&plan, &self.paths), translate::REPORTS, "rw"),
-        ];
-        volumes.extend(
-            NARROWED
-                .iter()
-                .map(|(name, target)| bind(private.join(NARROWED_FOLDER).join(name), target, "ro")),
-        );
+        let volumes = self.compose_volumes(&plan);
         let service = json!({
             "image": self.image_name,
             "user": body["User"],
@@ -325,6 +311,25 @@ impl Ground {
             "networks": {"default": {"driver_opts": network["Options"]}},
         });
         self.write("compose/docker-compose.yml", &file)
+    }
+
+    fn compose_volumes(&self, plan: &ContainerPlan) -> Vec<Value> {
+        let bind = |source: PathBuf, target: &str, mode: &str| {
+            json!(format!("{}:{target}:{mode}", source.display()))
+        };
+        let private = self.paths.state.private(plan.incarnation);
+        let mut volumes = vec![
+            bind(self.paths.state.shared_with_runners(), translate::SHARED, "ro"),
+            bind(private.clone(), translate::PRIVATE, "ro"),
+            json!(translate::WORK),
+            bind(translate::reports_source(plan, &self.paths), translate::REPORTS, "rw"),
+        ];
+        volumes.extend(
+            NARROWED
+                .iter()
+                .map(|(name, target)| bind(private.join(NARROWED_FOLDER).join(name), target, "ro")),
+        );
+        volumes
     }
 
     fn write_fleet_file(&self) -> Outcome<()> {

@@ -1,8 +1,8 @@
 //! What a runner container is, as the engine's API says it. Pure: plans in, request bodies out.
 //!
 //! Job code is hostile, so every field here is a decision; the golden files beside the tests hold
-//! all of them, and a field that is not in a golden file fails. `docs/adr/0006-runner-containers.md`
-//! says why they are as they are, and which options were refused.
+//! all of them, and a field that is not in a golden file fails. ADR 6, on runner containers, says
+//! why they are as they are, and which options were refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
