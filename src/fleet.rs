@@ -1,9 +1,122 @@
 //! The core: pure and synchronous. Facts and requests go in, effects and records come out.
 //!
 //! No clock, no I/O, no async, no randomness, no unordered maps: the same input gives the same
-//! output on every machine. Start with [`event`] and [`effect`], the two alphabets of the border.
+//! output on every machine. Start with [`event`] and [`effect`], the two alphabets of the border;
+//! then `observe` (facts into state), `plan` (state into decisions), `commit` (decisions into
+//! state and effects).
 
+pub mod backoff;
+mod commit;
+mod desired;
 pub mod effect;
 pub mod event;
 pub mod host;
+pub mod job;
+mod observe;
+mod order;
+pub mod placement;
+mod plan;
+mod preview;
+mod request;
+pub mod runner;
+pub mod slot;
+pub mod state;
+mod transition;
 pub mod view;
+mod views;
+
+use effect::Effect;
+use event::Event;
+use state::{Record, Restored, State};
+use view::{FleetView, JobStatus, JobView, PlanView};
+
+use crate::ids::JobId;
+use crate::spec::Spec;
+use crate::units::Time;
+
+pub use order::CA_BUNDLE;
+
+/// Each round decides on a state that knows the rounds before. Jobs are given out one a round, so
+/// the bound is the number of slots and then some; reaching it means a rule that undoes another.
+const ROUNDS_MAX: usize = 10_000;
+
+/// The fleet as the core knows it.
+#[derive(Debug)]
+pub struct Fleet {
+    state: State,
+}
+
+/// What one step changed and wants done. The records must be durable before any effect is run.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Durable changes, to be stored in one transaction.
+    pub records: Vec<Record>,
+    /// Things to do, in order.
+    pub effects: Vec<Effect>,
+}
+
+impl Fleet {
+    /// The fleet after a start, from what was recorded.
+    #[must_use]
+    pub fn restore(spec: Spec, restored: Restored, now: Time) -> Self {
+        let mut state = State::restore(spec, restored, now);
+        views::resume_publishing(&mut state);
+        Self { state }
+    }
+
+    /// Takes in what happened, decides, and says what to record and what to do.
+    pub fn handle(&mut self, now: Time, events: Vec<Event>) -> Step {
+        for event in events {
+            observe::observe(&mut self.state, now, event);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let plan = plan::plan(&self.state, now);
+            let is_settled = plan.is_empty();
+            let is_end = plan.contains(&plan::Decision::Finish);
+            for decision in plan {
+                commit::commit(&mut self.state, now, decision);
+            }
+            if is_settled || is_end {
+                break;
+            }
+        }
+        let (records, effects) = self.state.take_notes();
+        Step { records, effects }
+    }
+
+    /// The spec in force.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.state.spec
+    }
+
+    /// All that would survive a restart now: the sum of all records so far.
+    #[must_use]
+    pub fn durable(&self) -> Restored {
+        self.state.durable()
+    }
+
+    /// The whole fleet, for readers.
+    #[must_use]
+    pub fn view(&self, now: Time) -> FleetView {
+        views::fleet(&self.state, now)
+    }
+
+    /// Jobs, newest first; only those in one of `statuses` unless it is empty.
+    #[must_use]
+    pub fn jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
+        views::jobs(&self.state, statuses, limit)
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobView> {
+        views::job(&self.state, id)
+    }
+
+    /// What a spec would change, without changing anything.
+    #[must_use]
+    pub fn preview(&self, spec: &Spec) -> PlanView {
+        preview::preview(&self.state, spec)
+    }
+}

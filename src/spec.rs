@@ -12,6 +12,34 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ImageRef, LaneName, PoolName, ProfileName, ProjectName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
+mod builtin;
+mod diagnostic;
+mod document;
+mod interpolate;
+mod load;
+mod merge;
+mod quantity;
+mod raw;
+mod render;
+mod scalar;
+mod schema;
+mod secret;
+mod structure;
+mod suggest;
+pub mod template;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use load::{Loaded, Source, load};
+pub use render::render;
+pub use schema::schema;
+
+/// Variables for `${NAME}`: what `.env` and the environment say.
+pub type Env = BTreeMap<String, String>;
+
 /// A whole fleet file, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {

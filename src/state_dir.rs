@@ -87,9 +87,15 @@ impl StateDir {
         self.logs().join(format!("{job}.log"))
     }
 
+    /// The folder of uploaded working folders.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.0.join("blobs")
+    }
+
     /// An uploaded working folder.
     #[must_use]
     pub fn blob(&self, blob: &BlobId) -> PathBuf {
-        self.0.join("blobs").join(blob.as_str())
+        self.blobs().join(blob.as_str())
     }
 }

@@ -46,11 +46,19 @@ pub enum Effect {
         incarnation: IncarnationId,
         /// The job that wrote it.
         job: JobId,
+        /// `workflow/run_id`; nothing else of the folder is published.
+        reports: String,
     },
     /// A used working folder is needed no more.
     DropBlob(BlobId),
+    /// A job is over: nothing more is written to its log, and readers come to its end.
+    CloseLog(JobId),
+    /// An ended job is forgotten; so is its output.
+    DropLog(JobId),
     /// The runner is gone for good: forget its certificate and its private files.
     Forget(IncarnationId),
+    /// List the containers soon: something is not known.
+    Relist,
     /// Everything is removed; the supervisor can end.
     Finish,
 }
@@ -62,13 +70,6 @@ pub enum EngineAction {
     Create(Box<ContainerPlan>),
     /// Start it.
     Start(ContainerId),
-    /// Ask its first process to end, and kill it after the grace.
-    Stop {
-        /// Which container.
-        container: ContainerId,
-        /// How long to wait.
-        grace: Duration,
-    },
     /// Remove the container and the incarnation's work volume, whatever state they are in.
     Remove {
         /// The container, if it is known.

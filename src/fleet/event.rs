@@ -39,6 +39,13 @@ pub enum Event {
         /// What is asked.
         request: Request,
     },
+    /// What the job left under `/reports` is in the store, or why it is not.
+    Published {
+        /// Which job.
+        job: JobId,
+        /// What went wrong, in words.
+        outcome: Result<(), String>,
+    },
     /// What the host has.
     Host(HostFacts),
     /// Time has passed.
@@ -226,7 +233,7 @@ pub enum Request {
         /// Whether they are closed or opened.
         to: Cordon,
     },
-    /// Replace these runners' containers, after their jobs unless forced.
+    /// Replace these runners' containers, each after its job.
     Restart {
         /// Which slots.
         slots: Vec<SlotId>,
@@ -279,7 +286,8 @@ pub struct JobSpec {
     /// The lane it belongs to.
     pub lane: Option<LaneName>,
     /// The workflow: groups reports and counts against `max_parallel_workflows`.
-    pub workflow: String,
+    /// A job without one is a run of its own, and not counted.
+    pub workflow: Option<String>,
     /// The run within the workflow; the job's own id if none.
     pub run_id: Option<String>,
     /// Higher starts first.

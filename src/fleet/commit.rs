@@ -1,0 +1,135 @@
+//! Carries decisions into the state, with the effects and the record that go with them.
+//! Decides nothing.
+
+use super::effect::{ContainerPlan, Effect, EngineAction};
+use super::host::HostFacts;
+use super::job::{JobState, StopBy};
+use super::order;
+use super::plan::{Decision, Name};
+use super::runner::{Build, InFlight, OpKind, Phase, Runner};
+use super::state::{Image, State};
+use super::transition::{retire, stop};
+use crate::ids::{IncarnationId, JobId, SlotId};
+use crate::units::Time;
+
+pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
+    match decision {
+        Decision::AskImage(image) => {
+            state.images.insert(image.clone(), Image::Asked);
+            state.effect(Effect::ResolveImage(image));
+        }
+        Decision::Make { slot, name, build } => make(state, now, slot, (name, *build)),
+        Decision::Fill { slot, spare } => fill(state, now, slot, spare),
+        Decision::DropSlot(slot) => {
+            state.remove_slot(slot);
+            state.tell(now, slot, "left", "it is not wanted any more");
+        }
+        Decision::Create(id) => create(state, id),
+        Decision::Start(id) => start(state, id),
+        Decision::Remove(id) => remove(state, id),
+        Decision::Retire(id, why) => retire(state, now, id, why),
+        Decision::TimeOut(job) => stop(state, now, job, StopBy::Timeout),
+        Decision::Give { job, runner } => give(state, now, job, runner),
+        Decision::ForgetJob(job) => {
+            state.remove_job(job);
+            state.effect(Effect::DropLog(job));
+        }
+        Decision::Finish => state.effect(Effect::Finish),
+    }
+}
+
+fn make(state: &mut State, now: Time, slot: Option<SlotId>, (name, build): (Name, Build)) {
+    let id = state.next_incarnation();
+    let name = match name {
+        Name::Slot(name) => name,
+        Name::Incarnation => {
+            format!("{}-{}-{}", state.spec.project, build.template.pool, id.0)
+        }
+    };
+    let object = slot.map_or_else(|| id.to_string(), |slot| slot.to_string());
+    state.tell(now, object, "planned", format!("container {name}"));
+    state.insert_runner(Runner { id, slot, name, build, phase: Phase::Planned, since: now }, now);
+    if let Some(slot) = slot.and_then(|slot| state.slot_mut(slot)) {
+        slot.runner = Some(id);
+    }
+}
+
+fn fill(state: &mut State, now: Time, slot: SlotId, spare: IncarnationId) {
+    if let Some(runner) = state.runner_mut(spare) {
+        runner.slot = Some(slot);
+    }
+    if let Some(slot) = state.slot_mut(slot) {
+        slot.runner = Some(spare);
+    }
+    state.tell(now, slot, "filled", format!("by the spare {spare}"));
+}
+
+fn operate(state: &mut State, id: IncarnationId, kind: OpKind, action: EngineAction) {
+    let op = state.next_op();
+    if let Some(contact) = state.contacts.get_mut(&id) {
+        contact.op = Some(InFlight { op, kind });
+    }
+    state.effect(Effect::Engine { op, incarnation: id, action });
+}
+
+fn create(state: &mut State, id: IncarnationId) {
+    let Some(runner) = state.runner(id) else { return };
+    let template = runner.build.template.clone();
+    let plan = ContainerPlan {
+        incarnation: id,
+        name: runner.name.clone(),
+        image: runner.build.image.clone(),
+        gpu: runner.build.gpu.clone(),
+        cpuset: cpuset(&state.host, id, template.cpus.visible()),
+        template,
+    };
+    operate(state, id, OpKind::Create, EngineAction::Create(Box::new(plan)));
+}
+
+/// The CPUs that a runner sees: neighbours in turn, so that runners are spread over the host.
+/// Empty where the runner's size is the host's or more, or the host is not known.
+fn cpuset(host: &HostFacts, id: IncarnationId, visible: u32) -> Vec<u32> {
+    if visible >= host.cpus {
+        return Vec::new();
+    }
+    let first = id.0.wrapping_mul(u64::from(visible)) % u64::from(host.cpus);
+    let cpus = u64::from(host.cpus);
+    let mut set: Vec<u32> = (0..u64::from(visible))
+        .filter_map(|offset| u32::try_from((first + offset) % cpus).ok())
+        .collect();
+    set.sort_unstable();
+    set
+}
+
+fn start(state: &mut State, id: IncarnationId) {
+    let Some(container) = state.runner(id).and_then(Runner::container).cloned() else { return };
+    operate(state, id, OpKind::Start, EngineAction::Start(container));
+}
+
+fn remove(state: &mut State, id: IncarnationId) {
+    let container = state.runner(id).and_then(Runner::container).cloned();
+    operate(state, id, OpKind::Remove, EngineAction::Remove { container });
+}
+
+fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
+    let Some(runner) = state.runner(to) else { return };
+    let (Phase::Idle { container }, Some(slot)) = (runner.phase.clone(), runner.slot) else {
+        return;
+    };
+    let slot_name = state.slot(slot).map(|slot| slot.name.clone());
+    state.change_job(id, |job| {
+        job.attempt = job.attempt.next();
+        job.state = JobState::Given { runner: to, stop: None };
+        job.assigned_at = Some(now);
+        job.started_at = None;
+        job.slot = Some(slot);
+        job.slot_name = slot_name;
+    });
+    let Some(attempt) = state.job(id).map(|job| job.attempt) else { return };
+    if let Some(runner) = state.runner_mut(to) {
+        runner.phase = Phase::Busy { container, job: id, attempt };
+        runner.since = now;
+    }
+    state.tell(now, id, "assigned", slot);
+    order::assign(state, to, id);
+}

@@ -1,0 +1,126 @@
+//! What the spec asks for, made concrete: how many slots each pool has, and what fills them.
+
+use std::collections::BTreeMap;
+
+use super::effect::Template;
+use super::runner::Build;
+use super::slot::{Fate, Slot};
+use super::state::{Image, State};
+use crate::ids::{PoolName, SlotId};
+use crate::spec::{Pool, Spec};
+
+/// The number of slots of each pool, with what `scale` set.
+pub(super) fn counts(spec: &Spec, scaled: &BTreeMap<PoolName, u32>) -> BTreeMap<PoolName, u32> {
+    spec.pools
+        .iter()
+        .map(|pool| {
+            let count = scaled.get(&pool.name).copied().unwrap_or(pool.size.at_rest());
+            (pool.name.clone(), count)
+        })
+        .collect()
+}
+
+/// A slot that is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub id: SlotId,
+    pub name: String,
+    pub pool: PoolName,
+}
+
+/// How the slots differ from the numbers wanted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub add: Vec<Place>,
+    pub leave: Vec<SlotId>,
+    pub stay: Vec<SlotId>,
+}
+
+/// Compares the slots with the wanted numbers. Slots that do something stay rather than idle ones,
+/// and low numbers rather than high ones.
+pub(super) fn shape(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Shape {
+    let mut shape = Shape::default();
+    let mut taken: Vec<SlotId> = Vec::new();
+    for slot in state.slots() {
+        taken.push(slot.id);
+        if !spec.pools.iter().any(|pool| pool.name == slot.pool) {
+            shape.leave.push(slot.id);
+        }
+    }
+    for pool in &spec.pools {
+        let wanted = counts.get(&pool.name).copied().unwrap_or(0) as usize;
+        let mut slots: Vec<&Slot> = state.slots().filter(|slot| slot.pool == pool.name).collect();
+        slots.sort_by_key(|slot| (slot.fate == Fate::Leave, !is_busy(state, slot), slot.id));
+        shape.stay.extend(slots.iter().take(wanted).map(|slot| slot.id));
+        shape.leave.extend(slots.iter().skip(wanted).map(|slot| slot.id));
+        for _ in slots.len()..wanted {
+            let place = next_place(state, spec, pool, &shape, &taken);
+            taken.push(place.id);
+            shape.add.push(place);
+        }
+    }
+    shape
+}
+
+fn is_busy(state: &State, slot: &Slot) -> bool {
+    slot.runner.and_then(|id| state.runner(id)).is_some_and(|runner| runner.job().is_some())
+}
+
+/// The lowest free number, and the name that goes with it.
+fn next_place(state: &State, spec: &Spec, pool: &Pool, shape: &Shape, taken: &[SlotId]) -> Place {
+    let mut id = SlotId(1);
+    while taken.contains(&id) {
+        id = id.next();
+    }
+    let name = match &pool.runner_name {
+        None => {
+            let profile = pool.profile.as_str().replace('_', "-");
+            format!("{}-{profile}-{:02}", spec.project, id.0)
+        }
+        Some(pattern) => {
+            let mut n = 1u32;
+            let is_taken = |name: &str| {
+                state.slots().any(|slot| slot.name == name)
+                    || shape.add.iter().any(|place| place.name == name)
+            };
+            while is_taken(&pattern.replace("{n}", &n.to_string())) && n < spec.limits.scale_max {
+                n += 1;
+            }
+            pattern.replace("{n}", &n.to_string())
+        }
+    };
+    Place { id, name, pool: pool.name.clone() }
+}
+
+/// What runners of a pool are like.
+pub(super) fn template(spec: &Spec, pool: &Pool) -> Option<Template> {
+    let profile = spec.profiles.get(&pool.profile)?;
+    Some(Template {
+        pool: pool.name.clone(),
+        profile: pool.profile.clone(),
+        image: profile.image.clone(),
+        cpus: profile.cpus,
+        memory: profile.memory,
+        pids: profile.pids,
+        shm: profile.shm,
+        user: profile.user,
+        env: profile.env.clone(),
+        labels: profile.labels.clone(),
+        stop_grace: profile.stop_grace,
+        reuse: pool.reuse,
+        docker_healthcheck: pool.docker_healthcheck,
+    })
+}
+
+/// What a runner of this pool should be made to now; none while its image is not known.
+pub(super) fn build(state: &State, pool: &Pool, slot: Option<&Slot>) -> Option<Build> {
+    let template = template(&state.spec, pool)?;
+    let Some(Image::Known(image)) = state.images.get(&template.image) else { return None };
+    let gpu = slot.and_then(|slot| slot.gpu.as_ref()).map(|lease| lease.uuid.clone());
+    Some(Build { image: image.clone(), template, gpu })
+}
+
+/// A pool of the spec in force.
+pub(super) fn pool<'a>(spec: &'a Spec, name: &PoolName) -> Option<&'a Pool> {
+    spec.pools.iter().find(|pool| &pool.name == name)
+}

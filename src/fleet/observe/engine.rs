@@ -1,0 +1,274 @@
+//! Facts about containers: the list, the events, and the ends of operations.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::fleet::effect::{Effect, Template};
+use crate::fleet::event::{
+    ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
+};
+use crate::fleet::runner::{Build, Cause, OpKind, Phase, Runner};
+use crate::fleet::state::{EngineContact, Image, State};
+use crate::fleet::transition::{gone, retire};
+use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId, OpId, PoolName, ProfileName};
+use crate::spec::{JobUser, Reuse};
+use crate::units::{Bytes, MilliCpu, Time};
+
+/// An image that is not to be had is asked for again after this long.
+const IMAGE_RETRY: Duration = Duration::from_secs(30);
+/// A removal that failed is tried again after this long.
+const REMOVE_RETRY: Duration = Duration::from_secs(5);
+
+pub(super) fn observe(state: &mut State, now: Time, event: EngineEvent) {
+    match event {
+        EngineEvent::Listed { begun, containers } => listed(state, now, begun, containers),
+        EngineEvent::Died { container, exit } => {
+            if let Some(id) = by_container(state, &container) {
+                died(state, now, id, Cause::Died(exit));
+            }
+        }
+        EngineEvent::Removed { container } => {
+            if let Some(id) = by_container(state, &container) {
+                vanished(state, now, id);
+            }
+        }
+        EngineEvent::Unreachable { why } => {
+            if !matches!(state.engine, EngineContact::Unreachable(_)) {
+                state.tell(now, "engine", "unreachable", &why);
+            }
+            state.engine = EngineContact::Unreachable(why);
+        }
+        EngineEvent::Image { image, outcome } => resolved(state, now, image, outcome),
+    }
+}
+
+fn resolved(state: &mut State, now: Time, image: ImageRef, outcome: Result<ImageId, String>) {
+    let known = match outcome {
+        Ok(id) => Image::Known(id),
+        Err(why) => {
+            state.tell(now, "fleet", "image missing", format!("{image}: {why}"));
+            Image::Missing { why, retry_at: now + IMAGE_RETRY }
+        }
+    };
+    state.images.insert(image, known);
+}
+
+fn by_container(state: &State, container: &ContainerId) -> Option<IncarnationId> {
+    state.runners().find(|runner| runner.container() == Some(container)).map(|runner| runner.id)
+}
+
+/// A container's process ended. Persistent runners are started again by Docker; others go.
+fn died(state: &mut State, now: Time, id: IncarnationId, cause: Cause) {
+    let removing = state.contact(id).op.is_some_and(|op| op.kind == OpKind::Remove);
+    if !removing {
+        retire(state, now, id, cause);
+    }
+}
+
+/// A container is gone, with or without our doing.
+fn vanished(state: &mut State, now: Time, id: IncarnationId) {
+    if state.contact(id).op.is_some() {
+        return;
+    }
+    retire(state, now, id, Cause::Vanished);
+}
+
+/// Compares the record with a complete list.
+fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFact>) {
+    state.engine = EngineContact::Listed;
+    let listed: BTreeMap<IncarnationId, ContainerFact> =
+        containers.into_iter().map(|fact| (fact.incarnation, fact)).collect();
+    let ids: Vec<IncarnationId> = state.runners().map(|runner| runner.id).collect();
+    for id in ids {
+        let contact = state.contact(id);
+        // Within one millisecond nobody knows which was first.
+        if contact.op.is_none() && contact.op_ended < begun {
+            if let Some(contact) = state.contacts.get_mut(&id) {
+                contact.uncertain = false;
+            }
+            compare(state, now, id, listed.get(&id));
+        }
+    }
+    state.graves.retain(|_, gone| *gone >= begun);
+    for fact in listed.into_values() {
+        if is_orphan(state, &fact) {
+            take_orphan(state, now, fact);
+        }
+    }
+    if state.contacts.values().any(|contact| contact.uncertain) {
+        state.effect(Effect::Relist);
+    }
+}
+
+/// Whether nobody knows of this container. One that was removed after the list had begun is no
+/// orphan, and one that the engine is removing already needs no care.
+fn is_orphan(state: &State, fact: &ContainerFact) -> bool {
+    state.runner(fact.incarnation).is_none()
+        && !state.graves.contains_key(&fact.incarnation)
+        && fact.state != ContainerState::Removing
+}
+
+fn compare(state: &mut State, now: Time, id: IncarnationId, fact: Option<&ContainerFact>) {
+    let Some(runner) = state.runner(id) else { return };
+    match (&runner.phase, fact) {
+        (Phase::Retiring { .. }, None) => gone(state, now, id),
+        (Phase::Retiring { container: None, why }, Some(fact)) => {
+            let phase = Phase::Retiring { container: Some(fact.id.clone()), why: why.clone() };
+            enter(state, now, id, phase);
+        }
+        (Phase::Planned, None) | (Phase::Retiring { .. }, Some(_)) => {}
+        (_, None) => retire(state, now, id, Cause::Vanished),
+        (phase, Some(fact)) => {
+            let phase = phase.clone();
+            exists(state, now, (id, &phase), fact);
+        }
+    }
+}
+
+/// The container of a runner in service is on the list.
+fn exists(
+    state: &mut State,
+    now: Time,
+    (id, phase): (IncarnationId, &Phase),
+    fact: &ContainerFact,
+) {
+    let container = fact.id.clone();
+    match (fact.state, phase) {
+        (ContainerState::Created, Phase::Planned) => {
+            enter(state, now, id, Phase::Created { container });
+        }
+        (ContainerState::Running, Phase::Planned | Phase::Created { .. }) => {
+            boot(state, now, id, container);
+        }
+        (ContainerState::Created | ContainerState::Running, _) => {}
+        (ContainerState::Exited(exit), _) => died(state, now, id, Cause::Died(exit)),
+        (ContainerState::Removing, _) => retire(state, now, id, Cause::Vanished),
+    }
+}
+
+fn enter(state: &mut State, now: Time, id: IncarnationId, phase: Phase) {
+    if let Some(runner) = state.runner_mut(id) {
+        runner.phase = phase;
+        runner.since = now;
+    }
+}
+
+/// The container runs. Its agent may have spoken before the engine said so.
+fn boot(state: &mut State, now: Time, id: IncarnationId, container: ContainerId) {
+    let phase = if state.contact(id).connected {
+        Phase::Idle { container }
+    } else {
+        Phase::Booting { container }
+    };
+    enter(state, now, id, phase);
+}
+
+/// A container with this fleet's labels that the record does not know goes the way of all others.
+fn take_orphan(state: &mut State, now: Time, fact: ContainerFact) {
+    let meta = state.meta_mut();
+    meta.incarnation = meta.incarnation.max(fact.incarnation.0);
+    state.tell(now, fact.incarnation, "orphan found", format!("container {}", fact.id));
+    let runner = Runner {
+        id: fact.incarnation,
+        slot: None,
+        name: String::new(),
+        build: unknown_build(),
+        phase: Phase::Retiring { container: Some(fact.id), why: Cause::Orphan },
+        since: now,
+    };
+    state.insert_runner(runner, now);
+}
+
+/// An orphan's build does not matter: it is never compared, and never serves.
+fn unknown_build() -> Build {
+    let template = Template {
+        pool: PoolName::new(""),
+        profile: ProfileName::new(""),
+        image: ImageRef::new(""),
+        cpus: MilliCpu(0),
+        memory: Bytes(0),
+        pids: 0,
+        shm: Bytes(0),
+        user: JobUser { uid: 0, gid: 0 },
+        env: BTreeMap::new(),
+        labels: Vec::new(),
+        stop_grace: Duration::ZERO,
+        reuse: Reuse::OneJob,
+        docker_healthcheck: None,
+    };
+    Build { template, image: ImageId::new(""), gpu: None }
+}
+
+/// The end of an operation.
+pub(super) fn operation(state: &mut State, now: Time, op: OpId, outcome: Outcome) {
+    let found = state.contacts.iter().find_map(|(id, contact)| {
+        contact.op.filter(|flight| flight.op == op).map(|f| (*id, f.kind))
+    });
+    let Some((id, kind)) = found else { return };
+    if let Some(contact) = state.contacts.get_mut(&id) {
+        contact.op = None;
+        contact.op_ended = now;
+    }
+    match outcome {
+        Outcome::Created(container) => created(state, now, id, container),
+        Outcome::Done => done(state, now, id, kind),
+        Outcome::Failed(error) => failed(state, now, (id, kind), error),
+        Outcome::Unknown(why) => {
+            state.tell(now, id, "outcome unknown", format!("{kind:?}: {why}"));
+            if let Some(contact) = state.contacts.get_mut(&id) {
+                contact.uncertain = true;
+            }
+            state.effect(Effect::Relist);
+        }
+    }
+}
+
+fn created(state: &mut State, now: Time, id: IncarnationId, container: ContainerId) {
+    let Some(runner) = state.runner(id) else { return };
+    let phase = match &runner.phase {
+        Phase::Retiring { why, .. } => {
+            Phase::Retiring { container: Some(container), why: why.clone() }
+        }
+        Phase::Planned => Phase::Created { container },
+        Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. } | Phase::Busy { .. } => {
+            return;
+        }
+    };
+    enter(state, now, id, phase);
+}
+
+fn done(state: &mut State, now: Time, id: IncarnationId, kind: OpKind) {
+    match kind {
+        OpKind::Create => {}
+        OpKind::Remove => gone(state, now, id),
+        OpKind::Start => {
+            let container = state.runner(id).and_then(|runner| match &runner.phase {
+                Phase::Created { container } => Some(container.clone()),
+                Phase::Planned
+                | Phase::Booting { .. }
+                | Phase::Idle { .. }
+                | Phase::Busy { .. }
+                | Phase::Retiring { .. } => None,
+            });
+            if let Some(container) = container {
+                boot(state, now, id, container);
+            }
+        }
+    }
+}
+
+fn failed(state: &mut State, now: Time, (id, kind): (IncarnationId, OpKind), error: OpError) {
+    match (kind, error.class) {
+        (OpKind::Remove, OpErrorClass::Gone) => gone(state, now, id),
+        (OpKind::Remove, OpErrorClass::Conflict | OpErrorClass::Retry | OpErrorClass::Fatal) => {
+            state.tell(now, id, "removal failed", &error.message);
+            if let Some(contact) = state.contacts.get_mut(&id) {
+                contact.retry_at = now + REMOVE_RETRY;
+            }
+        }
+        (OpKind::Start, OpErrorClass::Gone) => retire(state, now, id, Cause::Vanished),
+        (OpKind::Create | OpKind::Start, _) => {
+            retire(state, now, id, Cause::Failed(error.message));
+        }
+    }
+}

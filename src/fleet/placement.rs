@@ -1,0 +1,181 @@
+//! Which runner a job gets, and which card a slot gets: the locked algorithm of specification 1.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::event::Cordon;
+use super::host::{GpuFacts, HostFacts};
+use super::job::Job;
+use super::runner::{Phase, Runner};
+use super::slot::{Fate, GpuLease, Slot};
+use super::state::State;
+use crate::ids::{GpuUuid, IncarnationId, PoolName, ProfileName};
+use crate::spec::{GpuDemand, GpuSharing, Profile, Spec};
+use crate::units::{Bytes, GpuMib, MilliCpu, Time};
+
+/// How a runner suits a job; the smallest is taken. Ordering is by the order of the fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// The exact profile first ("prefer exact profile match").
+    upgrade: bool,
+    /// Then the one that wastes least: GPU memory is dearest, then memory, then CPU.
+    size: (GpuMib, Bytes, MilliCpu),
+    /// "First idle first".
+    idle_since: Time,
+    /// Makes the order total.
+    id: IncarnationId,
+}
+
+/// The runner that a job gets now, if one suits.
+pub(super) fn choose(state: &State, job: &Job) -> Option<IncarnationId> {
+    let need = state.spec.profiles.get(&job.profile)?;
+    state
+        .slots()
+        .filter(|slot| slot.cordon == Cordon::Open && slot.fate == Fate::Stay)
+        .filter(|slot| may_use(&state.spec, job, slot))
+        .filter_map(|slot| Some((slot, idle(state, slot)?)))
+        .filter_map(|(slot, runner)| fit(&state.spec, job, need, (slot, runner)))
+        .min()
+        .map(|fit| fit.id)
+}
+
+/// The slot's runner, if it waits for a job and its agent listens.
+fn idle<'a>(state: &'a State, slot: &Slot) -> Option<&'a Runner> {
+    let runner = state.runner(slot.runner?)?;
+    let ready = matches!(runner.phase, Phase::Idle { .. }) && state.contact(runner.id).connected;
+    ready.then_some(runner)
+}
+
+fn fit(spec: &Spec, job: &Job, need: &Profile, (slot, runner): (&Slot, &Runner)) -> Option<Fit> {
+    let offer = spec.profiles.get(&slot.profile)?;
+    let exact = slot.profile == job.profile;
+    (exact || is_at_least(offer, need)).then_some(Fit {
+        upgrade: !exact,
+        size: (gpu_memory(offer), offer.memory, offer.cpus),
+        idle_since: runner.since,
+        id: runner.id,
+    })
+}
+
+/// Whether the job's pool and lane allow this slot.
+fn may_use(spec: &Spec, job: &Job, slot: &Slot) -> bool {
+    allows(spec, job, &slot.pool)
+}
+
+fn allows(spec: &Spec, job: &Job, pool: &PoolName) -> bool {
+    let by_pool = job.spec.pool.as_ref().is_none_or(|wanted| wanted == pool);
+    let lane = job.spec.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
+    by_pool && lane.is_none_or(|lane| lane.pools.contains(pool))
+}
+
+/// The partial order "as capable or more": no resource is smaller.
+#[must_use]
+pub fn is_at_least(offer: &Profile, need: &Profile) -> bool {
+    offer.cpus >= need.cpus && offer.memory >= need.memory && gpu_memory(offer) >= gpu_memory(need)
+}
+
+fn gpu_memory(profile: &Profile) -> GpuMib {
+    profile.gpu.map_or(GpuMib(0), |gpu| gpu.memory)
+}
+
+/// The profiles of the pools that could ever serve this job, in the file's order.
+pub(super) fn servers<'a>(spec: &'a Spec, job: &Job) -> Vec<&'a PoolName> {
+    let Some(need) = spec.profiles.get(&job.profile) else { return Vec::new() };
+    spec.pools
+        .iter()
+        .filter(|pool| allows(spec, job, &pool.name))
+        .filter(|pool| {
+            let offer = spec.profiles.get(&pool.profile);
+            pool.profile == job.profile || offer.is_some_and(|offer| is_at_least(offer, need))
+        })
+        .map(|pool| &pool.name)
+        .collect()
+}
+
+/// The memory and leases held on each card.
+#[derive(Debug, Clone, Default)]
+struct CardUse {
+    memory: GpuMib,
+    runners: u32,
+    exclusive: bool,
+    by_profile: BTreeMap<ProfileName, u32>,
+}
+
+/// Shares out the cards: "heavy to GPU 0, light to the card with most free memory".
+#[derive(Debug, Clone)]
+pub(super) struct Cards<'a> {
+    spec: &'a Spec,
+    host: &'a HostFacts,
+    used: BTreeMap<GpuUuid, CardUse>,
+}
+
+impl<'a> Cards<'a> {
+    /// The cards with the leases of these slots.
+    pub fn new(spec: &'a Spec, host: &'a HostFacts, slots: impl Iterator<Item = &'a Slot>) -> Self {
+        let mut cards = Self { spec, host, used: BTreeMap::new() };
+        for slot in slots {
+            if let Some(lease) = &slot.gpu {
+                cards.take(&slot.profile, lease);
+            }
+        }
+        cards
+    }
+
+    /// Leases a card for a runner of this profile, or says why there is none.
+    pub fn lease(&mut self, profile: &ProfileName) -> Result<Option<GpuLease>, String> {
+        let Some(demand) = self.spec.profiles.get(profile).and_then(|profile| profile.gpu) else {
+            return Ok(None);
+        };
+        let fits = |gpu: &&GpuFacts| self.fits(gpu, profile, demand);
+        let heavy = demand.memory.0 >= 8000 || demand.sharing == GpuSharing::Exclusive;
+        let card = if heavy {
+            self.host.gpus.iter().filter(fits).min_by_key(|gpu| gpu.index)
+        } else {
+            self.host
+                .gpus
+                .iter()
+                .filter(fits)
+                .min_by_key(|gpu| (Reverse(self.free(gpu)), gpu.index))
+        };
+        let Some(card) = card else { return Err(self.refusal(profile, demand)) };
+        let lease = GpuLease { index: card.index, uuid: card.uuid.clone() };
+        self.take(profile, &lease);
+        Ok(Some(lease))
+    }
+
+    fn take(&mut self, profile: &ProfileName, lease: &GpuLease) {
+        let demand = self.spec.profiles.get(profile).and_then(|profile| profile.gpu);
+        let card = self.used.entry(lease.uuid.clone()).or_default();
+        card.runners += 1;
+        *card.by_profile.entry(profile.clone()).or_default() += 1;
+        if let Some(demand) = demand {
+            card.memory = GpuMib(card.memory.0.saturating_add(demand.memory.0));
+            card.exclusive |= demand.sharing == GpuSharing::Exclusive;
+        }
+    }
+
+    fn free(&self, gpu: &GpuFacts) -> GpuMib {
+        let used = self.used.get(&gpu.uuid).map_or(0, |card| card.memory.0);
+        GpuMib(gpu.memory.0.saturating_sub(used))
+    }
+
+    fn fits(&self, gpu: &GpuFacts, profile: &ProfileName, demand: GpuDemand) -> bool {
+        let card = self.used.get(&gpu.uuid).cloned().unwrap_or_default();
+        let alike = card.by_profile.get(profile).copied().unwrap_or(0);
+        let shares = match demand.sharing {
+            GpuSharing::Exclusive => card.runners == 0,
+            GpuSharing::AtMost(most) => alike < most,
+            GpuSharing::Shared => true,
+        };
+        shares && !card.exclusive && self.free(gpu) >= demand.memory
+    }
+
+    fn refusal(&self, profile: &ProfileName, demand: GpuDemand) -> String {
+        let count = self.host.gpus.len();
+        let need = format!("profile {profile} needs a GPU with {} MiB to lease", demand.memory.0);
+        if count == 0 {
+            return format!("{need}, and this host has no NVIDIA GPU that the supervisor can see");
+        }
+        format!("{need}; every one of the {count} GPUs is full or held for one runner alone")
+    }
+}

@@ -1,0 +1,80 @@
+//! What to do next, from what is. Read-only: the state is not changed here.
+//!
+//! A plan is made again after each round of commits, until it is empty: a fixed point. So each rule
+//! may look at the state alone, and needs not know what the other rules decided.
+
+mod jobs;
+mod pools;
+mod runners;
+
+pub(super) use jobs::{may_run, running_workflows};
+
+use super::runner::{Build, Cause};
+use super::state::{EngineContact, State};
+use crate::ids::{ImageRef, IncarnationId, JobId, SlotId};
+use crate::spec::Pool;
+use crate::units::Time;
+
+/// One decision. Its reason is part of what it becomes in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Ask the engine what an image name means.
+    AskImage(ImageRef),
+    /// Make a runner for a slot, or a spare.
+    Make { slot: Option<SlotId>, name: Name, build: Box<Build> },
+    /// Let a spare fill a slot.
+    Fill { slot: SlotId, spare: IncarnationId },
+    /// A slot that nobody wants is empty.
+    DropSlot(SlotId),
+    /// Make the container.
+    Create(IncarnationId),
+    /// Start the container.
+    Start(IncarnationId),
+    /// Remove the container.
+    Remove(IncarnationId),
+    /// Take a runner out of service.
+    Retire(IncarnationId, Cause),
+    /// A job's time is up, and its agent did not see to it.
+    TimeOut(JobId),
+    /// Give a job to a runner.
+    Give { job: JobId, runner: IncarnationId },
+    /// A job ended long ago.
+    ForgetJob(JobId),
+    /// Nothing is left.
+    Finish,
+}
+
+/// How a container is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Name {
+    /// By its slot, as the operator named it: the container stays in it.
+    Slot(String),
+    /// By its pool and incarnation: containers come and go.
+    Incarnation,
+}
+
+/// All that should be done now.
+pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
+    if state.engine == EngineContact::Unknown {
+        return Vec::new();
+    }
+    let mut plan = Vec::new();
+    if state.engine == EngineContact::Listed {
+        pools::plan(state, now, &mut plan);
+        runners::plan(state, now, &mut plan);
+    }
+    jobs::plan(state, now, &mut plan);
+    if plan.is_empty() && is_down(state) {
+        plan.push(Decision::Finish);
+    }
+    plan
+}
+
+fn is_down(state: &State) -> bool {
+    state.is_going_down() && state.runners().next().is_none() && state.held_jobs().next().is_none()
+}
+
+/// The pool of a runner or slot, if the spec still has it.
+fn pool_named<'a>(state: &'a State, name: &crate::ids::PoolName) -> Option<&'a Pool> {
+    super::desired::pool(&state.spec, name)
+}

@@ -1,0 +1,119 @@
+//! Slots and spares: what is missing, and what fills it.
+
+use super::{Decision, Name, pool_named};
+use crate::fleet::desired;
+use crate::fleet::runner::{Phase, Runner};
+use crate::fleet::slot::{Fate, Slot};
+use crate::fleet::state::{Image, Place, State};
+use crate::spec::{Pool, Reuse};
+use crate::units::Time;
+
+pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
+    for slot in state.slots().filter(|slot| slot.runner.is_none()) {
+        if slot.fate == Fate::Leave {
+            plan.push(Decision::DropSlot(slot.id));
+        }
+    }
+    if state.is_going_down() {
+        return;
+    }
+    for pool in &state.spec.pools {
+        plan_image(state, now, pool, plan);
+        plan_slots(state, now, pool, plan);
+        plan_spares(state, now, pool, plan);
+    }
+}
+
+fn plan_image(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
+    let Some(template) = desired::template(&state.spec, pool) else { return };
+    let ask = match state.images.get(&template.image) {
+        None => true,
+        Some(Image::Missing { retry_at, .. }) => now >= *retry_at,
+        Some(Image::Asked | Image::Known(_)) => false,
+    };
+    let decision = Decision::AskImage(template.image);
+    if ask && !plan.contains(&decision) {
+        plan.push(decision);
+    }
+}
+
+/// Fills empty slots: with a spare where one suits, else with a new runner.
+fn plan_slots(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
+    let mut spares = spares(state, pool);
+    for slot in state.slots().filter(|slot| slot.pool == pool.name && is_open(state, slot)) {
+        let Some(build) = desired::build(state, pool, Some(slot)) else { continue };
+        let spare = spares.iter().position(|spare| spare.build == build);
+        if let Some(spare) = spare {
+            let spare = spares.remove(spare).id;
+            plan.push(Decision::Fill { slot: slot.id, spare });
+        } else if may_try(state, now, &Place::Slot(slot.id)) {
+            let name = match pool.reuse {
+                Reuse::Persistent => Name::Slot(slot.name.clone()),
+                Reuse::OneJob => Name::Incarnation,
+            };
+            plan.push(Decision::Make { slot: Some(slot.id), name, build: Box::new(build) });
+        }
+    }
+}
+
+/// Whether a slot is to be filled now. A card and a container's name are free only when the former
+/// runner is gone.
+fn is_open(state: &State, slot: &Slot) -> bool {
+    let needs_fence = slot.gpu.is_some()
+        || pool_named(state, &slot.pool).is_some_and(|pool| pool.reuse == Reuse::Persistent);
+    slot.runner.is_none()
+        && slot.fate == Fate::Stay
+        && !(needs_fence && state.runners().any(|runner| runner.slot == Some(slot.id)))
+}
+
+/// The pool's spares, the readiest first.
+fn spares<'a>(state: &'a State, pool: &Pool) -> Vec<&'a Runner> {
+    let mut spares: Vec<&Runner> = state
+        .runners()
+        .filter(|runner| runner.slot.is_none() && !runner.is_retiring())
+        .filter(|runner| runner.build.template.pool == pool.name)
+        .collect();
+    spares.sort_by_key(|runner| (readiness(&runner.phase), runner.id));
+    spares
+}
+
+fn readiness(phase: &Phase) -> u8 {
+    match phase {
+        Phase::Idle { .. } => 0,
+        Phase::Booting { .. } => 1,
+        Phase::Created { .. } => 2,
+        Phase::Planned | Phase::Busy { .. } | Phase::Retiring { .. } => 3,
+    }
+}
+
+/// Makes spares, but not before every slot of the pool is served: what was asked for goes first.
+fn plan_spares(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
+    let mut slots = state.slots().filter(|slot| slot.pool == pool.name);
+    let served = |slot: &Slot| {
+        let runner = slot.runner.and_then(|id| state.runner(id));
+        runner.is_some_and(|r| matches!(r.phase, Phase::Idle { .. } | Phase::Busy { .. }))
+    };
+    let has_gpu = state.spec.profiles.get(&pool.profile).is_some_and(|p| p.gpu.is_some());
+    if has_gpu || pool.reuse == Reuse::Persistent || !slots.all(served) {
+        return;
+    }
+    if !may_try(state, now, &Place::Spares(pool.name.clone())) {
+        return;
+    }
+    let Some(build) = desired::build(state, pool, None) else { return };
+    for _ in spares(state, pool).len()..wanted_spares(state, pool) {
+        let build = Box::new(build.clone());
+        plan.push(Decision::Make { slot: None, name: Name::Incarnation, build });
+    }
+}
+
+/// A pool without slots needs no spares, and never more than it has slots.
+pub(super) fn wanted_spares(state: &State, pool: &Pool) -> usize {
+    let slots =
+        state.slots().filter(|slot| slot.pool == pool.name && slot.fate == Fate::Stay).count();
+    slots.min(pool.spares as usize)
+}
+
+fn may_try(state: &State, now: Time, place: &Place) -> bool {
+    state.backoffs.get(place).is_none_or(|backoff| backoff.is_over(now))
+}

@@ -1,0 +1,118 @@
+//! Runners: the next operation of each, and the reasons to take one out of service.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::pools::wanted_spares;
+use super::{Decision, pool_named};
+use crate::fleet::desired;
+use crate::fleet::job::JobState;
+use crate::fleet::runner::{Cause, Phase, Runner};
+use crate::fleet::slot::Fate;
+use crate::fleet::state::State;
+use crate::ids::{JobId, PoolName};
+use crate::units::Time;
+
+/// A container that runs must have a speaking agent after this long; slow disks need some of it.
+const BOOT_DEADLINE: Duration = Duration::from_secs(90);
+/// Specification 1: "No heartbeat > 5 min".
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(300);
+/// What a job may take beyond its timeout and grace before its runner is taken from it.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
+    let mut spares_left = BTreeMap::new();
+    for runner in state.runners() {
+        let contact = state.contact(runner.id);
+        if contact.op.is_some() || contact.uncertain {
+            continue;
+        }
+        let decision = match &runner.phase {
+            Phase::Retiring { .. } if now >= contact.retry_at => Some(Decision::Remove(runner.id)),
+            Phase::Retiring { .. } => None,
+            Phase::Busy { job, .. } => busy(state, now, runner, *job),
+            Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. } => {
+                unwanted(state, now, runner, &mut spares_left)
+                    .map(|why| Decision::Retire(runner.id, why))
+                    .or_else(|| next_operation(runner))
+            }
+        };
+        plan.extend(decision);
+    }
+}
+
+fn next_operation(runner: &Runner) -> Option<Decision> {
+    match runner.phase {
+        Phase::Planned => Some(Decision::Create(runner.id)),
+        Phase::Created { .. } => Some(Decision::Start(runner.id)),
+        Phase::Booting { .. }
+        | Phase::Idle { .. }
+        | Phase::Busy { .. }
+        | Phase::Retiring { .. } => None,
+    }
+}
+
+/// Why a runner without a job should go, if it should.
+fn unwanted(
+    state: &State,
+    now: Time,
+    runner: &Runner,
+    spares_left: &mut BTreeMap<PoolName, usize>,
+) -> Option<Cause> {
+    if state.is_going_down() {
+        return Some(Cause::Down);
+    }
+    let Some(pool) = pool_named(state, &runner.build.template.pool) else {
+        return Some(Cause::Surplus);
+    };
+    let slot = runner.slot.and_then(|slot| state.slot(slot));
+    match (runner.slot, slot) {
+        (Some(_), None) => return Some(Cause::Surplus),
+        (Some(_), Some(slot)) if slot.fate == Fate::Leave => return Some(Cause::Surplus),
+        (Some(_), Some(_)) => {}
+        (None, _) => {
+            let left =
+                spares_left.entry(pool.name.clone()).or_insert_with(|| wanted_spares(state, pool));
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => return Some(Cause::Surplus),
+            }
+        }
+    }
+    if desired::build(state, pool, slot).is_some_and(|build| build != runner.build) {
+        return Some(Cause::Outdated);
+    }
+    silent(state, now, runner)
+}
+
+/// Why a runner's silence is too long, if it is.
+fn silent(state: &State, now: Time, runner: &Runner) -> Option<Cause> {
+    let heard = state.contact(runner.id).heard;
+    match runner.phase {
+        Phase::Booting { .. } => {
+            // After a restart of the supervisor, agents get the time to call again.
+            (now.since(heard.max(runner.since)) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
+        }
+        Phase::Idle { .. } | Phase::Busy { .. } => {
+            (now.since(heard) > STALE_AFTER).then_some(Cause::Stale)
+        }
+        Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. } => None,
+    }
+}
+
+/// A busy runner is taken out of service only by its silence or by a job that will not stop.
+fn busy(state: &State, now: Time, runner: &Runner, id: JobId) -> Option<Decision> {
+    let job = state.job(id)?;
+    let JobState::Given { stop, .. } = job.state else { return None };
+    if let Some(why) = silent(state, now, runner) {
+        return Some(Decision::Retire(runner.id, why));
+    }
+    let patience = runner.build.template.stop_grace + STOP_MARGIN;
+    if let Some(stop) = stop {
+        let is_stuck = now.since(stop.since) > patience;
+        return is_stuck.then_some(Decision::Retire(runner.id, Cause::Stuck));
+    }
+    let started = job.started_at?;
+    let overdue = now.since(started) > job.timeout + patience;
+    overdue.then_some(Decision::TimeOut(id))
+}

@@ -1,0 +1,132 @@
+//! What a spec would change, for `plan`: the same comparison that `up` makes, and no change.
+
+use std::collections::BTreeMap;
+
+use super::desired;
+use super::effect::Template;
+use super::request::{admit, memory_of, total_of};
+use super::slot::Slot;
+use super::state::{Image, State};
+use super::view::{Change, PlanView, PlannedChange};
+use crate::ids::PoolName;
+use crate::spec::{Overcommit, Pool, Spec};
+use crate::units::MilliCpu;
+
+pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
+    let counts = desired::counts(spec, &BTreeMap::new());
+    if total_of(&counts) > spec.limits.scale_max {
+        return PlanView { changes: Vec::new(), warnings: warnings(state, spec, &counts) };
+    }
+    let shape = desired::shape(state, spec, &counts);
+    let mut changes: Vec<PlannedChange> = Vec::new();
+    for place in &shape.add {
+        let Some(pool) = desired::pool(spec, &place.pool) else { continue };
+        changes.push(PlannedChange {
+            id: place.id,
+            name: place.name.clone(),
+            pool: place.pool.clone(),
+            profile: pool.profile.clone(),
+            change: Change::Create,
+            reason: format!("pool {} wants {}", pool.name, counts.get(&pool.name).unwrap_or(&0)),
+        });
+    }
+    for slot in shape.stay.iter().filter_map(|id| state.slot(*id)) {
+        changes.extend(desired::pool(spec, &slot.pool).map(|pool| kept(state, spec, pool, slot)));
+    }
+    for slot in shape.leave.iter().filter_map(|id| state.slot(*id)) {
+        let reason = match desired::pool(spec, &slot.pool) {
+            Some(pool) => {
+                format!("pool {} wants {}", pool.name, counts.get(&pool.name).unwrap_or(&0))
+            }
+            None => format!("pool {} is not in the file any more", slot.pool),
+        };
+        changes.push(change(slot, Change::Remove, reason));
+    }
+    changes.sort_by_key(|change| change.id);
+    PlanView { changes, warnings: warnings(state, spec, &counts) }
+}
+
+fn change(slot: &Slot, change: Change, reason: String) -> PlannedChange {
+    PlannedChange {
+        id: slot.id,
+        name: slot.name.clone(),
+        pool: slot.pool.clone(),
+        profile: slot.profile.clone(),
+        change,
+        reason,
+    }
+}
+
+/// A slot that stays: is its runner as the new spec says?
+fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> PlannedChange {
+    let Some(runner) = slot.runner.and_then(|id| state.runner(id)) else {
+        return change(slot, Change::Create, "it has no runner".to_owned());
+    };
+    let Some(wanted) = desired::template(spec, pool) else {
+        return change(slot, Change::Keep, String::new());
+    };
+    let mut differences = differences(&runner.build.template, &wanted);
+    if let Some(Image::Known(image)) = state.images.get(&wanted.image)
+        && *image != runner.build.image
+    {
+        differences.push("the image was built anew".to_owned());
+    }
+    if differences.is_empty() {
+        return change(slot, Change::Keep, String::new());
+    }
+    let when = if runner.job().is_some() { ", after its job" } else { "" };
+    change(slot, Change::Recreate, format!("{}{when}", differences.join(", ")))
+}
+
+/// The fields in which two templates differ, in words.
+fn differences(is: &Template, wanted: &Template) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut compare = |name: &str, is: String, wanted: String| {
+        if is != wanted {
+            all.push(format!("{name} {is} -> {wanted}"));
+        }
+    };
+    compare("profile", is.profile.to_string(), wanted.profile.to_string());
+    compare("image", is.image.to_string(), wanted.image.to_string());
+    compare("cpus", is.cpus.to_string(), wanted.cpus.to_string());
+    compare("memory", is.memory.to_string(), wanted.memory.to_string());
+    compare("pids", is.pids.to_string(), wanted.pids.to_string());
+    compare("shm", is.shm.to_string(), wanted.shm.to_string());
+    compare("labels", is.labels.join(" "), wanted.labels.join(" "));
+    if is.env != wanted.env {
+        all.push("env".to_owned());
+    }
+    if all.is_empty() && is != wanted {
+        all.push("settings".to_owned());
+    }
+    all
+}
+
+fn warnings(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let refusal = admit(state, spec, counts).err();
+    warnings.extend(refusal.map(|refusal| format!("`up` would refuse this: {refusal}")));
+    let cpus = cpus_of(spec, counts);
+    if cpus.0 > state.host.cpus.saturating_mul(1000) {
+        warnings.push(format!(
+            "the runners' CPU limits add up to {cpus} of {} CPUs; when all are busy, each gets less",
+            state.host.cpus
+        ));
+    }
+    let memory = memory_of(spec, counts);
+    if memory > state.host.memory && spec.limits.overcommit_memory == Overcommit::Allow {
+        warnings.push(format!(
+            "the runners' memory limits add up to {memory} of {}; jobs may be killed for memory",
+            state.host.memory
+        ));
+    }
+    warnings
+}
+
+fn cpus_of(spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> MilliCpu {
+    let per_pool = spec.pools.iter().map(|pool| {
+        let cpus = spec.profiles.get(&pool.profile).map_or(0, |profile| profile.cpus.0);
+        cpus.saturating_mul(counts.get(&pool.name).copied().unwrap_or(0))
+    });
+    MilliCpu(per_pool.fold(0, u32::saturating_add))
+}

@@ -1,0 +1,148 @@
+//! Jobs that are submitted and cancelled.
+
+use super::{pool_names, refuse, refuse_while_down};
+use crate::fleet::effect::{Answer, Refusal, RefusalKind};
+use crate::fleet::event::JobSpec;
+use crate::fleet::job::{Job, JobState, StopBy, Verdict};
+use crate::fleet::placement;
+use crate::fleet::state::State;
+use crate::fleet::transition::{end, stop};
+use crate::ids::{AttemptNo, JobId, ProfileName};
+use crate::units::Time;
+
+/// Workflow and run names become folders: short, and made of plain characters.
+const NAME_MAX: usize = 100;
+
+pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answer, Refusal> {
+    refuse_while_down(state)?;
+    let max = state.spec.limits.queue_max as usize;
+    if state.queue_len() >= max {
+        let message = format!("{max} jobs wait already; raise `limits.queue_max` or wait");
+        return Err(refuse(RefusalKind::NoCapacity, message));
+    }
+    check(state, &spec)?;
+    let lane = spec.lane.as_ref().and_then(|lane| state.spec.lanes.get(lane));
+    let mut job = Job {
+        id: JobId(0),
+        profile: profile(state, &spec)?,
+        priority: spec.priority.saturating_add(lane.map_or(0, |lane| lane.priority)),
+        timeout: spec.timeout.unwrap_or(state.spec.limits.task_timeout),
+        state: JobState::Queued,
+        attempt: AttemptNo(0),
+        slot: None,
+        slot_name: None,
+        queued_at: now,
+        assigned_at: None,
+        started_at: None,
+        setback: None,
+        spec,
+    };
+    if placement::servers(&state.spec, &job).is_empty() {
+        return Err(no_server(state, &job));
+    }
+    job.id = state.next_job();
+    let id = job.id;
+    state.tell(now, id, "queued", job.spec.command.join(" "));
+    state.insert_job(job);
+    Ok(Answer::Submitted(id))
+}
+
+fn no_server(state: &State, job: &Job) -> Refusal {
+    let pools: Vec<String> = state
+        .spec
+        .pools
+        .iter()
+        .map(|pool| format!("{} (profile {})", pool.name, pool.profile))
+        .collect();
+    let message = format!(
+        "no pool offers the profile {} or more to this job; the fleet has {}",
+        job.profile,
+        if pools.is_empty() { "no pools".to_owned() } else { pools.join(", ") },
+    );
+    refuse(RefusalKind::NoCapacity, message)
+}
+
+fn check(state: &State, spec: &JobSpec) -> Result<(), Refusal> {
+    if spec.command.first().is_none_or(String::is_empty) {
+        return Err(refuse(RefusalKind::Invalid, "a job needs a command"));
+    }
+    for (what, name) in [("workflow", &spec.workflow), ("run id", &spec.run_id)] {
+        if let Some(name) = name
+            && !is_folder_name(name)
+        {
+            let message = format!(
+                "the {what} `{name}` cannot be a folder's name: use letters, digits, `.`, `_` and \
+                 `-`, at most {NAME_MAX}, not starting with a dot"
+            );
+            return Err(refuse(RefusalKind::Invalid, message));
+        }
+    }
+    if let Some(lane) = &spec.lane
+        && !state.spec.lanes.contains_key(lane)
+    {
+        return Err(refuse(RefusalKind::NotFound, format!("there is no lane {lane}")));
+    }
+    if let Some(pool) = &spec.pool
+        && !state.spec.pools.iter().any(|known| &known.name == pool)
+    {
+        let message = format!("there is no pool {pool}; this fleet has {}", pool_names(state));
+        return Err(refuse(RefusalKind::NotFound, message));
+    }
+    Ok(())
+}
+
+fn is_folder_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !name.is_empty() && name.len() <= NAME_MAX && !name.starts_with('.') && name.chars().all(plain)
+}
+
+/// The profile that a job needs: named, by its type, by its pool, or the smallest that says CPU.
+fn profile(state: &State, spec: &JobSpec) -> Result<ProfileName, Refusal> {
+    if let Some(profile) = &spec.profile {
+        return match state.spec.profiles.contains_key(profile) {
+            true => Ok(profile.clone()),
+            false => Err(unknown_profile(state, profile)),
+        };
+    }
+    if let Some(kind) = &spec.task_type {
+        let known = state.spec.task_types.get(kind).cloned();
+        return known.ok_or_else(|| {
+            let types: Vec<&str> = state.spec.task_types.keys().map(String::as_str).collect();
+            let message = format!("there is no job type {kind}; known are {}", types.join(", "));
+            refuse(RefusalKind::NotFound, message)
+        });
+    }
+    let pools = &state.spec.pools;
+    let own = spec.pool.as_ref().and_then(|name| pools.iter().find(|pool| &pool.name == name));
+    let standard = pools.iter().find(|pool| pool.profile.as_str() == "standard");
+    let pool = own.or(standard).or_else(|| pools.first());
+    pool.map(|pool| pool.profile.clone())
+        .ok_or_else(|| refuse(RefusalKind::NoCapacity, "this fleet has no pools"))
+}
+
+fn unknown_profile(state: &State, profile: &ProfileName) -> Refusal {
+    let names: Vec<&str> = state.spec.profiles.keys().map(ProfileName::as_str).collect();
+    let message = format!("there is no profile {profile}; known are {}", names.join(", "));
+    refuse(RefusalKind::NotFound, message)
+}
+
+pub(super) fn cancel(state: &mut State, now: Time, id: JobId) -> Result<Answer, Refusal> {
+    let Some(job) = state.job(id) else {
+        return Err(refuse(RefusalKind::NotFound, format!("there is no {id}")));
+    };
+    match &job.state {
+        JobState::Queued => end(state, now, id, Verdict::stopped(StopBy::Cancel)),
+        JobState::Given { .. } => stop(state, now, id, StopBy::Cancel),
+        JobState::Publishing { .. } => {}
+        JobState::Fenced { .. } => state.change_job(id, |job| {
+            if let JobState::Fenced { verdict, .. } = &mut job.state {
+                *verdict = Some(Verdict::stopped(StopBy::Cancel));
+            }
+        }),
+        JobState::Ended { .. } => {
+            let message = format!("{id} is over already");
+            return Err(refuse(RefusalKind::Conflict, message));
+        }
+    }
+    Ok(Answer::Accepted)
+}

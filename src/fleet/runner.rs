@@ -1,0 +1,225 @@
+//! A runner: one container's life, from the decision to make it until it is known to be gone.
+//!
+//! A phase never goes back. What is *wanted* next is the plan's business; here is what *is*.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Template;
+use super::event::ContainerExit;
+use crate::ids::{AttemptNo, ContainerId, GpuUuid, ImageId, IncarnationId, JobId, OpId, SlotId};
+use crate::units::Time;
+
+/// One incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runner {
+    /// Its number, never used again.
+    pub id: IncarnationId,
+    /// The slot that it fills; none while it is a spare.
+    pub slot: Option<SlotId>,
+    /// The container's name.
+    pub name: String,
+    /// What it was made to.
+    pub build: Build,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What a runner is made to; a runner whose build differs from its slot's is outdated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The pool's template.
+    pub template: Template,
+    /// The image's content.
+    pub image: ImageId,
+    /// The card.
+    pub gpu: Option<GpuUuid>,
+}
+
+/// Where a runner stands. Each variant holds exactly what exists then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Decided and recorded; no container is known.
+    Planned,
+    /// The container exists and was never started.
+    Created {
+        /// Which.
+        container: ContainerId,
+    },
+    /// The container runs; its agent has not spoken yet.
+    Booting {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Ready for a job.
+    Idle {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Has a job.
+    Busy {
+        /// Which.
+        container: ContainerId,
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: AttemptNo,
+    },
+    /// To be removed, whatever state its container is in.
+    Retiring {
+        /// The container, where one is known.
+        container: Option<ContainerId>,
+        /// Why.
+        why: Cause,
+    },
+}
+
+impl Runner {
+    /// Its container, where one is known.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerId> {
+        match &self.phase {
+            Phase::Planned => None,
+            Phase::Created { container }
+            | Phase::Booting { container }
+            | Phase::Idle { container }
+            | Phase::Busy { container, .. } => Some(container),
+            Phase::Retiring { container, .. } => container.as_ref(),
+        }
+    }
+
+    /// The job that it holds.
+    #[must_use]
+    pub fn job(&self) -> Option<(JobId, AttemptNo)> {
+        match &self.phase {
+            Phase::Busy { job, attempt, .. } => Some((*job, *attempt)),
+            Phase::Planned
+            | Phase::Created { .. }
+            | Phase::Booting { .. }
+            | Phase::Idle { .. }
+            | Phase::Retiring { .. } => None,
+        }
+    }
+
+    /// Whether it is on its way out.
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        matches!(self.phase, Phase::Retiring { .. })
+    }
+}
+
+/// Why a runner goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Its one job is over.
+    Used,
+    /// The spec changed.
+    Outdated,
+    /// There are more than wanted.
+    Surplus,
+    /// The fleet goes down.
+    Down,
+    /// An operator asked for a new one.
+    Restart,
+    /// Its container is on the engine, but not in the record.
+    Orphan,
+    /// Its first process ended.
+    Died(ContainerExit),
+    /// Its container disappeared.
+    Vanished,
+    /// It could not be made or started; the engine's words.
+    Failed(String),
+    /// Its agent did not speak within the boot deadline.
+    NeverSpoke,
+    /// Its agent fell silent.
+    Stale,
+    /// Its agent lost the job that it held.
+    LostJob,
+    /// Its job did not end when it had to.
+    Stuck,
+}
+
+impl Cause {
+    /// Whether it counts against the slot, so that the next try backs off.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Used
+            | Self::Outdated
+            | Self::Surplus
+            | Self::Down
+            | Self::Restart
+            | Self::Orphan
+            | Self::Stuck => false,
+            Self::Died(_)
+            | Self::Vanished
+            | Self::Failed(_)
+            | Self::NeverSpoke
+            | Self::Stale
+            | Self::LostJob => true,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Used => f.write_str("its job is over"),
+            Self::Outdated => f.write_str("the fleet file or its image changed"),
+            Self::Surplus => f.write_str("there are more runners than wanted"),
+            Self::Down => f.write_str("the fleet goes down"),
+            Self::Restart => f.write_str("an operator asked for a new one"),
+            Self::Orphan => f.write_str("its container is not in the record"),
+            Self::Died(exit) if exit.oom => {
+                write!(f, "the container ran out of memory (exit code {})", exit.code)
+            }
+            Self::Died(exit) => write!(f, "the container ended with exit code {}", exit.code),
+            Self::Vanished => f.write_str("the container was removed by somebody else"),
+            Self::Failed(message) => f.write_str(message),
+            Self::NeverSpoke => f.write_str("its agent did not connect in time"),
+            Self::Stale => f.write_str("its agent fell silent"),
+            Self::LostJob => f.write_str("its agent was restarted and lost the job"),
+            Self::Stuck => f.write_str("its job did not stop when it had to"),
+        }
+    }
+}
+
+/// An operation whose outcome is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Its number.
+    pub op: OpId,
+    /// What it does.
+    pub kind: OpKind,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpKind {
+    /// Make the container.
+    Create,
+    /// Start it.
+    Start,
+    /// Remove it.
+    Remove,
+}
+
+/// What is known of a runner that is not worth recording: it is learned again after a restart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The operation in flight; one at most.
+    pub op: Option<InFlight>,
+    /// When the last operation ended: a list begun earlier says nothing of it.
+    pub op_ended: Time,
+    /// An operation's outcome is unknown: nothing is done before the next list.
+    pub uncertain: bool,
+    /// A removal failed: not again before this.
+    pub retry_at: Time,
+    /// Whether the agent's session is open.
+    pub connected: bool,
+    /// The agent's last sign of life.
+    pub heard: Time,
+}

@@ -1,0 +1,371 @@
+//! What the core knows, and the notes of one step: what was touched, what happened, what to do.
+//!
+//! Every change of something durable goes through `*_mut`, `insert_*` or `remove_*`, so that no
+//! change can be forgotten in the records of its step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::Backoff;
+use super::effect::Effect;
+use super::event::DownMode;
+use super::host::HostFacts;
+use super::job::{Job, JobState, Rank};
+use super::runner::{Contact, Runner};
+use super::slot::Slot;
+use super::view::HistoryEntry;
+use crate::ids::{ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId};
+use crate::spec::Spec;
+use crate::units::Time;
+
+/// Everything that must survive a restart, as the store gives it back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Slots.
+    pub slots: Vec<Slot>,
+    /// Runners that were not known to be gone.
+    pub runners: Vec<Runner>,
+    /// Jobs, ended ones too.
+    pub jobs: Vec<Job>,
+    /// The rest.
+    pub meta: Meta,
+    /// The number of the last history entry.
+    pub history_seq: u64,
+}
+
+/// Small durable facts of the whole fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The spec in force.
+    pub spec: Option<Spec>,
+    /// Numbers of runners that `scale` set, until the next `up`.
+    pub scaled: BTreeMap<PoolName, u32>,
+    /// The fleet is to be removed, or was; until the next `up`.
+    pub going_down: Option<DownMode>,
+    /// The last incarnation number given.
+    pub incarnation: u64,
+    /// The last job number given.
+    pub job: u64,
+}
+
+/// One durable change: the new value, or none where the thing is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A slot.
+    Slot(SlotId, Option<Box<Slot>>),
+    /// A runner.
+    Runner(IncarnationId, Option<Box<Runner>>),
+    /// A job.
+    Job(JobId, Option<Box<Job>>),
+    /// The small facts.
+    Meta(Box<Meta>),
+    /// One more line of the record.
+    History(HistoryEntry),
+}
+
+/// What is known of an image name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// Asked for; no answer yet.
+    Asked,
+    /// Its content.
+    Known(ImageId),
+    /// Not to be had; asked again after a while.
+    Missing {
+        /// The engine's words.
+        why: String,
+        /// When to ask again.
+        retry_at: Time,
+    },
+}
+
+/// What is known of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineContact {
+    /// No complete list yet: nothing may be decided.
+    Unknown,
+    /// Listed since it was last reached.
+    Listed,
+    /// It does not answer.
+    Unreachable(String),
+}
+
+/// A place where runners fail and are tried again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A slot.
+    Slot(SlotId),
+    /// The spares of a pool.
+    Spares(PoolName),
+}
+
+/// The core's knowledge.
+#[derive(Debug)]
+pub(super) struct State {
+    pub meta: Meta,
+    pub spec: Spec,
+    pub host: HostFacts,
+    pub engine: EngineContact,
+    pub images: BTreeMap<ImageRef, Image>,
+    pub backoffs: BTreeMap<Place, Backoff>,
+    pub contacts: BTreeMap<IncarnationId, Contact>,
+    /// Runners that are gone, and since when: a list begun earlier may still show them.
+    pub graves: BTreeMap<IncarnationId, Time>,
+    slots: BTreeMap<SlotId, Slot>,
+    runners: BTreeMap<IncarnationId, Runner>,
+    jobs: BTreeMap<JobId, Job>,
+    queue: BTreeSet<Rank>,
+    held: BTreeSet<JobId>,
+    ended: BTreeSet<JobId>,
+    last_op: OpId,
+    history_seq: u64,
+    notes: Notes,
+}
+
+/// What one step has touched and wants done.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    slots: BTreeSet<SlotId>,
+    runners: BTreeSet<IncarnationId>,
+    jobs: BTreeSet<JobId>,
+    meta: bool,
+    history: Vec<HistoryEntry>,
+    pub effects: Vec<Effect>,
+}
+
+impl State {
+    /// The state after a start: what was recorded, and nothing of the engine or the agents.
+    pub fn restore(spec: Spec, restored: Restored, now: Time) -> Self {
+        let mut state = Self {
+            meta: restored.meta,
+            spec,
+            host: HostFacts::default(),
+            engine: EngineContact::Unknown,
+            images: BTreeMap::new(),
+            backoffs: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            graves: BTreeMap::new(),
+            slots: restored.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
+            runners: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            held: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            last_op: OpId(0),
+            history_seq: restored.history_seq,
+            notes: Notes::default(),
+        };
+        for runner in restored.runners {
+            let heard = Contact { heard: now, ..Contact::default() };
+            state.contacts.insert(runner.id, heard);
+            state.runners.insert(runner.id, runner);
+        }
+        for job in restored.jobs {
+            state.index(&job);
+            state.jobs.insert(job.id, job);
+        }
+        state
+    }
+
+    /// All that would survive a restart now.
+    pub fn durable(&self) -> Restored {
+        Restored {
+            slots: self.slots.values().cloned().collect(),
+            runners: self.runners.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            meta: self.meta.clone(),
+            history_seq: self.history_seq,
+        }
+    }
+
+    /// Whether everything is to be removed.
+    pub fn is_going_down(&self) -> bool {
+        self.meta.going_down.is_some()
+    }
+
+    pub fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {
+        self.slots.values()
+    }
+
+    pub fn slot(&self, id: SlotId) -> Option<&Slot> {
+        self.slots.get(&id)
+    }
+
+    pub fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.notes.slots.insert(id);
+        self.slots.get_mut(&id)
+    }
+
+    pub fn insert_slot(&mut self, slot: Slot) {
+        self.notes.slots.insert(slot.id);
+        self.slots.insert(slot.id, slot);
+    }
+
+    pub fn remove_slot(&mut self, id: SlotId) {
+        self.notes.slots.insert(id);
+        self.slots.remove(&id);
+        self.backoffs.remove(&Place::Slot(id));
+    }
+
+    pub fn runners(&self) -> impl Iterator<Item = &Runner> {
+        self.runners.values()
+    }
+
+    pub fn runner(&self, id: IncarnationId) -> Option<&Runner> {
+        self.runners.get(&id)
+    }
+
+    pub fn runner_mut(&mut self, id: IncarnationId) -> Option<&mut Runner> {
+        self.notes.runners.insert(id);
+        self.runners.get_mut(&id)
+    }
+
+    pub fn insert_runner(&mut self, runner: Runner, now: Time) {
+        self.notes.runners.insert(runner.id);
+        let contact = Contact { heard: now, op_ended: now, ..Contact::default() };
+        self.contacts.insert(runner.id, contact);
+        self.runners.insert(runner.id, runner);
+    }
+
+    pub fn remove_runner(&mut self, id: IncarnationId, now: Time) {
+        self.notes.runners.insert(id);
+        self.graves.insert(id, now);
+        self.runners.remove(&id);
+        self.contacts.remove(&id);
+    }
+
+    /// What is known of a runner beside its record.
+    pub fn contact(&self, id: IncarnationId) -> Contact {
+        self.contacts.get(&id).copied().unwrap_or_default()
+    }
+
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// The waiting jobs, in their order.
+    pub fn queue(&self) -> impl Iterator<Item = &Job> {
+        self.queue.iter().filter_map(|rank| self.jobs.get(&rank.id))
+    }
+
+    pub fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The jobs that a runner holds or held until their end is settled.
+    pub fn held_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.held.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    pub fn ended_len(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// The ended jobs, oldest number first.
+    pub fn ended_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.ended.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Changes a job, and keeps queue and indexes true.
+    pub fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        self.unindex(&job);
+        change(&mut job);
+        self.index(&job);
+        self.jobs.insert(id, job);
+        self.notes.jobs.insert(id);
+    }
+
+    pub fn insert_job(&mut self, job: Job) {
+        self.index(&job);
+        self.notes.jobs.insert(job.id);
+        self.jobs.insert(job.id, job);
+    }
+
+    pub fn remove_job(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.unindex(&job);
+            self.notes.jobs.insert(id);
+        }
+    }
+
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        self.notes.meta = true;
+        &mut self.meta
+    }
+
+    pub fn next_incarnation(&mut self) -> IncarnationId {
+        let meta = self.meta_mut();
+        meta.incarnation += 1;
+        IncarnationId(meta.incarnation)
+    }
+
+    pub fn next_job(&mut self) -> JobId {
+        let meta = self.meta_mut();
+        meta.job += 1;
+        JobId(meta.job)
+    }
+
+    pub fn next_op(&mut self) -> OpId {
+        self.last_op = self.last_op.next();
+        self.last_op
+    }
+
+    /// Wants something done after this step is durable.
+    pub fn effect(&mut self, effect: Effect) {
+        self.notes.effects.push(effect);
+    }
+
+    /// Adds a line to the record.
+    pub fn tell(&mut self, now: Time, object: impl ToString, what: &str, why: impl ToString) {
+        self.history_seq += 1;
+        self.notes.history.push(HistoryEntry {
+            seq: self.history_seq,
+            at: now,
+            object: object.to_string(),
+            what: what.to_owned(),
+            why: why.to_string(),
+        });
+    }
+
+    /// Takes the notes of the step: its records and its effects.
+    pub fn take_notes(&mut self) -> (Vec<Record>, Vec<Effect>) {
+        let notes = std::mem::take(&mut self.notes);
+        let mut records = Vec::new();
+        if notes.meta {
+            records.push(Record::Meta(Box::new(self.meta.clone())));
+        }
+        let slots = notes.slots.into_iter();
+        records
+            .extend(slots.map(|id| Record::Slot(id, self.slots.get(&id).cloned().map(Box::new))));
+        let runners = notes.runners.into_iter();
+        records.extend(
+            runners.map(|id| Record::Runner(id, self.runners.get(&id).cloned().map(Box::new))),
+        );
+        let jobs = notes.jobs.into_iter();
+        records.extend(jobs.map(|id| Record::Job(id, self.jobs.get(&id).cloned().map(Box::new))));
+        records.extend(notes.history.into_iter().map(Record::History));
+        (records, notes.effects)
+    }
+
+    fn index(&mut self, job: &Job) {
+        match &job.state {
+            JobState::Queued => self.queue.insert(job.rank()),
+            JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => {
+                self.held.insert(job.id)
+            }
+            JobState::Ended { .. } => self.ended.insert(job.id),
+        };
+    }
+
+    fn unindex(&mut self, job: &Job) {
+        self.queue.remove(&job.rank());
+        self.held.remove(&job.id);
+        self.ended.remove(&job.id);
+    }
+}

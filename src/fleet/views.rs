@@ -1,0 +1,271 @@
+//! The read model made from the state.
+
+use super::effect::Effect;
+use super::job::{Job, JobState};
+use super::plan::{may_run, running_workflows};
+use super::runner::{Contact, OpKind, Phase, Runner};
+use super::slot::{Fate, Slot};
+use super::state::{EngineContact, Image, Place, State};
+use super::view::{
+    FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
+};
+use super::{desired, placement};
+use crate::ids::JobId;
+use crate::spec::Pool;
+use crate::units::{Bytes, MilliCpu, Time};
+
+/// An agent that was not heard for this long is unhealthy; it speaks every 5 s.
+const UNHEALTHY_AFTER_SECONDS: u64 = 20;
+
+/// Publishing that a restart interrupted is asked for again; it is safe to repeat.
+pub(super) fn resume_publishing(state: &mut State) {
+    let interrupted: Vec<Effect> = state
+        .held_jobs()
+        .filter_map(|job| match job.state {
+            JobState::Publishing { runner, .. } => Some(Effect::PublishReports {
+                incarnation: runner,
+                job: job.id,
+                reports: job.reports(),
+            }),
+            JobState::Queued
+            | JobState::Given { .. }
+            | JobState::Fenced { .. }
+            | JobState::Ended { .. } => None,
+        })
+        .collect();
+    for effect in interrupted {
+        state.effect(effect);
+    }
+}
+
+pub(super) fn fleet(state: &State, now: Time) -> FleetView {
+    let runners: Vec<RunnerView> = state.slots().map(|slot| runner(state, slot, now)).collect();
+    FleetView {
+        project: state.spec.project.clone(),
+        at: now,
+        phase: phase(state, &runners),
+        troubles: troubles(state, &runners),
+        max_parallel_workflows: state.spec.limits.max_parallel_workflows,
+        pools: state.spec.pools.iter().map(|it| pool(state, it, &runners)).collect(),
+        queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
+        running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
+        runners,
+    }
+}
+
+fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
+    if state.is_going_down() {
+        return FleetPhase::GoingDown;
+    }
+    if state.engine == EngineContact::Unknown {
+        return FleetPhase::Starting;
+    }
+    let as_wanted = |runner: &RunnerView| {
+        matches!(runner.status, RunnerStatus::Idle | RunnerStatus::Running)
+            && state.slot(runner.id).is_some_and(|slot| is_current(state, slot))
+    };
+    let reachable = state.engine == EngineContact::Listed;
+    let asked = state.images.values().any(|image| *image == Image::Asked);
+    match reachable && !asked && runners.iter().all(as_wanted) {
+        true => FleetPhase::Ready,
+        false => FleetPhase::Converging,
+    }
+}
+
+/// Whether a slot stays and its runner is what the spec says.
+fn is_current(state: &State, slot: &Slot) -> bool {
+    let build = desired::pool(&state.spec, &slot.pool)
+        .and_then(|pool| desired::build(state, pool, Some(slot)));
+    let runner = slot.runner.and_then(|id| state.runner(id));
+    slot.fate == Fate::Stay && build.is_some() && build.as_ref() == runner.map(|r| &r.build)
+}
+
+fn troubles(state: &State, runners: &[RunnerView]) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if let EngineContact::Unreachable(why) = &state.engine {
+        troubles.push(format!("the engine does not answer: {why}"));
+    }
+    for (image, known) in &state.images {
+        if let Image::Missing { why, .. } = known {
+            troubles.push(format!("image {image}: {why}"));
+        }
+    }
+    troubles.extend(
+        runners
+            .iter()
+            .filter(|it| it.status == RunnerStatus::Error)
+            .filter_map(|it| it.reason.as_ref().map(|why| format!("{}: {why}", it.name))),
+    );
+    troubles
+}
+
+fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
+    let present = slot.runner.and_then(|id| state.runner(id));
+    let contact = present.map(|runner| state.contact(runner.id)).unwrap_or_default();
+    let profile = state.spec.profiles.get(&slot.profile);
+    let reason = reason(state, slot, now);
+    RunnerView {
+        id: slot.id,
+        name: slot.name.clone(),
+        pool: slot.pool.clone(),
+        profile: slot.profile.clone(),
+        labels: profile.map(|profile| profile.labels.clone()).unwrap_or_default(),
+        gpu: slot.gpu.as_ref().map(|lease| lease.index),
+        status: present.map_or_else(
+            || empty_status(state, slot, reason.as_ref()),
+            |runner| status(runner, &contact),
+        ),
+        since: present.map_or(now, |runner| runner.since),
+        cordon: slot.cordon,
+        incarnation: slot.runner,
+        container: present.and_then(Runner::container).cloned(),
+        container_name: present.map(|runner| runner.name.clone()),
+        image: profile.map(|profile| profile.image.to_string()).unwrap_or_default(),
+        job: present.and_then(Runner::job).map(|(job, _)| job),
+        tasks_completed: slot.tasks_completed,
+        cpus: profile.map_or(MilliCpu(0), |profile| profile.cpus),
+        memory: profile.map_or(Bytes(0), |profile| profile.memory),
+        reason,
+        health: health(present, &contact, now),
+    }
+}
+
+fn empty_status(state: &State, slot: &Slot, reason: Option<&String>) -> RunnerStatus {
+    let leaving = state.runners().any(|runner| runner.slot == Some(slot.id));
+    match (slot.fate, reason) {
+        (Fate::Leave, _) => RunnerStatus::Removing,
+        (Fate::Stay, Some(_)) => RunnerStatus::Error,
+        (Fate::Stay, None) if leaving => RunnerStatus::Removing,
+        (Fate::Stay, None) => RunnerStatus::Planned,
+    }
+}
+
+fn status(runner: &Runner, contact: &Contact) -> RunnerStatus {
+    match &runner.phase {
+        Phase::Planned => match contact.op.map(|op| op.kind) {
+            Some(OpKind::Create) => RunnerStatus::Creating,
+            Some(OpKind::Start | OpKind::Remove) | None => RunnerStatus::Planned,
+        },
+        Phase::Created { .. } | Phase::Booting { .. } => RunnerStatus::Starting,
+        Phase::Idle { .. } => RunnerStatus::Idle,
+        Phase::Busy { .. } => RunnerStatus::Running,
+        Phase::Retiring { .. } => RunnerStatus::Removing,
+    }
+}
+
+/// What stands in a slot's way, or what failed there last.
+fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
+    let pool = desired::pool(&state.spec, &slot.pool)?;
+    let image = desired::template(&state.spec, pool)?.image;
+    if slot.runner.is_none()
+        && let Some(Image::Missing { why, .. }) = state.images.get(&image)
+    {
+        return Some(format!("image {image}: {why}"));
+    }
+    state.backoffs.get(&Place::Slot(slot.id)).and_then(|backoff| backoff.reason(now))
+}
+
+fn health(runner: Option<&Runner>, contact: &Contact, now: Time) -> Health {
+    let Some(runner) = runner else { return Health::Unknown };
+    match runner.phase {
+        Phase::Idle { .. } | Phase::Busy { .. } => {
+            let recent = now.since(contact.heard).as_secs() <= UNHEALTHY_AFTER_SECONDS;
+            match contact.connected && recent {
+                true => Health::Healthy,
+                false => Health::Unhealthy,
+            }
+        }
+        Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } | Phase::Retiring { .. } => {
+            Health::Unknown
+        }
+    }
+}
+
+fn pool(state: &State, pool: &Pool, runners: &[RunnerView]) -> PoolView {
+    let count = |status: RunnerStatus| {
+        let alike = runners.iter().filter(|it| it.pool == pool.name && it.status == status);
+        u32::try_from(alike.count()).unwrap_or(u32::MAX)
+    };
+    let spares = state.runners().filter(|runner| {
+        runner.slot.is_none()
+            && runner.build.template.pool == pool.name
+            && matches!(runner.phase, Phase::Idle { .. })
+    });
+    PoolView {
+        name: pool.name.clone(),
+        profile: pool.profile.clone(),
+        desired: desired::counts(&state.spec, &state.meta.scaled)
+            .get(&pool.name)
+            .copied()
+            .unwrap_or(0),
+        idle: count(RunnerStatus::Idle),
+        running: count(RunnerStatus::Running),
+        error: count(RunnerStatus::Error),
+        spares: u32::try_from(spares.count()).unwrap_or(u32::MAX),
+        scaled: state.meta.scaled.contains_key(&pool.name),
+    }
+}
+
+pub(super) fn jobs(state: &State, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
+    let wanted = |job: &&Job| statuses.is_empty() || statuses.contains(&job.status());
+    state.jobs().rev().filter(wanted).take(limit).map(|job| describe(state, job)).collect()
+}
+
+pub(super) fn job(state: &State, id: JobId) -> Option<JobView> {
+    state.job(id).map(|job| describe(state, job))
+}
+
+fn describe(state: &State, job: &Job) -> JobView {
+    let position = matches!(job.state, JobState::Queued).then(|| position(state, job));
+    let (ended_at, exit_code, ended_why) = match &job.state {
+        JobState::Ended { at, verdict } => (Some(*at), verdict.exit_code, verdict.reason.clone()),
+        JobState::Queued
+        | JobState::Given { .. }
+        | JobState::Publishing { .. }
+        | JobState::Fenced { .. } => (None, None, None),
+    };
+    JobView {
+        id: job.id,
+        spec: job.spec.clone(),
+        profile: job.profile.clone(),
+        reports: job.reports(),
+        status: job.status(),
+        attempt: job.attempt,
+        runner: job.slot,
+        runner_name: job.slot_name.clone(),
+        queued_at: job.queued_at,
+        assigned_at: job.assigned_at,
+        started_at: job.started_at,
+        ended_at,
+        exit_code,
+        reason: ended_why.or_else(|| position.map(|place| wait(state, job, place))),
+        position,
+    }
+}
+
+fn position(state: &State, job: &Job) -> u32 {
+    let before = state.queue().take_while(|other| other.id != job.id).count();
+    u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Why a job waits, with numbers.
+fn wait(state: &State, job: &Job, position: u32) -> String {
+    if !may_run(state, &running_workflows(state), job) {
+        let max = state.spec.limits.max_parallel_workflows;
+        return format!("{max} workflow runs are under way, the most that may run at a time");
+    }
+    let pools = placement::servers(&state.spec, job);
+    let slots: Vec<&Slot> = state.slots().filter(|slot| pools.contains(&&slot.pool)).collect();
+    let busy = slots
+        .iter()
+        .filter(|slot| {
+            slot.runner.and_then(|id| state.runner(id)).is_some_and(|r| r.job().is_some())
+        })
+        .count();
+    let names: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();
+    let ahead = match position {
+        0 | 1 => "next in line".to_owned(),
+        place => format!("{} before it", place - 1),
+    };
+    format!("{busy} of {} runners in {} are busy; {ahead}", slots.len(), names.join(", "))
+}

@@ -1,0 +1,366 @@
+//! The fleet file as it is written; the JSON Schema and the deserializer come from these types.
+//!
+//! Every field is optional here even where the schema requires it, so that one mistake does not
+//! hide the others: [`structure`](super::structure) reports what is missing.
+//! The comments are the descriptions in the schema, written for the file's author.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// A slate-fleet fleet file: pools of CI runners and the profiles they are made from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "slate-fleet fleet file", extend("patternProperties" = {"^x-": true}))]
+pub(super) struct RawFleet {
+    /// The version of the file format.
+    #[expect(dead_code, reason = "the schema knows one version; there is nothing to choose")]
+    #[schemars(required, extend("const" = 1))]
+    pub(super) version: Option<u32>,
+    /// The fleet's name; prefixes containers, volumes and the network. Defaults to the name of the
+    /// folder that holds the file; `SLATE_PROJECT` and `--project` win over it.
+    #[schemars(example = &"slate", length(max = 40), regex(pattern = "^[a-z0-9][a-z0-9_-]*$"))]
+    pub(super) project: Option<String>,
+    /// The image of every profile that names none. Any Linux image works: the agent is put in.
+    #[schemars(example = &"slate-runner:latest", extend("default" = "slate-runner:latest"))]
+    pub(super) image: Option<String>,
+    /// Own profiles by name, and additions to the built-in ones (`light`, `standard`, `gpu_light`,
+    /// `gpu_heavy`, `gpu_max`), whose resources and labels are locked.
+    pub(super) profiles: Option<BTreeMap<String, RawProfile>>,
+    /// Groups of runners, in the order in which their slots are numbered.
+    #[schemars(
+        required,
+        length(min = 1),
+        extend("examples" = [[{"name": "default", "profile": "standard", "count": 4}]])
+    )]
+    pub(super) pools: Option<Vec<RawPool>>,
+    /// Who may use which pools, and in what order. Without lanes every job may use every pool.
+    pub(super) lanes: Option<BTreeMap<String, RawLane>>,
+    /// Which profile a type of job needs; `run --type lint` looks here. These are added to
+    /// `tests: standard`, `lint: light`, `inference_small: gpu_light` and
+    /// `inference_large: gpu_heavy`.
+    #[schemars(example = BTreeMap::from([("docs", "standard")]))]
+    pub(super) task_types: Option<BTreeMap<String, String>>,
+    /// Bounds for the whole fleet.
+    pub(super) limits: Option<RawLimits>,
+    /// Where reports of jobs go.
+    pub(super) reports: Option<RawReports>,
+    /// A file on this host with the certificates that runners should trust besides the image's own,
+    /// for networks with an inspecting proxy. Relative to the fleet file.
+    #[schemars(example = &"./company-ca.pem")]
+    pub(super) ca: Option<String>,
+}
+
+/// What a runner offers, and how its container is made.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProfile {
+    /// CPU limit; fractions are allowed. Needed in an own profile.
+    pub(super) cpus: Option<Cpus>,
+    /// Memory limit; swap is never added. At least `32MiB`. Needed in an own profile.
+    pub(super) memory: Option<Size>,
+    /// GPU memory that a runner holds on one card: MiB as a number, or a size.
+    pub(super) gpu_memory: Option<GpuMemory>,
+    /// Whether the runner is alone on its card.
+    #[schemars(extend("default" = false))]
+    pub(super) gpu_exclusive: Option<bool>,
+    /// Most runners of this profile on one card; without it as many as the memory allows.
+    #[schemars(range(min = 1, max = 64), example = 5)]
+    pub(super) gpu_max_per_card: Option<u32>,
+    /// Labels by which forges and people choose a runner. Built-in profiles keep theirs and get
+    /// these besides. An own profile has `self-hosted`, `slate`, its name, and `cpu-only` or `gpu`
+    /// and `cuda`, unless it lists its own.
+    #[schemars(example = ["self-hosted", "replay"])]
+    pub(super) labels: Option<Vec<String>>,
+    /// The image; defaults to the fleet's `image`.
+    #[schemars(example = &"python:3.12-slim")]
+    pub(super) image: Option<String>,
+    /// Numeric user and group of jobs: `uid` or `uid:gid`.
+    #[schemars(extend("default" = "10001:10001"))]
+    pub(super) user: Option<User>,
+    /// Most processes and threads at a time. `light` has 1024, all others 4096.
+    #[schemars(range(min = 16, max = 4_194_304), extend("default" = 4096))]
+    pub(super) pids: Option<u32>,
+    /// Size of `/dev/shm`, counted in `memory`. Half of the memory by default, at most `1GiB`
+    /// for profiles without a GPU.
+    pub(super) shm: Option<Size>,
+    /// Environment of every job, as a map or a list of `NAME=value`; a name without a value takes
+    /// it from the environment or `.env`. Never put secrets here.
+    pub(super) env: Option<Env>,
+    /// How long a job may go on after it was asked to stop; at most `1h`.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) stop_grace: Option<Duration>,
+}
+
+/// A group of runners of one profile.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPool {
+    /// The pool's name.
+    #[schemars(
+        required,
+        example = &"homelab",
+        length(max = 40),
+        regex(pattern = "^[a-z0-9][a-z0-9_-]*$")
+    )]
+    pub(super) name: Option<String>,
+    /// The profile of its runners. Give this or `instance_type`.
+    #[schemars(example = &"standard")]
+    pub(super) profile: Option<String>,
+    /// A cloud instance type whose CPUs and memory the runners get, as a profile of its own
+    /// (`m5.large` becomes the profile `m5-large`).
+    #[schemars(example = &"m5.large")]
+    pub(super) instance_type: Option<String>,
+    /// How many runners, always. Give this or `max_runners`.
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 1))]
+    pub(super) count: Option<u32>,
+    /// Fewest runners of a pool that follows its queue.
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 1))]
+    pub(super) min_runners: Option<u32>,
+    /// Most runners of a pool that follows its queue.
+    #[schemars(range(min = 1, max = 10_000), example = 20)]
+    pub(super) max_runners: Option<u32>,
+    /// Scale up when more jobs than this wait …
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 5))]
+    pub(super) scale_up_threshold: Option<u32>,
+    /// … for longer than this.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) scale_up_delay: Option<Duration>,
+    /// Scale down what was idle for longer than this.
+    #[schemars(extend("default" = "10m"))]
+    pub(super) scale_down_delay: Option<Duration>,
+    /// Names of the runners; `{n}` counts from 1. Without it they are named
+    /// `<project>-<profile>-<number>`.
+    #[schemars(example = &"homelab-runner-{n}")]
+    pub(super) runner_name: Option<String>,
+    /// Whether a container serves one job and is then replaced; `false` keeps it between jobs.
+    #[schemars(extend("default" = true))]
+    pub(super) ephemeral: Option<bool>,
+    /// Ready containers kept beside the runners, so that a used one is replaced at once. 1 by
+    /// default; 0 for pools that are not ephemeral, are empty or hold GPU memory.
+    #[schemars(range(min = 0, max = 50))]
+    pub(super) spares: Option<u32>,
+    /// How often Docker itself asks the agent for its health, or `false` for never; at least `1s`.
+    /// The supervisor knows a runner's health without it.
+    #[schemars(extend("default" = false))]
+    pub(super) healthcheck: Option<Healthcheck>,
+    /// Where these runners register as GitHub Actions runners. Read and checked, but not served by
+    /// this version yet.
+    pub(super) github: Option<RawGithub>,
+}
+
+/// A GitHub repository, organization or enterprise that runners register with.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGithub {
+    /// The address of the repository, organization or enterprise.
+    #[schemars(required, example = &"https://github.com/me/site")]
+    pub(super) url: Option<String>,
+    /// The name of the variable that holds the token; `{n}` is the runner's number. The token
+    /// itself never enters the file.
+    #[schemars(required, example = &"RUNNER_TOKEN_{n}")]
+    pub(super) token_env: Option<String>,
+    /// Labels besides those of the profile.
+    #[schemars(example = ["site"])]
+    pub(super) labels: Option<Vec<String>>,
+}
+
+/// Who may use which pools, and in what order.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLane {
+    /// The pools that jobs of this lane may use.
+    #[schemars(required, length(min = 1), example = ["default"])]
+    pub(super) pools: Option<Vec<String>>,
+    /// Added to the priority of its jobs; higher starts first.
+    #[schemars(range(min = -1_000_000, max = 1_000_000), extend("default" = 0), example = 100)]
+    pub(super) priority: Option<i32>,
+}
+
+/// Bounds for the whole fleet.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    /// Most distinct workflow runs with a running job at a time.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 8))]
+    pub(super) max_parallel_workflows: Option<u32>,
+    /// A job's timeout where it names none; between `1s` and `30d`.
+    #[schemars(extend("default" = "30m"))]
+    pub(super) task_timeout: Option<Duration>,
+    /// Most runners in the fleet.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 50))]
+    pub(super) scale_max: Option<u32>,
+    /// Most jobs that may wait; more are refused.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
+    pub(super) queue_max: Option<u32>,
+    /// Most output kept of one job; between `64KiB` and `4GiB`.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) log_max: Option<Size>,
+    /// Largest working folder that `run` sends; between `1MiB` and `64GiB`.
+    #[schemars(extend("default" = "512MiB"))]
+    pub(super) workspace_max: Option<Size>,
+    /// What may exceed what the host has.
+    pub(super) overcommit: Option<RawOvercommit>,
+}
+
+/// What may exceed what the host has. CPUs always may, GPU memory never.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOvercommit {
+    /// Whether memory limits together may exceed the host's memory.
+    #[schemars(extend("default" = false))]
+    pub(super) memory: Option<bool>,
+}
+
+/// Where reports of jobs go.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawReports {
+    /// The folder on this host, relative to the fleet file.
+    #[schemars(extend("default" = "./reports"))]
+    pub(super) path: Option<String>,
+    /// How long a run's reports are kept, or `false` for ever.
+    #[schemars(extend("default" = "30d"))]
+    pub(super) keep: Option<Keep>,
+    /// Whether every runner sees the whole store under `/reports`, writable, instead of its own
+    /// folder. Only for runners that trust each other.
+    #[schemars(extend("default" = false))]
+    pub(super) shared: Option<bool>,
+}
+
+macro_rules! written {
+    ($(#[$doc:meta])* $name:ident, $schema:tt) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(transparent)]
+        pub(super) struct $name(pub(super) String);
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+written!(
+    /// A number of CPUs, not read yet.
+    Cpus,
+    {
+        "title": "a number of CPUs",
+        "type": ["number", "string"],
+        "minimum": 0.01,
+        "maximum": 1024,
+        "pattern": r"^[0-9]+(\.[0-9]{1,3})?$",
+        "examples": [2, 0.5]
+    }
+);
+written!(
+    /// A size, not read yet.
+    Size,
+    {
+        "title": "a size",
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]{1,3})? ?([bB]|[bB]yte|[kKmMgGtT]([iI]?[bB])?)$",
+        "examples": ["512MiB", "1.5GiB"]
+    }
+);
+written!(
+    /// GPU memory, not read yet.
+    GpuMemory,
+    {
+        "title": "GPU memory",
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": 1_048_576,
+        "pattern": r"^[0-9]+(\.[0-9]{1,3})? ?([mMgGtT]([iI]?[bB])?)?$",
+        "examples": [8000, "8GiB"]
+    }
+);
+written!(
+    /// A duration, not read yet.
+    Duration,
+    {
+        "title": "a duration",
+        "type": "string",
+        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
+        "examples": ["30s", "10m", "1h30m"]
+    }
+);
+written!(
+    /// A duration or `false`, not read yet.
+    Healthcheck,
+    {
+        "title": "a duration or `false`",
+        "type": ["string", "boolean"],
+        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
+        "not": {"const": true},
+        "examples": ["30s", false]
+    }
+);
+written!(
+    /// A duration or `false`, not read yet.
+    Keep,
+    {
+        "title": "a duration or `false`",
+        "type": ["string", "boolean"],
+        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
+        "not": {"const": true},
+        "examples": ["30d", false]
+    }
+);
+written!(
+    /// A numeric user, not read yet.
+    User,
+    {
+        "title": "a numeric user",
+        "type": ["string", "integer"],
+        "minimum": 0,
+        "maximum": 4_294_967_295_u32,
+        "pattern": r"^[0-9]+(:[0-9]+)?$",
+        "examples": ["1000:1000"]
+    }
+);
+
+/// Environment variables; a list was turned into a map before.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Env(pub(super) BTreeMap<String, String>);
+
+impl JsonSchema for Env {
+    fn schema_name() -> Cow<'static, str> {
+        "Env".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {
+                    "title": "a map of names to values",
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]}
+                },
+                {
+                    "title": "a list of `NAME=value`",
+                    "type": "array",
+                    "items": {"type": "string"}
+                }
+            ],
+            "examples": [{"PYTHONDONTWRITEBYTECODE": "1"}, ["CI=true"]]
+        })
+    }
+}

@@ -1,0 +1,407 @@
+//! From the raw file to the typed [`Spec`]: names, bounds and what belongs together.
+//!
+//! Every check goes on after a finding. A value that the structure check already refused is not
+//! reported again: [`Spot`] still sees it in the tree.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use crate::ids::{ImageRef, LaneName, PoolName, ProfileName, ProjectName};
+use crate::units::Bytes;
+
+use super::diagnostic::{Findings, Span};
+use super::document::{Entry, Node, Value};
+use super::raw::{RawFleet, RawLane, RawLimits, RawReports};
+use super::{Env, Lane, Limits, Overcommit, Profile, ReportSharing, Reports, Spec};
+use super::{builtin, quantity, suggest};
+
+mod pool;
+mod profile;
+
+pub(super) use profile::show_gpu;
+
+/// Longest project, profile, pool or lane name: a container's name of three parts stays readable.
+const NAME_MAX: usize = 40;
+
+/// The variable that overrides the project's name.
+pub(super) const PROJECT_VARIABLE: &str = "SLATE_PROJECT";
+
+/// Everything that the checks need besides the raw file.
+pub(super) struct Context<'a> {
+    /// The merged tree, for the places of values.
+    pub(super) root: &'a Node,
+    /// The variables.
+    pub(super) env: &'a Env,
+    /// The folder that relative paths are relative to.
+    pub(super) base: &'a Path,
+    /// What is wrong.
+    pub(super) findings: &'a mut Findings,
+}
+
+/// A cursor into the tree that always has a place: of the value, or of what would contain it.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    node: Option<&'a Node>,
+    /// The value, or its container where it is missing.
+    span: Span,
+    /// The key, where there is one.
+    key: Span,
+}
+
+impl<'a> Spot<'a> {
+    fn root(node: &'a Node) -> Self {
+        Self { node: Some(node), span: node.span, key: node.span }
+    }
+
+    fn key(self, key: &str) -> Self {
+        match self.node.and_then(|node| node.entry(key)) {
+            Some(Entry { key_span, value, .. }) => {
+                Self { node: Some(value), span: value.span, key: *key_span }
+            }
+            None => Self { node: None, ..self },
+        }
+    }
+
+    fn index(self, index: usize) -> Self {
+        let item = self.items().get(index);
+        item.map_or(Self { node: None, ..self }, Self::root)
+    }
+
+    /// The last list item with this text.
+    fn item(self, text: &str) -> Self {
+        let item = self.items().iter().rev().find(|item| item.as_text() == Some(text));
+        item.map_or(Self { node: None, ..self }, Self::root)
+    }
+
+    fn items(self) -> &'a [Node] {
+        match self.node.map(|node| &node.value) {
+            Some(Value::List(items)) => items,
+            Some(Value::Scalar(_) | Value::Map(_)) | None => &[],
+        }
+    }
+
+    /// Whether the file says anything here, be it right or wrong.
+    fn is_written(self) -> bool {
+        self.node.is_some_and(|node| match &node.value {
+            Value::Scalar(scalar) => !scalar.text.is_empty(),
+            Value::List(_) | Value::Map(_) => true,
+        })
+    }
+
+    /// The value for a message; a secret is masked.
+    fn shown(self) -> &'a str {
+        match self.node.map(|node| &node.value) {
+            Some(Value::Scalar(scalar)) => scalar.shown(),
+            Some(Value::List(_) | Value::Map(_)) | None => "",
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Reads a value with a unit; what is wrong with it is reported at its place.
+    fn read<T>(
+        &mut self,
+        spot: Spot<'_>,
+        text: Option<&str>,
+        reader: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match reader(text?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                let (what, right) = wrong.split_once("; ").unwrap_or((&wrong, ""));
+                let finding = self.findings.error(spot.span, format!("`{}` {what}", spot.shown()));
+                if !right.is_empty() {
+                    finding.help(right);
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads a value and holds it to its bounds.
+    fn read_within<T: PartialOrd + Copy>(
+        &mut self,
+        spot: Spot<'_>,
+        text: Option<&str>,
+        bounds: &Bounds<T>,
+    ) -> Option<T> {
+        let value = self.read(spot, text, bounds.reader)?;
+        if value >= bounds.least && value <= bounds.most {
+            return Some(value);
+        }
+        let (least, most) = ((bounds.show)(bounds.least), (bounds.show)(bounds.most));
+        self.findings
+            .error(spot.span, format!("`{}` is out of bounds", spot.shown()))
+            .help(format!("write something from `{least}` to `{most}`"));
+        None
+    }
+
+    /// Checks a name's characters and length.
+    fn check_name(&mut self, span: Span, name: &str) -> bool {
+        let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let other = |c: char| first(c) || matches!(c, '-' | '_');
+        let fine = name.starts_with(first) && name.chars().all(other) && name.len() <= NAME_MAX;
+        if !fine {
+            let mended = normalise_name(name);
+            let finding = self.findings.error(
+                span,
+                format!(
+                    "`{name}` is no name: names have up to {NAME_MAX} characters `a-z`, `0-9`, \
+                     `-` and `_`, and begin with a letter or digit"
+                ),
+            );
+            if !mended.is_empty() {
+                finding.help(format!("write `{mended}`"));
+            }
+        }
+        fine
+    }
+
+    /// Checks an image reference's form; whether it exists is the engine's to say.
+    fn image(&mut self, spot: Spot<'_>, text: Option<&str>) -> Option<ImageRef> {
+        let text = text?;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        let fine = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(is_part)
+            && text.len() <= 255
+            && !text.ends_with([':', '/', '@']);
+        if !fine {
+            self.findings
+                .error(spot.span, format!("`{}` is no image", spot.shown()))
+                .help("write a name with an optional tag, such as `python:3.12-slim`");
+            return None;
+        }
+        Some(ImageRef::new(text))
+    }
+
+    /// Checks the labels that a key lists.
+    fn labels(&mut self, spot: Spot<'_>, labels: &[String]) -> Vec<String> {
+        let mut kept: Vec<String> = Vec::new();
+        for label in labels {
+            let item = spot.item(label);
+            let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+            if label.is_empty() || label.len() > 128 || !label.chars().all(is_part) {
+                self.findings
+                    .error(item.span, format!("`{}` is no label", item.shown()))
+                    .help("labels have letters, digits and `-`, `_`, `.`, `:`, `/`");
+            } else if kept.contains(label) {
+                self.findings
+                    .error(item.span, format!("the label `{label}` is written twice"))
+                    .help("keep one");
+            } else {
+                kept.push(label.clone());
+            }
+        }
+        kept
+    }
+
+    /// Reports a name that refers to nothing.
+    fn unknown(&mut self, spot: Spot<'_>, what: &str, known: &[&str]) {
+        let text = spot.shown();
+        // Of thousands of findings a hundred are shown; the rest need no suggestion.
+        let crowded = self.findings.is_crowded();
+        let nearest = if crowded { None } else { suggest::nearest(text, known.iter().copied()) };
+        let help = suggest::help(nearest, known);
+        self.findings.error(spot.span, format!("there is no {what} `{text}`")).help(help);
+    }
+
+    /// Makes a path absolute without asking the file system.
+    fn path(&self, text: &str) -> PathBuf {
+        let mut path = PathBuf::new();
+        for part in self.base.join(text).components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    path.pop();
+                }
+                Component::Prefix(_) | Component::RootDir | Component::Normal(_) => path.push(part),
+            }
+        }
+        path
+    }
+}
+
+/// How a value is read, and what it may be.
+struct Bounds<T> {
+    reader: fn(&str) -> Result<T, String>,
+    show: fn(T) -> String,
+    least: T,
+    most: T,
+}
+
+impl Bounds<Duration> {
+    const fn duration(least: Duration, most: Duration) -> Self {
+        Self { reader: quantity::duration, show: quantity::show_duration, least, most }
+    }
+}
+
+impl Bounds<Bytes> {
+    const fn size(least: Bytes, most: Bytes) -> Self {
+        Self { reader: quantity::size, show: quantity::show_size, least, most }
+    }
+}
+
+/// A name as compose normalises a folder's: lower case, without foreign characters.
+pub(super) fn normalise_name(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let kept = lower.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let kept: String = kept.collect();
+    kept.trim_start_matches(['-', '_']).chars().take(NAME_MAX).collect()
+}
+
+/// Validates everything. `None` where something is missing, which the findings explain.
+pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
+    let root = Spot::root(cx.root);
+    let project = project(raw, cx);
+    let image = cx.image(root.key("image"), raw.image.as_deref());
+    let image = image.unwrap_or_else(|| ImageRef::new(builtin::IMAGE));
+    let mut profiles = profile::profiles(raw, &image, cx);
+    let limits = limits(raw.limits.as_ref(), cx);
+    let project_name = project.as_ref();
+    let mut fleet =
+        pool::Fleet { project: project_name, image: &image, limits, profiles: &mut profiles };
+    let pools = pool::pools(raw, &mut fleet, cx);
+    let lanes = lanes(raw, cx);
+    let task_types = task_types(raw, &profiles, cx);
+    let reports = reports(raw.reports.as_ref(), cx);
+    let ca = raw.ca.as_deref().map(|path| cx.path(path));
+    let project = project?;
+    Some(Spec { project, profiles, pools, lanes, task_types, limits, reports, ca })
+}
+
+/// The project's name: environment, file, folder, in this order.
+fn project(raw: &RawFleet, cx: &mut Context<'_>) -> Option<ProjectName> {
+    let spot = Spot::root(cx.root).key("project");
+    if let Some(name) = cx.env.get(PROJECT_VARIABLE).filter(|name| !name.is_empty()) {
+        if name == &normalise_name(name) {
+            return Some(ProjectName::new(name));
+        }
+        cx.findings
+            .error_nowhere(format!("`{name}` from `--project` or `{PROJECT_VARIABLE}` is no name"))
+            .help(format!("write `{}`", normalise_name(name)));
+        return None;
+    }
+    if let Some(name) = raw.project.as_deref() {
+        return cx.check_name(spot.span, name).then(|| ProjectName::new(name));
+    }
+    if spot.is_written() {
+        return None;
+    }
+    let folder = cx.base.file_name().map(|name| normalise_name(&name.to_string_lossy()));
+    match folder.filter(|name| !name.is_empty()) {
+        Some(name) => Some(ProjectName::new(name)),
+        None => {
+            cx.findings
+                .error(spot.span, "the fleet has no name, and the folder's name gives none")
+                .help("add `project: slate`");
+            None
+        }
+    }
+}
+
+fn lanes(raw: &RawFleet, cx: &mut Context<'_>) -> BTreeMap<LaneName, Lane> {
+    let spot = Spot::root(cx.root).key("lanes");
+    let mut lanes = BTreeMap::new();
+    for (name, lane) in raw.lanes.iter().flatten() {
+        cx.check_name(spot.key(name).key, name);
+        lanes.insert(LaneName::new(name), self::lane(spot.key(name), lane, raw, cx));
+    }
+    lanes
+}
+
+fn lane(spot: Spot<'_>, lane: &RawLane, raw: &RawFleet, cx: &mut Context<'_>) -> Lane {
+    let known: Vec<&str> =
+        raw.pools.iter().flatten().filter_map(|pool| pool.name.as_deref()).collect();
+    let mut pools: Vec<PoolName> = Vec::new();
+    for name in lane.pools.iter().flatten() {
+        let item = spot.key("pools").item(name);
+        let name_id = PoolName::new(name);
+        if !known.contains(&name.as_str()) {
+            cx.unknown(item, "pool", &known);
+        } else if pools.contains(&name_id) {
+            cx.findings
+                .error(item.span, format!("the pool `{name}` is written twice"))
+                .help("keep one");
+        } else {
+            pools.push(name_id);
+        }
+    }
+    Lane { pools, priority: lane.priority.unwrap_or(0) }
+}
+
+fn task_types(
+    raw: &RawFleet,
+    profiles: &BTreeMap<ProfileName, Profile>,
+    cx: &mut Context<'_>,
+) -> BTreeMap<String, ProfileName> {
+    let spot = Spot::root(cx.root).key("task_types");
+    let known: Vec<&str> = profiles.keys().map(ProfileName::as_str).collect();
+    let builtin = builtin::TASK_TYPES.iter();
+    let mut types: BTreeMap<String, ProfileName> =
+        builtin.map(|(kind, name)| ((*kind).to_owned(), ProfileName::new(*name))).collect();
+    for (kind, name) in raw.task_types.iter().flatten() {
+        cx.check_name(spot.key(kind).key, kind);
+        if !known.contains(&name.as_str()) {
+            cx.unknown(spot.key(kind), "profile", &known);
+        }
+        types.insert(kind.clone(), ProfileName::new(name));
+    }
+    types
+}
+
+fn limits(raw: Option<&RawLimits>, cx: &mut Context<'_>) -> Limits {
+    const TIMEOUT: Bounds<Duration> =
+        Bounds::duration(Duration::from_secs(1), Duration::from_secs(30 * 86_400));
+    const LOG: Bounds<Bytes> = Bounds::size(Bytes(64 << 10), Bytes::gib(4));
+    const WORKSPACE: Bounds<Bytes> = Bounds::size(Bytes::mib(1), Bytes::gib(64));
+    let defaults = builtin::LIMITS;
+    let Some(raw) = raw else { return defaults };
+    let spot = Spot::root(cx.root).key("limits");
+    let timeout = raw.task_timeout.as_ref().map(|value| value.0.as_str());
+    let log = raw.log_max.as_ref().map(|value| value.0.as_str());
+    let workspace = raw.workspace_max.as_ref().map(|value| value.0.as_str());
+    let task_timeout = cx.read_within(spot.key("task_timeout"), timeout, &TIMEOUT);
+    let log_max = cx.read_within(spot.key("log_max"), log, &LOG);
+    let workspace_max = cx.read_within(spot.key("workspace_max"), workspace, &WORKSPACE);
+    let overcommit = raw.overcommit.as_ref().and_then(|overcommit| overcommit.memory);
+    Limits {
+        max_parallel_workflows: raw
+            .max_parallel_workflows
+            .unwrap_or(defaults.max_parallel_workflows),
+        task_timeout: task_timeout.unwrap_or(defaults.task_timeout),
+        scale_max: raw.scale_max.unwrap_or(defaults.scale_max),
+        queue_max: raw.queue_max.unwrap_or(defaults.queue_max),
+        log_max: log_max.unwrap_or(defaults.log_max),
+        workspace_max: workspace_max.unwrap_or(defaults.workspace_max),
+        overcommit_memory: match overcommit {
+            Some(true) => Overcommit::Allow,
+            Some(false) => Overcommit::Refuse,
+            None => defaults.overcommit_memory,
+        },
+    }
+}
+
+fn reports(raw: Option<&RawReports>, cx: &mut Context<'_>) -> Reports {
+    const KEEP: Bounds<Duration> =
+        Bounds::duration(Duration::from_secs(60), Duration::from_secs(3650 * 86_400));
+    let default = RawReports::default();
+    let raw = raw.unwrap_or(&default);
+    let spot = Spot::root(cx.root).key("reports");
+    let keep = match raw.keep.as_ref().map(|keep| keep.0.as_str()) {
+        None => Some(builtin::REPORTS_KEEP),
+        Some(text) if text.eq_ignore_ascii_case("false") => None,
+        Some(text) => cx.read_within(spot.key("keep"), Some(text), &KEEP),
+    };
+    let path = cx.path(raw.path.as_deref().unwrap_or(builtin::REPORTS_PATH));
+    if path.parent().is_none() {
+        cx.findings
+            .error(spot.key("path").span, "reports cannot go to the root folder")
+            .help("write a folder of its own, such as `./reports`");
+    }
+    let sharing = match raw.shared {
+        Some(true) => ReportSharing::Shared,
+        Some(false) | None => ReportSharing::Own,
+    };
+    Reports { path, keep, sharing }
+}

@@ -1,0 +1,305 @@
+//! Pools: sizes, names of runners, and profiles made from instance types.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::{ImageRef, PoolName, ProfileName, ProjectName};
+
+use super::super::raw::{RawFleet, RawGithub, RawPool};
+use super::super::{Elastic, Limits, Pool, PoolSize, Profile, Reuse};
+use super::super::{builtin, secret};
+use super::{Bounds, Context, Spot};
+
+/// Longest name of a runner: it is also its host name, which Linux bounds to 64 with the end mark.
+const RUNNER_NAME_MAX: usize = 63;
+
+/// What pools need to know of the fleet.
+pub(super) struct Fleet<'a> {
+    pub(super) project: Option<&'a ProjectName>,
+    pub(super) image: &'a ImageRef,
+    pub(super) limits: Limits,
+    /// Every profile; instance types add to them.
+    pub(super) profiles: &'a mut BTreeMap<ProfileName, Profile>,
+}
+
+/// The pools in the order of the file; instance types add to the profiles.
+pub(super) fn pools(raw: &RawFleet, fleet: &mut Fleet<'_>, cx: &mut Context<'_>) -> Vec<Pool> {
+    let list = Spot::root(cx.root).key("pools");
+    let mut pools = Vec::new();
+    for (index, raw) in raw.pools.iter().flatten().enumerate() {
+        let spot = list.index(index);
+        let profile = profile(spot, raw, fleet, cx);
+        let holds_gpu = profile.as_ref().is_some_and(|name| {
+            fleet.profiles.get(name).is_some_and(|profile| profile.gpu.is_some())
+        });
+        let pool = pool(spot, raw, holds_gpu_as(holds_gpu), cx);
+        if let Some(github) = &raw.github {
+            check_github(spot.key("github"), github, cx);
+        }
+        pools.push(Pool { profile: profile.unwrap_or_else(|| ProfileName::new("")), ..pool });
+    }
+    check_total(list, &pools, fleet, cx);
+    check_runner_names(list, &pools, cx);
+    pools
+}
+
+/// Whether a spare runner would hold GPU memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Card {
+    Held,
+    None,
+}
+
+fn holds_gpu_as(holds_gpu: bool) -> Card {
+    if holds_gpu { Card::Held } else { Card::None }
+}
+
+fn profile(
+    spot: Spot<'_>,
+    raw: &RawPool,
+    fleet: &mut Fleet<'_>,
+    cx: &mut Context<'_>,
+) -> Option<ProfileName> {
+    match (raw.profile.as_deref(), raw.instance_type.as_deref()) {
+        (Some(_), Some(_)) => {
+            cx.findings
+                .error(
+                    spot.key("instance_type").key,
+                    "a pool has a `profile` or an `instance_type`",
+                )
+                .help("remove one of them");
+            None
+        }
+        (Some(name), None) => {
+            let name = ProfileName::new(name);
+            if !fleet.profiles.contains_key(&name) {
+                let known: Vec<&str> = fleet.profiles.keys().map(ProfileName::as_str).collect();
+                cx.unknown(spot.key("profile"), "profile", &known);
+            }
+            Some(name)
+        }
+        (None, Some(name)) => from_instance(spot.key("instance_type"), name, fleet, cx),
+        (None, None) => {
+            if !spot.key("profile").is_written() && !spot.key("instance_type").is_written() {
+                let known: Vec<&str> = fleet.profiles.keys().map(ProfileName::as_str).collect();
+                let known = known.join("`, `");
+                cx.findings
+                    .error(spot.span, "this pool has no `profile`")
+                    .help(format!("add `profile:` with one of `{known}`"));
+            }
+            None
+        }
+    }
+}
+
+fn from_instance(
+    spot: Spot<'_>,
+    instance: &str,
+    fleet: &mut Fleet<'_>,
+    cx: &mut Context<'_>,
+) -> Option<ProfileName> {
+    let Some(resources) = builtin::instance_type(instance) else {
+        cx.unknown(spot, "instance type", &builtin::instance_types());
+        return None;
+    };
+    // Names of profiles are parts of container names and have no dots or capitals.
+    let name = ProfileName::new(instance.to_ascii_lowercase().replace('.', "-"));
+    let labels = builtin::default_labels(name.as_str(), None);
+    let made = Profile { labels, ..builtin::bare(resources, fleet.image) };
+    let known = fleet.profiles.entry(name.clone()).or_insert_with(|| made.clone());
+    if (known.cpus, known.memory, known.gpu) != (made.cpus, made.memory, made.gpu) {
+        cx.findings
+            .error(spot.span, format!("there is a profile `{name}` with other resources"))
+            .help(format!("write `profile: {name}` to use it, or rename it"));
+    }
+    Some(name)
+}
+
+/// Everything of a pool but its profile.
+fn pool(spot: Spot<'_>, raw: &RawPool, card: Card, cx: &mut Context<'_>) -> Pool {
+    const INTERVAL: Bounds<Duration> =
+        Bounds::duration(Duration::from_secs(1), Duration::from_secs(3600));
+    let name = raw.name.as_deref().unwrap_or_default();
+    if raw.name.is_some() {
+        cx.check_name(spot.key("name").span, name);
+    }
+    let size = size(spot, raw, cx);
+    let reuse = match raw.ephemeral {
+        Some(true) | None => Reuse::OneJob,
+        Some(false) => Reuse::Persistent,
+    };
+    let health = raw.healthcheck.as_ref().map(|interval| interval.0.as_str());
+    let health = health.filter(|text| !text.eq_ignore_ascii_case("false"));
+    let docker_healthcheck = cx.read_within(spot.key("healthcheck"), health, &INTERVAL);
+    let spares = match (raw.spares, reuse, card) {
+        (Some(spares), Reuse::Persistent, _) if spares > 0 => {
+            cx.findings
+                .error(spot.key("spares").span, "a pool that is not ephemeral has no spares")
+                .help("its containers are not replaced after a job; remove `spares`");
+            0
+        }
+        (Some(spares), Reuse::OneJob | Reuse::Persistent, _) => spares,
+        (None, Reuse::OneJob, Card::None) => u32::from(most(size) > 0),
+        (None, Reuse::OneJob, Card::Held) | (None, Reuse::Persistent, _) => 0,
+    };
+    let runner_name = runner_name(spot.key("runner_name"), raw, size, cx);
+    let (name, profile) = (PoolName::new(name), ProfileName::new(""));
+    Pool { name, profile, size, runner_name, reuse, spares, docker_healthcheck }
+}
+
+/// The most runners that a pool can have.
+fn most(size: PoolSize) -> u32 {
+    match size {
+        PoolSize::Fixed(count) => count,
+        PoolSize::Elastic(elastic) => elastic.max,
+    }
+}
+
+fn size(spot: Spot<'_>, raw: &RawPool, cx: &mut Context<'_>) -> PoolSize {
+    const DELAY: Bounds<Duration> = Bounds::duration(Duration::ZERO, Duration::from_secs(86_400));
+    const ELASTIC: [&str; 5] =
+        ["min_runners", "max_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay"];
+    let Some(first) = ELASTIC.into_iter().find(|key| spot.key(key).is_written()) else {
+        return PoolSize::Fixed(raw.count.unwrap_or(1));
+    };
+    if spot.key("count").is_written() {
+        cx.findings
+            .error(spot.key("count").key, format!("`count` is a fixed size, `{first}` is not"))
+            .help("keep `count`, or `min_runners` and `max_runners`");
+    } else if !spot.key("max_runners").is_written() {
+        cx.findings
+            .error(spot.key(first).key, format!("`{first}` needs `max_runners`"))
+            .help("add `max_runners: 20`, or write `count:` for a fixed size");
+    }
+    let up = raw.scale_up_delay.as_ref().map(|delay| delay.0.as_str());
+    let down = raw.scale_down_delay.as_ref().map(|delay| delay.0.as_str());
+    let up = cx.read_within(spot.key("scale_up_delay"), up, &DELAY);
+    let down = cx.read_within(spot.key("scale_down_delay"), down, &DELAY);
+    let max = raw.max_runners.unwrap_or(u32::MAX);
+    let min = raw.min_runners.unwrap_or(1.min(max));
+    if min > max {
+        cx.findings
+            .error(
+                spot.key("min_runners").span,
+                format!("`min_runners` is {min}, but `max_runners` is {max}"),
+            )
+            .help("raise `max_runners` or lower `min_runners`");
+    }
+    PoolSize::Elastic(Elastic {
+        min,
+        max: if raw.max_runners.is_some() { max } else { min },
+        scale_up_threshold: raw.scale_up_threshold.unwrap_or(5),
+        scale_up_delay: up.unwrap_or(Duration::from_secs(30)),
+        scale_down_delay: down.unwrap_or(Duration::from_secs(600)),
+    })
+}
+
+fn runner_name(
+    spot: Spot<'_>,
+    raw: &RawPool,
+    size: PoolSize,
+    cx: &mut Context<'_>,
+) -> Option<String> {
+    let template = raw.runner_name.as_deref()?;
+    let longest = expand(template, most(size));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fine = longest.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && longest.chars().all(is_part)
+        && longest.len() <= RUNNER_NAME_MAX;
+    if !fine {
+        cx.findings.error(spot.span, format!("`{}` makes no names of runners", spot.shown())).help(
+            format!(
+                "names have up to {RUNNER_NAME_MAX} letters, digits, `-`, `_` and `.`, and `{{n}}` \
+                 for the number, such as `homelab-runner-{{n}}`"
+            ),
+        );
+        return None;
+    }
+    if most(size) > 1 && !template.contains("{n}") {
+        cx.findings
+            .error(spot.span, format!("{} runners cannot all be named `{template}`", most(size)))
+            .help(format!("write `{template}-{{n}}`; `{{n}}` counts from 1"));
+        return None;
+    }
+    Some(template.to_owned())
+}
+
+fn expand(template: &str, number: u32) -> String {
+    template.replace("{n}", &number.to_string())
+}
+
+/// GitHub runners are a later version's; the keys are checked so that a file is right until then.
+fn check_github(spot: Spot<'_>, github: &RawGithub, cx: &mut Context<'_>) {
+    if let Some(url) = github.url.as_deref()
+        && (!url.starts_with("https://") || url.contains([' ', '@']))
+    {
+        cx.findings
+            .error(spot.key("url").span, format!("`{}` is no address", spot.key("url").shown()))
+            .help("write it without a user, such as `https://github.com/me/site`");
+    }
+    if let Some(name) = github.token_env.as_deref() {
+        let plain = name.replace("{n}", "0");
+        let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
+        if !plain.chars().all(is_part) || plain.starts_with(|c: char| c.is_ascii_digit()) {
+            let shown = spot.key("token_env");
+            let shown = if secret::contains_token(name) { secret::MASK } else { shown.shown() };
+            cx.findings
+                .error(spot.key("token_env").span, format!("`{shown}` is no name of a variable"))
+                .help("secrets never enter the file: write a variable's name, `RUNNER_TOKEN_{n}`");
+        }
+    }
+    cx.labels(spot.key("labels"), github.labels.as_deref().unwrap_or_default());
+    cx.findings
+        .warning(spot.key, "GitHub runners are not served by this version yet")
+        .help("these runners take jobs from the fleet's own queue only");
+}
+
+fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Context<'_>) {
+    let total: u64 = pools.iter().map(|pool| u64::from(most(pool.size))).sum();
+    let bound = fleet.limits.scale_max;
+    if total > u64::from(bound) {
+        cx.findings
+            .error(
+                list.key,
+                format!("the pools have up to {total} runners, more than `scale_max` ({bound})"),
+            )
+            .help(format!("lower a pool's count, or write `limits: {{scale_max: {total}}}`"));
+    }
+    if let Some(project) = fleet.project {
+        for (index, pool) in pools.iter().enumerate() {
+            let name = format!("{project}-{}-{bound}", pool.profile);
+            if pool.runner_name.is_none() && name.len() > RUNNER_NAME_MAX {
+                cx.findings
+                    .error(
+                        list.index(index).key("profile").span,
+                        format!("`{name}` would be longer than {RUNNER_NAME_MAX} characters"),
+                    )
+                    .help("shorten the project's or the profile's name, or write `runner_name`");
+            }
+        }
+    }
+}
+
+/// Names of runners are host names; two alike could not be told apart.
+fn check_runner_names(list: Spot<'_>, pools: &[Pool], cx: &mut Context<'_>) {
+    let mut seen: BTreeMap<String, &PoolName> = BTreeMap::new();
+    for (index, pool) in pools.iter().enumerate() {
+        let Some(template) = &pool.runner_name else { continue };
+        let names = (1..=most(pool.size).min(10_000)).map(|number| expand(template, number));
+        for name in names {
+            if let Some(other) = seen.get(&name).copied().filter(|other| *other != &pool.name) {
+                cx.findings
+                    .error(
+                        list.index(index).key("runner_name").span,
+                        format!(
+                            "the pools `{other}` and `{}` both name a runner `{name}`",
+                            pool.name
+                        ),
+                    )
+                    .help("give each pool another `runner_name`");
+                break;
+            }
+            seen.insert(name, &pool.name);
+        }
+    }
+}
