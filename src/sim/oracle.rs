@@ -246,13 +246,16 @@ impl Oracle {
         if !self.is_engine_known {
             return;
         }
-        let in_service = |runner: &&Runner| !runner.is_retiring();
+        // One whose operation is not over yet goes after it.
+        let in_service = |runner: &&Runner| match runner.phase {
+            Phase::Booting { .. } | Phase::Idle { .. } | Phase::Busy { .. } => true,
+            Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. } => false,
+        };
         let of_pool = |runner: &&Runner| runner.build.template.pool == pool.name;
         let runners = records.runners.values().filter(in_service).filter(of_pool);
         let slots = records.slots.values().filter(|slot| slot.pool == pool.name).count();
         let most = slots + pool.spares as usize;
-        // A spare that is being made when the number of spares shrinks goes after its operation.
-        let count = runners.filter(|runner| runner.slot.is_some() || pool.spares > 0).count();
+        let count = runners.count();
         if count > most {
             self.breach(format!(
                 "pool {} has {count} runners in service, {most} at most",
@@ -337,7 +340,9 @@ fn is_true(world: &World, container: Option<&Container>, why: &Cause) -> bool {
         Cause::Stale => {
             container.is_none_or(|it| !is_running || world.now().since(it.agent.heard) >= SILENCE)
         }
-        Cause::NeverSpoke => container.is_none_or(|it| !is_running || it.agent.session.is_none()),
+        Cause::NeverSpoke => {
+            container.is_none_or(|it| !is_running || it.agent.hangs || it.agent.session.is_none())
+        }
         Cause::Used
         | Cause::Outdated
         | Cause::Surplus
