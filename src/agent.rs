@@ -20,6 +20,7 @@ use crate::wire::message::{End, FromAgent, FromServer, Hello, JobOrder, JobRef};
 use crate::wire::{PROTOCOL, PROTOCOL_OLDEST};
 
 pub mod args;
+mod cpus;
 pub mod health;
 mod identity;
 mod job;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Settings;
+use super::{Settings, cpus};
 
 /// What the agent is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, 
 }
 
 fn parse_cpus(text: &str) -> Result<Vec<u32>, UsageError> {
-    let parsed: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
-    parsed.map_err(|_| UsageError(format!("`{text}` is no list of CPU numbers such as 0,3")))
+    cpus::parse(text)
+        .ok_or_else(|| UsageError(format!("`{text}` is no list of CPU numbers such as 0,3")))
 }
 
 #[cfg(test)]

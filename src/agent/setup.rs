@@ -4,9 +4,8 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, set_child_subreaper, set_dumpable_behavior,
     setrlimit,
 };
-use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{AgentError, Settings};
+use super::{AgentError, Settings, cpus};
 
 /// Hides the agent's memory from jobs, allows no core files, keeps to the given CPUs, and inherits
 /// orphans where it is not process 1.
@@ -23,18 +22,9 @@ pub fn prepare(settings: &Settings) -> Result<(), AgentError> {
         set_child_subreaper(Some(getpid()))
             .map_err(|error| AgentError::new("inherit orphaned processes", error))?;
     }
-    keep_to_cpus(&settings.cpus)
-}
-
-/// Children inherit it, so that `nproc` shows a runner's size.
-fn keep_to_cpus(cpus: &[u32]) -> Result<(), AgentError> {
-    if cpus.is_empty() {
-        return Ok(());
+    // A runner that looks larger than it is does its work all the same.
+    if let Err(error) = cpus::keep_to_own(&settings.cpus, &settings.enrolment) {
+        eprintln!("slate-runner: cannot keep to the runner's CPUs: {error}");
     }
-    let mut set = CpuSet::new();
-    for cpu in cpus.iter().map(|cpu| *cpu as usize).filter(|cpu| *cpu < CpuSet::MAX_CPU) {
-        set.set(cpu);
-    }
-    sched_setaffinity(None, &set)
-        .map_err(|error| AgentError::new("keep to the CPUs of `--cpus`", error))
+    Ok(())
 }

@@ -163,7 +163,7 @@ mod tests {
             .expect("folder")
             .map(|entry| entry.expect("entry").path())
             .collect();
-        assert_eq!(left, [foreign.clone()]);
+        assert_eq!(left, std::slice::from_ref(&foreign));
         fs::remove_file(foreign).expect("removed");
         forget(&state).expect("forgotten again");
         assert!(!state.root().exists());

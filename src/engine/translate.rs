@@ -1,11 +1,12 @@
 //! What a runner container is, as the engine's API says it. Pure: plans in, request bodies out.
 //!
 //! Job code is hostile, so every field here is a decision; the golden files beside the tests hold
-//! all of them, and a field that is not in a golden file fails. `docs/adr/0006-runner-containers.md`
-//! says why they are as they are, and which options were refused.
+//! all of them, and a field that is not in a golden file fails. ADR 6, on runner containers, says
+//! why they are as they are, and which options were refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
@@ -157,7 +158,7 @@ pub fn container_body(
         healthcheck: Some(healthcheck(plan)),
         labels: Some(container_labels(plan, project)),
         stop_signal: Some("SIGTERM".to_owned()),
-        stop_timeout: Some(i64::try_from(template.stop_grace.as_secs()).unwrap_or(i64::MAX)),
+        stop_timeout: Some(stop_timeout(template.stop_grace)),
         tty: Some(false),
         open_stdin: Some(false),
         host_config: Some(HostConfig {
@@ -202,6 +203,12 @@ fn host_config(plan: &ContainerPlan, project: &Project) -> HostConfig {
         device_requests: plan.gpu.as_ref().map(|gpu| vec![device_request(gpu)]),
         ..HostConfig::default()
     }
+}
+
+/// When the engine itself stops the container: the job's grace, and time to report its end.
+fn stop_timeout(grace: Duration) -> i64 {
+    const TO_REPORT_S: u64 = 5;
+    signed(grace.as_secs().saturating_add(TO_REPORT_S))
 }
 
 fn signed(bytes: u64) -> i64 {

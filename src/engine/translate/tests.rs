@@ -1,9 +1,8 @@
 //! Golden files of the create body: a field that is not in them fails.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --lib translate` writes them anew; read the diff before you commit it.
+//! `UPDATE_GOLDEN=1 cargo test --lib translate` writes them anew; read the diff before committing.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 
