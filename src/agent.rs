@@ -1,10 +1,10 @@
 //! The agent `slate-runner`: process 1 of every runner container.
 //!
 //! It holds at most one job, runs it as another user, streams its output, kills everything that the
-//! job left, and reports the end until somebody acknowledges it. It decides nothing else. One thread,
-//! one loop: whatever happens (a frame, output, a dead child, a signal, a timer) is handled to its
-//! end before the next thing, so there are no locks and no races between tasks.
-//! `link` is the connection, `job` the job, `processes` what only process 1 must do.
+//! job left, and reports the end until somebody acknowledges it. It decides nothing else. One
+//! thread, one loop: whatever happens (a frame, output, a dead child, a signal, a timer) is handled
+//! to its end before the next thing, so there are no locks and no races between tasks. `link` is
+//! the connection, `job` the job, `processes` what only process 1 must do.
 
 use std::path::PathBuf;
 use std::time::Duration;
