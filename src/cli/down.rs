@@ -99,6 +99,7 @@ fn forget(state: &StateDir) -> Result<(), Failure> {
     };
     let log = state.supervisor_log();
     let files = [
+        state.root().join(".gitignore"),
         beside("-wal"),
         beside("-shm"),
         beside("-journal"),
