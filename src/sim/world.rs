@@ -16,6 +16,7 @@ use super::rng::Rng;
 use super::transcript::{self, Transcript};
 use crate::fleet::effect::{AgentOrder, Effect, EngineAction};
 use crate::fleet::event::{AgentEvent, ContainerState, EngineEvent, Event, JobEnd};
+use crate::fleet::runner::OpKind;
 use crate::ids::{
     AttemptNo, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, ProfileName,
 };
@@ -152,8 +153,8 @@ pub struct World {
     pub tick_every: Duration,
     /// Every container that exists.
     pub containers: BTreeMap<ContainerId, Container>,
-    /// Every removal fails.
-    pub removals_fail: bool,
+    /// Operations of these kinds fail every time.
+    pub failing: Vec<OpKind>,
     /// Outcomes of operations are told this much later than they are.
     pub slow_reports: Duration,
     /// Lists are told this much later than they are made.
@@ -184,7 +185,7 @@ impl World {
             pace: Pace::Even,
             tick_every: Duration::from_secs(1),
             containers: BTreeMap::new(),
-            removals_fail: false,
+            failing: Vec::new(),
             slow_reports: Duration::ZERO,
             slow_lists: Duration::ZERO,
             missing_images: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ready, start, tells, with};
+use crate::fleet::runner::OpKind;
 use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::sim::Sim;
 use crate::sim::script::{pool, work};
@@ -10,7 +11,7 @@ use crate::sim::script::{pool, work};
 #[test]
 fn a_runner_that_cannot_be_made_is_tried_again_after_0_1_2_and_4_seconds() {
     let mut sim = start(with([pool("light", 1)]));
-    sim.world.faults.op_fails = 1000;
+    sim.world.failing = vec![OpKind::Create];
     sim.run_for(Duration::from_secs(6));
     let slot = sim.slot(1).expect("it is wanted");
     assert_eq!(slot.status, RunnerStatus::Error);
@@ -19,6 +20,7 @@ fn a_runner_that_cannot_be_made_is_tried_again_after_0_1_2_and_4_seconds() {
         reason.starts_with("the engine refused; failed 4 times in a row, next try in"),
         "{reason}"
     );
+    sim.world.failing.clear();
     sim.settle().expect("the fleet comes up");
     tells(&sim, "a_runner_that_cannot_be_made_is_tried_again_after_0_1_2_and_4_seconds");
 }
@@ -116,10 +118,12 @@ fn a_slot_does_not_pile_up_containers_that_cannot_be_removed() {
         sim.submit(work(1));
     }
     sim.run_till_job(crate::ids::JobId(1), JobStatus::Running);
-    sim.world.removals_fail = true;
+    sim.world.failing = vec![OpKind::Remove];
     sim.run_for(Duration::from_secs(120));
     assert_eq!(sim.containers().len(), 3);
-    sim.world.removals_fail = false;
+    let reason = sim.slot(1).and_then(|slot| slot.reason);
+    assert_eq!(reason.as_deref(), Some("the engine does not remove 3 of its former containers"));
+    sim.world.failing.clear();
     sim.settle().expect("all is well again");
     assert!(sim.records.jobs.values().all(|job| job.status() == JobStatus::Succeeded));
     tells(&sim, "a_slot_does_not_pile_up_containers_that_cannot_be_removed");

@@ -138,13 +138,15 @@ impl World {
         event: AgentEvent,
     ) -> Happening {
         let now = self.now();
-        let Some(agent) = self.agent(id, |agent| agent.session == Some(session)) else {
+        if self.agent(id, |agent| agent.session == Some(session)).is_none() {
             return Happening::Unnoticed;
-        };
-        agent.heard = now;
+        }
         if self.rng.chance(self.faults.session_breaks) {
             self.disconnect(id);
             return Happening::Unnoticed;
+        }
+        if let Some(agent) = self.agent(id, |_| true) {
+            agent.heard = now;
         }
         let Some(container) = self.containers.get(id) else { return Happening::Unnoticed };
         let incarnation = container.incarnation;

@@ -10,6 +10,7 @@ use crate::fleet::event::{
     ContainerExit, ContainerFact, ContainerState, EngineEvent, Event, OpError, OpErrorClass,
     Outcome,
 };
+use crate::fleet::runner::OpKind;
 use crate::ids::{ContainerId, IncarnationId, OpId};
 use crate::sim::fault::{Limbo, OpFate};
 use crate::units::Time;
@@ -23,15 +24,14 @@ impl World {
         if let Some(other) = self.truth.in_flight.insert(incarnation, op) {
             self.truth.violation(format!("{incarnation} has two operations: {other} and {op}"));
         }
-        let base = match action {
-            EngineAction::Create(_) => 100,
-            EngineAction::Start(_) => 50,
-            EngineAction::Remove { .. } => 80,
+        let (kind, base) = match action {
+            EngineAction::Create(_) => (OpKind::Create, 100),
+            EngineAction::Start(_) => (OpKind::Start, 50),
+            EngineAction::Remove { .. } => (OpKind::Remove, 80),
         };
         let mut wait = self.span(base);
         let mut fate = self.faults.of_operation(&mut self.rng);
-        let must_fail = matches!(action, EngineAction::Remove { .. }) && self.removals_fail;
-        if !self.is_engine_up || must_fail {
+        if !self.is_engine_up || self.failing.contains(&kind) {
             fate = OpFate::Fails(OpErrorClass::Retry);
         }
         let mut operation =
