@@ -5,6 +5,7 @@
 //! other verb is a client and starts no thread.
 
 mod aliases;
+mod attach;
 mod border;
 mod cancel;
 mod clock;

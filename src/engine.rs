@@ -287,8 +287,17 @@ pub struct ExecSession {
 }
 
 /// What [`Engine::sweep`] removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
+    /// How much of what.
+    pub objects: ObjectCount,
+    /// What had to stay and does no harm, each with its reason.
+    pub left: Vec<String>,
+}
+
+/// How much there is of what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ObjectCount {
     /// Containers.
     pub containers: usize,
     /// Work volumes.
@@ -303,7 +312,7 @@ pub struct OtherFleet {
     /// Its identity.
     pub fleet: FleetId,
     /// How many of what it has.
-    pub objects: Swept,
+    pub objects: ObjectCount,
 }
 
 /// Why a call to the engine did not give what was asked for.

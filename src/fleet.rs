@@ -90,6 +90,12 @@ impl Fleet {
         &self.state.spec
     }
 
+    /// All that would survive a restart now: the sum of all records so far.
+    #[must_use]
+    pub fn durable(&self) -> Restored {
+        self.state.durable()
+    }
+
     /// The whole fleet, for readers.
     #[must_use]
     pub fn view(&self, now: Time) -> FleetView {

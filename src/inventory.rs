@@ -50,7 +50,11 @@ pub enum InventoryError {
     },
 }
 
-const EXAMPLE: &str = r#"{"cpus": 32, "memory": 137438953472, "gpus": [{"index": 0, "uuid": "GPU-…", "name": "…", "memory": 16384}]} (memory in bytes, GPU memory in MiB)"#;
+const EXAMPLE: &str = concat!(
+    r#"{"cpus": 32, "memory": 137438953472, "#,
+    r#""gpus": [{"index": 0, "uuid": "GPU-…", "name": "…", "memory": 16384}]} "#,
+    "(memory in bytes, GPU memory in MiB)"
+);
 
 /// Reads this machine: all its logical CPUs and all its memory.
 ///

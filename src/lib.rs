@@ -29,6 +29,8 @@ pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod logs;
 #[cfg(feature = "fleet")]
+pub mod sim;
+#[cfg(feature = "fleet")]
 pub mod spec;
 #[cfg(feature = "fleet")]
 pub mod state_dir;

@@ -14,7 +14,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch as latest};
+use tokio::sync::mpsc;
 
 use crate::agents::AgentsError;
 use crate::api::listen::ListenError;
@@ -34,8 +34,6 @@ use crate::store::StoreError;
 pub struct Options {
     /// The state folder; made if it is missing.
     pub state: StateDir,
-    /// The fleet's name.
-    pub project: ProjectName,
     /// What the fleet should be; as recorded if none.
     pub spec: Option<Spec>,
     /// What this host has.
@@ -53,28 +51,6 @@ pub enum Intent {
     Keep,
     /// Remove what is there, and end.
     Remove(DownMode),
-}
-
-/// What the process wants of its supervisor, from its signals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// Go on.
-    GoOn,
-    /// Let jobs end, remove the runners, end.
-    Drain,
-    /// Stop jobs, remove the runners, end.
-    Down,
-    /// End; runners and their jobs go on, and the next supervisor adopts them.
-    Leave,
-}
-
-/// How a supervisor ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything is removed.
-    Down,
-    /// Runners go on without it.
-    Left,
 }
 
 /// Why a supervisor cannot start or go on.
@@ -100,6 +76,9 @@ pub enum SupervisorError {
         /// Whose it is.
         other: OtherFleet,
     },
+    /// Nothing says what the fleet is.
+    #[error("there is no fleet here: neither a fleet file nor a recorded one")]
+    NoFleet,
     /// The spec asks for what this host or file does not allow.
     #[error("{0}")]
     Refused(#[source] Refusal),
@@ -133,20 +112,20 @@ pub enum SupervisorError {
     Listen(#[from] ListenError),
 }
 
-/// Runs a supervisor until its fleet is down or the process wants it to leave.
-/// `connect` makes the engine once the fleet's identity is known.
+/// Runs a supervisor until its fleet is down. `connect` makes the engine once the fleet's identity is
+/// known. Dropping the future is safe: runners and their jobs go on, and the next supervisor adopts
+/// them.
 ///
 /// # Errors
 /// When it cannot start, or cannot record any more. Runners go on in either case.
 pub async fn run<E: Engine>(
     options: Options,
     connect: impl FnOnce(&ProjectName, &FleetId) -> Result<E, EngineError>,
-    wishes: latest::Receiver<Wish>,
-) -> Result<Ended, SupervisorError> {
+) -> Result<(), SupervisorError> {
     let _lock = start::take(&options.state)?;
     let opened = start::open(&options)?;
-    let engine = Arc::new(connect(&options.project, &opened.fleet)?);
-    start::prepare(&options, &engine).await?;
+    let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
+    start::prepare(&opened.spec.project, &engine).await?;
     let (events, events_in) = mpsc::channel(EVENTS_MAX);
     let parts = start::assemble(&options, opened, Arc::clone(&engine), events.clone())?;
     let watcher = tokio::spawn(watch::watch(
@@ -155,13 +134,12 @@ pub async fn run<E: Engine>(
         events,
         parts.executor.relist(),
     ));
-    let ended = core_loop::run(parts, events_in, wishes, &options).await;
+    let ended = core_loop::run(parts, events_in, &options).await;
     watcher.abort();
-    if matches!(ended, Ok(Ended::Down)) {
-        let swept = engine.sweep().await?;
-        tracing::info!(?swept, "the project's network and leftovers are removed");
-    }
-    ended
+    ended?;
+    let swept = engine.sweep().await?;
+    tracing::info!(?swept, "the project's network and leftovers are removed");
+    Ok(())
 }
 
 /// Events that wait for the loop; beyond it the senders wait, and so do engine and agents.

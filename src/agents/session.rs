@@ -237,6 +237,8 @@ impl Session<'_> {
         match order {
             AgentOrder::Assign(order) => self.assign(*order).await,
             AgentOrder::Cancel { job, attempt, grace } => {
+                // The rest of its working folder is not wanted any more.
+                self.workspace.take_if(|sending| sending.job == JobRef { job, attempt });
                 self.put(&FromServer::Cancel { job: JobRef { job, attempt }, grace })
             }
             AgentOrder::Acknowledge { job, attempt } => {

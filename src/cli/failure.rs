@@ -6,6 +6,7 @@ use std::io;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::client::ClientError;
 use crate::exit::Exit;
+use crate::fleet::effect::{Refusal, RefusalKind};
 
 /// A failure that is shown to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,18 +14,36 @@ pub struct Failure {
     exit: Exit,
     message: Option<String>,
     help: Option<String>,
+    findings: Option<String>,
 }
 
 impl Failure {
     /// A failure with its words.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: Some(message.into()), help: None }
+        Self { exit, message: Some(message.into()), help: None, findings: None }
     }
 
     /// An end without words: the reader of our output went away, as `head` does.
     #[must_use]
     pub fn reader_left() -> Self {
-        Self { exit: Exit::Done, message: None, help: None }
+        Self { exit: Exit::Done, message: None, help: None, findings: None }
+    }
+
+    /// Everything that is wrong with a fleet file, already in words.
+    pub fn findings(text: String) -> Self {
+        Self { exit: Exit::Usage, message: None, help: None, findings: Some(text) }
+    }
+
+    /// What the core refused.
+    #[must_use]
+    pub fn from_refusal(refusal: &Refusal) -> Self {
+        let exit = match refusal.kind {
+            RefusalKind::NotFound => Exit::NotFound,
+            RefusalKind::Invalid => Exit::Usage,
+            RefusalKind::NoCapacity => Exit::NoCapacity,
+            RefusalKind::Conflict => Exit::Failed,
+        };
+        Self::new(exit, refusal.message.clone())
     }
 
     /// A failure of the system, with what was tried.
@@ -48,7 +67,7 @@ impl Failure {
     /// What is printed to stderr; nothing for an end without words.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.findings.clone().unwrap_or_default();
         if let Some(message) = &self.message {
             // Writing to a String cannot fail.
             let _infallible = writeln!(text, "error: {message}");

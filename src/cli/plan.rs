@@ -34,11 +34,12 @@ pub(super) struct PlanArgs {
 impl PlanArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let spec = context.spec()?;
+        let state = context.state_dir()?;
         let plan: PlanView = match &self.inventory {
-            Some(file) => border::plan_from_nothing(&spec, Some(read_inventory(file)?))?,
-            None => match Client::connect(&context.state_dir()?).await {
+            Some(file) => border::plan_offline(&spec, None, Some(read_inventory(file)?))?,
+            None => match Client::connect(&state).await {
                 Ok(mut client) => client.post("/v1/plan", &spec).await?,
-                Err(ClientError::NotUp { .. }) => border::plan_from_nothing(&spec, None)?,
+                Err(ClientError::NotUp { .. }) => border::plan_offline(&spec, Some(&state), None)?,
                 Err(error) => return Err(error.into()),
             },
         };

@@ -5,8 +5,8 @@
 //! kind of object.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -14,7 +14,8 @@ use futures_util::Stream;
 
 use self::address::Transport;
 use self::errors::{Call, deadline};
-use super::translate::Narrowing;
+use self::events::RecentDeaths;
+use super::translate::{EngineTraits, Narrowing};
 use super::{
     ContainerStats, Engine, EngineError, EngineInfo, ExecId, ExecRequest, ExecSession, HostPaths,
     LogRange, OtherFleet, OutputChunk, Project, Swept, TerminalSize,
@@ -45,6 +46,12 @@ pub struct DockerEngine {
     project: Project,
     /// Whether this engine was seen to refuse mounts over `/proc` files.
     refuses_narrowing: AtomicBool,
+    /// Logical CPUs of its host, once it was asked.
+    cpus: AtomicU32,
+    /// Containers that died lately: the engine's lists go on calling them running for a moment.
+    died: Arc<RecentDeaths>,
+    /// Held while the network is looked for and made: the engine makes second ones of one name.
+    network: tokio::sync::Mutex<()>,
     /// For each image seen, whether it brings this program's own labels: content never changes.
     labelled_images: Mutex<BTreeMap<ImageId, bool>>,
     /// Warnings of the engine that were logged already: it repeats them for every container.
@@ -73,6 +80,9 @@ impl DockerEngine {
             address,
             project,
             refuses_narrowing: AtomicBool::new(false),
+            cpus: AtomicU32::new(0),
+            died: Arc::default(),
+            network: tokio::sync::Mutex::new(()),
             labelled_images: Mutex::default(),
             warned: Mutex::default(),
         })
@@ -87,6 +97,13 @@ impl DockerEngine {
             true => Narrowing::Off,
             false => Narrowing::On,
         }
+    }
+
+    /// What to heed when containers are made; asks the engine if nobody did before.
+    async fn traits(&self) -> Result<EngineTraits, EngineError> {
+        let known = self.cpus.load(Ordering::Relaxed);
+        let cpus = if known > 0 { known } else { self.ask_info().await?.cpus };
+        Ok(EngineTraits { narrowing: self.narrowing(), cpus })
     }
 
     /// Logs an engine's warning the first time that it comes.

@@ -170,3 +170,59 @@ fn write_whole(path: &Path, text: &[u8]) -> Result<(), FilesError> {
         .map_err(to("open to all", &new))?;
     fs::rename(&new, path).map_err(to("replace", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{ReportSharing, Reports};
+    use crate::state_dir::StateDir;
+
+    fn paths(folder: &Path) -> HostPaths {
+        HostPaths {
+            state: StateDir::new(folder.join("state")),
+            reports: Reports {
+                path: folder.join("reports"),
+                keep: None,
+                sharing: ReportSharing::Own,
+            },
+            ca: None,
+        }
+    }
+
+    #[test]
+    fn the_ca_bundle_follows_the_fleet_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut paths = paths(folder.path());
+        let bundle = folder.path().join("corp.pem");
+        let copy = paths.state.shared_with_runners().join(CA_FILE);
+        for text in ["one", "two"] {
+            fs::write(&bundle, text).expect("a bundle");
+            paths.ca = Some(bundle.clone());
+            prepare_shared(&paths).expect("prepared");
+            assert_eq!(fs::read_to_string(&copy).expect("a copy"), text);
+        }
+        paths.ca = None;
+        prepare_shared(&paths).expect("prepared");
+        assert!(!copy.exists());
+        paths.ca = Some(folder.path().join("missing.pem"));
+        let error = prepare_shared(&paths).expect_err("no bundle");
+        assert!(error.to_string().contains("read the CA bundle"), "{error}");
+    }
+
+    #[test]
+    fn forgetting_a_runner_never_follows_a_link_and_keeps_what_nobody_took() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = paths(folder.path());
+        let incoming = translate::incoming(&paths, IncarnationId(3));
+        fs::create_dir_all(incoming.join("w/1")).expect("empty folders");
+        fs::create_dir_all(folder.path().join("other")).expect("a folder");
+        let gone = forget_files(IncarnationId(3), &paths).expect("forgotten");
+        assert_eq!((gone, incoming.exists()), (Forgotten::All, false));
+        fs::create_dir_all(&incoming).expect("again");
+        std::os::unix::fs::symlink(folder.path().join("other"), incoming.join("link"))
+            .expect("a link");
+        let kept = forget_files(IncarnationId(3), &paths).expect("forgotten");
+        assert_eq!(kept, Forgotten::ButReports(incoming));
+        assert!(folder.path().join("other").exists());
+    }
+}

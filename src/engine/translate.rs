@@ -1,11 +1,12 @@
 //! What a runner container is, as the engine's API says it. Pure: plans in, request bodies out.
 //!
 //! Job code is hostile, so every field here is a decision; the golden files beside the tests hold
-//! all of them, and a field that is not in a golden file fails. `docs/adr/0006-runner-containers.md`
-//! says why they are as they are, and which options were refused.
+//! all of them, and a field that is not in a golden file fails. ADR 6, on runner containers, says
+//! why they are as they are, and which options were refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
@@ -17,6 +18,7 @@ use super::{HostPaths, Project};
 use crate::fleet::effect::ContainerPlan;
 use crate::ids::{GpuUuid, IncarnationId};
 use crate::spec::{ReportSharing, Reuse};
+use crate::units::MilliCpu;
 
 /// The label with the project's name.
 pub const LABEL_PROJECT: &str = "dev.slate.fleet.project";
@@ -51,6 +53,15 @@ pub enum Narrowing {
     On,
     /// The engine does not permit it: programs see the host's size.
     Off,
+}
+
+/// What of an engine changes how containers are made on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineTraits {
+    /// Whether it permits mounts over the kernel's files.
+    pub narrowing: Narrowing,
+    /// Logical CPUs of its host, 0 if it does not say; it refuses a CPU limit above them.
+    pub cpus: u32,
 }
 
 /// The narrowed files, each by its name in the private folder and what it is mounted over.
@@ -131,9 +142,10 @@ pub fn container_body(
     plan: &ContainerPlan,
     project: &Project,
     paths: &HostPaths,
-    narrowing: Narrowing,
+    engine: EngineTraits,
 ) -> ContainerCreateBody {
     let template = &plan.template;
+    let mounts = mounts(plan, project, paths, engine.narrowing);
     ContainerCreateBody {
         image: Some(plan.image.to_string()),
         hostname: Some(hostname(&plan.name)),
@@ -146,30 +158,39 @@ pub fn container_body(
         healthcheck: Some(healthcheck(plan)),
         labels: Some(container_labels(plan, project)),
         stop_signal: Some("SIGTERM".to_owned()),
-        stop_timeout: Some(i64::try_from(template.stop_grace.as_secs()).unwrap_or(i64::MAX)),
+        stop_timeout: Some(stop_timeout(template.stop_grace)),
         tty: Some(false),
         open_stdin: Some(false),
-        host_config: Some(host_config(plan, project, mounts(plan, project, paths, narrowing))),
+        host_config: Some(HostConfig {
+            nano_cpus: Some(nano_cpus(template.cpus, engine.cpus)),
+            mounts: Some(mounts),
+            ..host_config(plan, project)
+        }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(plan: &ContainerPlan, project: &Project, mounts: Vec<Mount>) -> HostConfig {
+/// The CPU limit; one that the host cannot even reach is as good as all of its CPUs.
+fn nano_cpus(limit: MilliCpu, host: u32) -> i64 {
+    let most = if host == 0 { i64::MAX } else { i64::from(host) * 1000 };
+    i64::from(limit.0).min(most) * 1_000_000
+}
+
+fn host_config(plan: &ContainerPlan, project: &Project) -> HostConfig {
     let template = &plan.template;
     let memory = signed(template.memory.0);
     HostConfig {
         memory: Some(memory),
         // Equal to the memory limit: no swap. Left out it would mean as much swap again.
         memory_swap: Some(memory),
-        nano_cpus: Some(i64::from(template.cpus.0) * 1_000_000),
         pids_limit: Some(i64::from(template.pids)),
         shm_size: Some(signed(template.shm.0)),
         oom_score_adj: Some(500),
-        ulimits: Some(vec![ulimit("nofile", 65_536), ulimit("core", 0)]),
+        ulimits: Some(vec![ulimit("nofile", 16_384), ulimit("core", 0)]),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         network_mode: Some(network_name(project)),
@@ -180,9 +201,14 @@ fn host_config(plan: &ContainerPlan, project: &Project, mounts: Vec<Mount>) -> H
         restart_policy: Some(restart_policy(template.reuse)),
         log_config: Some(log_config()),
         device_requests: plan.gpu.as_ref().map(|gpu| vec![device_request(gpu)]),
-        mounts: Some(mounts),
         ..HostConfig::default()
     }
+}
+
+/// When the engine itself stops the container: the job's grace, and time to report its end.
+fn stop_timeout(grace: Duration) -> i64 {
+    const TO_REPORT_S: u64 = 5;
+    signed(grace.as_secs().saturating_add(TO_REPORT_S))
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -10,7 +10,7 @@ mod runners;
 pub(super) use jobs::{may_run, running_workflows};
 
 use super::runner::{Build, Cause};
-use super::state::{EngineContact, Mode, State};
+use super::state::{EngineContact, State};
 use crate::ids::{ImageRef, IncarnationId, JobId, SlotId};
 use crate::spec::Pool;
 use crate::units::Time;
@@ -71,9 +71,7 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
 }
 
 fn is_down(state: &State) -> bool {
-    matches!(state.mode, Mode::GoingDown(_))
-        && state.runners().next().is_none()
-        && state.held_jobs().next().is_none()
+    state.is_going_down() && state.runners().next().is_none() && state.held_jobs().next().is_none()
 }
 
 /// The pool of a runner or slot, if the spec still has it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::desired;
 use super::effect::Template;
-use super::request::{admit, memory_of};
+use super::request::{admit, memory_of, total_of};
 use super::slot::Slot;
 use super::state::{Image, State};
 use super::view::{Change, PlanView, PlannedChange};
@@ -14,6 +14,9 @@ use crate::units::MilliCpu;
 
 pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
     let counts = desired::counts(spec, &BTreeMap::new());
+    if total_of(&counts) > spec.limits.scale_max {
+        return PlanView { changes: Vec::new(), warnings: warnings(state, spec, &counts) };
+    }
     let shape = desired::shape(state, spec, &counts);
     let mut changes: Vec<PlannedChange> = Vec::new();
     for place in &shape.add {

@@ -3,14 +3,14 @@
 mod jobs;
 mod size;
 
-pub(super) use size::{admit, memory_of};
+pub(super) use size::{admit, memory_of, total_of};
 
 use super::desired;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
 use super::event::{Cordon, DownMode, Request};
 use super::job::StopBy;
 use super::runner::Cause;
-use super::state::{Mode, State};
+use super::state::State;
 use super::transition::{retire, stop};
 use crate::ids::{JobId, RequestId, SlotId};
 use crate::spec::Reuse;
@@ -36,9 +36,9 @@ fn refuse(kind: RefusalKind, message: impl Into<String>) -> Refusal {
 }
 
 fn refuse_while_down(state: &State) -> Result<(), Refusal> {
-    match state.mode {
-        Mode::Up => Ok(()),
-        Mode::GoingDown(_) => Err(refuse(
+    match state.is_going_down() {
+        false => Ok(()),
+        true => Err(refuse(
             RefusalKind::Conflict,
             "the fleet is going down; wait for `slate-fleet down` to end, then `slate-fleet up`",
         )),
@@ -46,7 +46,7 @@ fn refuse_while_down(state: &State) -> Result<(), Refusal> {
 }
 
 fn down(state: &mut State, now: Time, mode: DownMode) -> Answer {
-    state.mode = Mode::GoingDown(mode);
+    state.meta_mut().going_down = Some(mode);
     state.tell(now, "fleet", "going down", format!("{mode:?}").to_lowercase());
     if mode == DownMode::Now {
         let held: Vec<JobId> = state.held_jobs().map(|job| job.id).collect();

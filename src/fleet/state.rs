@@ -20,7 +20,7 @@ use crate::spec::Spec;
 use crate::units::Time;
 
 /// Everything that must survive a restart, as the store gives it back.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Slots.
     pub slots: Vec<Slot>,
@@ -41,6 +41,8 @@ pub struct Meta {
     pub spec: Option<Spec>,
     /// Numbers of runners that `scale` set, until the next `up`.
     pub scaled: BTreeMap<PoolName, u32>,
+    /// The fleet is to be removed, or was; until the next `up`.
+    pub going_down: Option<DownMode>,
     /// The last incarnation number given.
     pub incarnation: u64,
     /// The last job number given.
@@ -78,15 +80,6 @@ pub enum Image {
     },
 }
 
-/// What the fleet is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Keep what the spec says.
-    Up,
-    /// Remove everything.
-    GoingDown(DownMode),
-}
-
 /// What is known of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineContact {
@@ -113,11 +106,12 @@ pub(super) struct State {
     pub meta: Meta,
     pub spec: Spec,
     pub host: HostFacts,
-    pub mode: Mode,
     pub engine: EngineContact,
     pub images: BTreeMap<ImageRef, Image>,
     pub backoffs: BTreeMap<Place, Backoff>,
     pub contacts: BTreeMap<IncarnationId, Contact>,
+    /// Runners that are gone, and since when: a list begun earlier may still show them.
+    pub graves: BTreeMap<IncarnationId, Time>,
     slots: BTreeMap<SlotId, Slot>,
     runners: BTreeMap<IncarnationId, Runner>,
     jobs: BTreeMap<JobId, Job>,
@@ -147,11 +141,11 @@ impl State {
             meta: restored.meta,
             spec,
             host: HostFacts::default(),
-            mode: Mode::Up,
             engine: EngineContact::Unknown,
             images: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            graves: BTreeMap::new(),
             slots: restored.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             runners: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -172,6 +166,22 @@ impl State {
             state.jobs.insert(job.id, job);
         }
         state
+    }
+
+    /// All that would survive a restart now.
+    pub fn durable(&self) -> Restored {
+        Restored {
+            slots: self.slots.values().cloned().collect(),
+            runners: self.runners.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            meta: self.meta.clone(),
+            history_seq: self.history_seq,
+        }
+    }
+
+    /// Whether everything is to be removed.
+    pub fn is_going_down(&self) -> bool {
+        self.meta.going_down.is_some()
     }
 
     pub fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {
@@ -213,12 +223,14 @@ impl State {
 
     pub fn insert_runner(&mut self, runner: Runner, now: Time) {
         self.notes.runners.insert(runner.id);
-        self.contacts.insert(runner.id, Contact { heard: now, ..Contact::default() });
+        let contact = Contact { heard: now, op_ended: now, ..Contact::default() };
+        self.contacts.insert(runner.id, contact);
         self.runners.insert(runner.id, runner);
     }
 
-    pub fn remove_runner(&mut self, id: IncarnationId) {
+    pub fn remove_runner(&mut self, id: IncarnationId, now: Time) {
         self.notes.runners.insert(id);
+        self.graves.insert(id, now);
         self.runners.remove(&id);
         self.contacts.remove(&id);
     }

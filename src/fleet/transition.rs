@@ -77,7 +77,7 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
         settle(state, now, job);
     }
     let publishing = state.held_jobs().any(|job| job.runner() == Some(id));
-    state.remove_runner(id);
+    state.remove_runner(id, now);
     state.tell(now, label, "removed", format!("{id} is gone"));
     if !publishing {
         state.effect(Effect::Forget(id));

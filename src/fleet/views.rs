@@ -5,7 +5,7 @@ use super::job::{Job, JobState};
 use super::plan::{may_run, running_workflows};
 use super::runner::{Contact, OpKind, Phase, Runner};
 use super::slot::{Fate, Slot};
-use super::state::{EngineContact, Image, Mode, Place, State};
+use super::state::{EngineContact, Image, Place, State};
 use super::view::{
     FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
 };
@@ -54,7 +54,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
 }
 
 fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
-    if matches!(state.mode, Mode::GoingDown(_)) {
+    if state.is_going_down() {
         return FleetPhase::GoingDown;
     }
     if state.engine == EngineContact::Unknown {

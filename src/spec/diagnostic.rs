@@ -12,6 +12,9 @@ use super::secret;
 /// Most diagnostics that are kept: a reader cannot use more, and bad input must not grow memory.
 const DIAGNOSTICS_MAX: usize = 100;
 
+/// Longest line, in bytes, of which anything is shown: no person wrote a longer one.
+const LINE_MAX: usize = 16 * 1024;
+
 /// Most characters of a source line that are shown; longer lines are cut around the place.
 const EXCERPT_MAX: usize = 120;
 
@@ -93,6 +96,11 @@ impl Findings {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
 
+    /// Whether there are more findings than will be shown, so that costly help is not worth it.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.0.len() > 2 * DIAGNOSTICS_MAX
+    }
+
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Added<'_> {
         self.0.push(Finding { severity, span, message, help: None });
         Added(&mut self.0)
@@ -105,8 +113,12 @@ impl Findings {
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let mut list: Vec<Diagnostic> = Vec::new();
         for finding in self.0 {
+            // Looking up a place costs a walk over the text, so it ends with the list.
+            if list.len() == DIAGNOSTICS_MAX {
+                break;
+            }
             let next = Diagnostic::new(finding, files);
-            if list.len() < DIAGNOSTICS_MAX && list.last() != Some(&next) {
+            if list.last() != Some(&next) {
                 list.push(next);
             }
         }
@@ -161,7 +173,7 @@ impl Place {
     fn new(span: Span, files: &[(&str, &str)]) -> Option<Self> {
         let (file, text) = files.get(span.file)?;
         let line = text.lines().nth(span.line.saturating_sub(1)).unwrap_or_default();
-        let shown = secret::mask_line(line);
+        let shown = if line.len() > LINE_MAX { String::new() } else { secret::mask_line(line) };
         let chars: Vec<char> = printable(&shown).chars().collect();
         let column = span.column.max(1);
         let start =

@@ -13,8 +13,9 @@ use super::scalar::{Kind, Origin, Quoting, Scalar};
 /// Largest file; real fleet files have a few KiB.
 pub(super) const FILE_MAX: usize = 1 << 20;
 
-/// Most nodes after aliases were expanded: a 1 MiB file of short list items stays below it.
-const NODES_MAX: usize = 200_000;
+/// Most nodes after aliases were expanded; the largest real fleet files have a thousand. Checks that
+/// look names up one by one stay fast under it.
+const NODES_MAX: usize = 50_000;
 
 /// Deepest nesting; a fleet file needs six levels. It also bounds every recursion over the tree.
 const DEPTH_MAX: usize = 32;

@@ -49,14 +49,17 @@ pub(super) fn contains_token(text: &str) -> bool {
 
 /// A source line fit to be shown: tokens and what stands behind a secret key are masked.
 pub(super) fn mask_line(line: &str) -> String {
-    let mut line = line.to_owned();
-    while let Some((start, end)) = first_token(&line) {
-        line.replace_range(start..end, MASK);
-    }
     if line.contains(PRIVATE_KEY) {
         return MASK.to_owned();
     }
-    mask_secret_values(&line)
+    let (mut shown, mut rest) = (String::new(), line);
+    while let Some((start, end)) = first_token(rest) {
+        shown.push_str(rest.get(..start).unwrap_or_default());
+        shown.push_str(MASK);
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    mask_secret_values(&shown)
 }
 
 /// Byte range of the first token-shaped word.

@@ -199,7 +199,10 @@ impl Context<'_> {
     /// Reports a name that refers to nothing.
     fn unknown(&mut self, spot: Spot<'_>, what: &str, known: &[&str]) {
         let text = spot.shown();
-        let help = suggest::help(suggest::nearest(text, known.iter().copied()), known);
+        // Of thousands of findings a hundred are shown; the rest need no suggestion.
+        let crowded = self.findings.is_crowded();
+        let nearest = if crowded { None } else { suggest::nearest(text, known.iter().copied()) };
+        let help = suggest::help(nearest, known);
         self.findings.error(spot.span, format!("there is no {what} `{text}`")).help(help);
     }
 

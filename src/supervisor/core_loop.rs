@@ -11,13 +11,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::executor::Executor;
 use super::handle::{Handle, Message, Query};
 use super::start::Parts;
-use super::{Ended, Intent, Options, SupervisorError, Wish};
+use super::{Intent, Options, SupervisorError};
 use crate::api::listen::{self, SocketAccess};
 use crate::api::{Api, logs::JobLogs};
 use crate::engine::Engine;
 use crate::fleet::Fleet;
 use crate::fleet::effect::{Answer, Effect};
-use crate::fleet::event::{DownMode, Event, Request};
+use crate::fleet::event::{Event, Request};
 use crate::ids::RequestId;
 use crate::store::Store;
 
@@ -41,13 +41,12 @@ struct Loop<E> {
     is_finished: bool,
 }
 
-/// Serves the API and steps the core until the fleet is down or the process wants to leave.
+/// Serves the API and steps the core until the fleet is down.
 pub(super) async fn run<E: Engine>(
     parts: Parts<E>,
     mut events: mpsc::Receiver<Event>,
-    mut wishes: watch::Receiver<Wish>,
     options: &Options,
-) -> Result<Ended, SupervisorError> {
+) -> Result<(), SupervisorError> {
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
     let mut it = Loop {
@@ -71,30 +70,13 @@ pub(super) async fn run<E: Engine>(
             Some(event) = events.recv() => batch.events.push(event),
             Some(message) = messages.recv() => it.sort(message, &mut batch),
             _ = ticks.tick() => batch.events.push(Event::Tick),
-            Ok(()) = wishes.changed() => {
-                let wish = *wishes.borrow_and_update();
-                match request_of(wish) {
-                    Some(request) => it.intake(request, None, &mut batch),
-                    None if wish == Wish::Leave => break,
-                    None => {}
-                }
-            }
         }
         it.drain(&mut events, &mut messages, &mut batch);
         it.step(batch)?;
     }
-    let ended = if it.is_finished { Ended::Down } else { Ended::Left };
     drop(messages);
     farewell(&it.executor, stop, servers).await;
-    Ok(ended)
-}
-
-fn request_of(wish: Wish) -> Option<Request> {
-    match wish {
-        Wish::Drain => Some(Request::Down(DownMode::Drain)),
-        Wish::Down => Some(Request::Down(DownMode::Now)),
-        Wish::GoOn | Wish::Leave => None,
-    }
+    Ok(())
 }
 
 /// What one step takes in and whom it tells.

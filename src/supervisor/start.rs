@@ -18,12 +18,11 @@ use crate::fleet::Fleet;
 use crate::fleet::event::{AgentEvent, Event, Held};
 use crate::fleet::runner::Runner;
 use crate::fleet::state::Restored;
-use crate::ids::{FleetId, IncarnationId};
+use crate::ids::{FleetId, IncarnationId, ProjectName};
 use crate::logs::LogStore;
-use crate::spec::{Limits, Overcommit, ReportSharing, Reports, Spec};
+use crate::spec::Spec;
 use crate::state_dir::StateDir;
 use crate::store::Store;
-use crate::units::Bytes;
 
 /// What the loop works with.
 pub(super) struct Parts<E: Engine> {
@@ -97,7 +96,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, SupervisorError> {
     let fleet = store.fleet_id(random_id)?;
     let restored = store.restore()?;
     let recorded = restored.meta.spec.clone();
-    let spec = recorded.or_else(|| options.spec.clone()).unwrap_or_else(|| empty_spec(options));
+    let spec = recorded.or_else(|| options.spec.clone()).ok_or(SupervisorError::NoFleet)?;
     Ok(Opened { store, restored, fleet, spec })
 }
 
@@ -110,35 +109,9 @@ fn random_id() -> FleetId {
     FleetId::new(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
-/// A fleet of nothing, for `down` where nothing was ever recorded.
-fn empty_spec(options: &Options) -> Spec {
-    Spec {
-        project: options.project.clone(),
-        profiles: std::collections::BTreeMap::new(),
-        pools: Vec::new(),
-        lanes: std::collections::BTreeMap::new(),
-        task_types: std::collections::BTreeMap::new(),
-        limits: Limits {
-            max_parallel_workflows: 0,
-            task_timeout: std::time::Duration::ZERO,
-            scale_max: 0,
-            queue_max: 0,
-            log_max: Bytes::mib(64),
-            workspace_max: Bytes(0),
-            overcommit_memory: Overcommit::Refuse,
-        },
-        reports: Reports {
-            path: options.state.root().join("reports"),
-            keep: None,
-            sharing: ReportSharing::Own,
-        },
-        ca: None,
-    }
-}
-
 /// Makes sure of the engine, and that the name is ours on it.
 pub(super) async fn prepare<E: Engine>(
-    options: &Options,
+    project: &ProjectName,
     engine: &Arc<E>,
 ) -> Result<(), SupervisorError> {
     let info = engine.info().await?;
@@ -147,7 +120,7 @@ pub(super) async fn prepare<E: Engine>(
         tracing::warn!("engine: {warning}");
     }
     if let Some(other) = engine.others().await?.into_iter().next() {
-        return Err(SupervisorError::NameTaken { project: options.project.clone(), other });
+        return Err(SupervisorError::NameTaken { project: project.clone(), other });
     }
     engine.prepare().await?;
     Ok(())
@@ -175,7 +148,7 @@ pub(super) fn assemble<E: Engine>(
     let config = AgentsConfig {
         state: options.state.clone(),
         fleet,
-        project: options.project.clone(),
+        project: spec.project.clone(),
         endpoint: crate::agents::ENDPOINT.to_owned(),
         access: Access::for_this_user(),
         limits: AgentLimits::DEFAULT,

@@ -30,6 +30,14 @@ use crate::units::Bytes;
 /// Inspections at a time; the engine answers them from memory.
 const INSPECTED_AT_ONCE: usize = 8;
 
+/// Whose a volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Us,
+    Stranger,
+}
+
 /// The engine's filter for what carries both of a project's labels.
 pub(super) fn own_filter(project: &Project) -> HashMap<String, Vec<String>> {
     let labels = [(LABEL_PROJECT, project.name.as_str()), (LABEL_FLEET, project.fleet.as_str())];
@@ -91,38 +99,34 @@ impl DockerEngine {
             return Ok(None);
         };
         let id = ContainerId::new(id);
-        let state = match summary.state {
-            Some(ContainerSummaryStateEnum::CREATED) => ContainerState::Created,
-            Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => {
-                ContainerState::Removing
-            }
-            Some(ContainerSummaryStateEnum::EXITED) => match self.exit_of(&id).await {
-                Ok(exit) => ContainerState::Exited(exit),
+        let state = match listed_state(summary.state) {
+            Some(ContainerState::Running) if self.died.contains(&id) => None,
+            listed => listed,
+        };
+        let state = match state {
+            Some(state) => state,
+            None => match self.inspect_state(&id).await {
+                Ok(state) => state,
                 // Removed since it was listed.
                 Err(error) if is_gone(&error) => return Ok(None),
                 Err(error) => return Err(error),
             },
-            Some(
-                ContainerSummaryStateEnum::RUNNING
-                | ContainerSummaryStateEnum::PAUSED
-                | ContainerSummaryStateEnum::RESTARTING
-                | ContainerSummaryStateEnum::STOPPING
-                | ContainerSummaryStateEnum::EMPTY,
-            )
-            | None => ContainerState::Running,
         };
         Ok(Some(ContainerFact { id, incarnation, state }))
     }
 
-    /// How an ended container ended.
-    pub(super) async fn exit_of(&self, id: &ContainerId) -> Result<ContainerExit, EngineError> {
+    /// The state of a container that has run: the truth, where a list can be behind.
+    async fn inspect_state(&self, id: &ContainerId) -> Result<ContainerState, EngineError> {
         let call = self.call(format!("inspect container {id}"), deadline::INSPECT);
         let inspect = self.client.inspect_container(id.as_str(), None::<InspectContainerOptions>);
         let state = call.run(inspect).await?.state.unwrap_or_default();
-        Ok(ContainerExit {
+        if state.running == Some(true) || state.restarting == Some(true) {
+            return Ok(ContainerState::Running);
+        }
+        Ok(ContainerState::Exited(ContainerExit {
             code: state.exit_code.unwrap_or(0),
             oom: state.oom_killed.unwrap_or(false),
-        })
+        }))
     }
 
     pub(super) async fn create_container(
@@ -130,7 +134,9 @@ impl DockerEngine {
         plan: &ContainerPlan,
         paths: &HostPaths,
     ) -> Result<ContainerId, EngineError> {
-        let body = translate::container_body(plan, &self.project, paths, self.narrowing());
+        let engine = self.traits().await?;
+        self.check_work_volume(plan).await?;
+        let body = translate::container_body(plan, &self.project, paths, engine);
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();
         let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
         match call.run(self.client.create_container(Some(options), body)).await {
@@ -242,8 +248,45 @@ impl DockerEngine {
         }
     }
 
-    /// Removes a volume; gone is done.
+    /// Refuses to give a runner a volume of somebody else: the engine would use it in silence.
+    async fn check_work_volume(&self, plan: &ContainerPlan) -> Result<(), EngineError> {
+        let name = translate::work_volume(&self.project, plan.incarnation);
+        match self.volume_owner(&name).await? {
+            Owner::Nobody | Owner::Us => Ok(()),
+            Owner::Stranger => {
+                let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
+                let why = format!(
+                    "a volume named {name} is there and is not this fleet's; remove it if it is \
+                     not in use (`docker volume rm {name}`)"
+                );
+                Err(call.refused(OpErrorClass::Conflict, why))
+            }
+        }
+    }
+
+    async fn volume_owner(&self, name: &str) -> Result<Owner, EngineError> {
+        let call = self.call(format!("inspect volume {name}"), deadline::INSPECT);
+        match call.run(self.client.inspect_volume(name)).await {
+            Ok(volume) => {
+                let own = translate::project_labels(&self.project);
+                let has = |(key, value)| volume.labels.get(key) == Some(value);
+                Ok(if own.iter().all(has) { Owner::Us } else { Owner::Stranger })
+            }
+            Err(error) if is_gone(&error) => Ok(Owner::Nobody),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a volume of ours; gone is done, and a stranger's is left alone.
     pub(super) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        match self.volume_owner(name).await? {
+            Owner::Nobody => return Ok(()),
+            Owner::Us => {}
+            Owner::Stranger => {
+                tracing::warn!("volume {name} is left alone: it is not this fleet's");
+                return Ok(());
+            }
+        }
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();
         let call = self.call(format!("remove volume {name}"), deadline::REMOVE);
         match call.run(self.client.remove_volume(name, Some(options))).await {
@@ -285,6 +328,25 @@ impl DockerEngine {
     }
 }
 
+/// What a list says of a container's state; none where only an inspection tells how it ended.
+fn listed_state(state: Option<ContainerSummaryStateEnum>) -> Option<ContainerState> {
+    match state {
+        Some(ContainerSummaryStateEnum::CREATED) => Some(ContainerState::Created),
+        Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => {
+            Some(ContainerState::Removing)
+        }
+        Some(ContainerSummaryStateEnum::EXITED) => None,
+        Some(
+            ContainerSummaryStateEnum::RUNNING
+            | ContainerSummaryStateEnum::PAUSED
+            | ContainerSummaryStateEnum::RESTARTING
+            | ContainerSummaryStateEnum::STOPPING
+            | ContainerSummaryStateEnum::EMPTY,
+        )
+        | None => Some(ContainerState::Running),
+    }
+}
+
 fn names_a_narrowed_file(text: &str) -> bool {
     NARROWED.iter().any(|(_, target)| text.contains(target))
 }
@@ -317,5 +379,18 @@ fn stats(reading: &ContainerStatsResponse) -> ContainerStats {
         memory: Bytes(usage.saturating_sub(cache)),
         memory_limit: Bytes(memory.and_then(|all| all.limit).unwrap_or(0)),
         pids: reading.pids_stats.as_ref().and_then(|all| all.current).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_refuses_narrowed_files_is_told_from_other_failures() {
+        let refused = "error mounting \"/s/machine/stat\" to rootfs at \"/proc/stat\": \
+                       \"/proc/stat\" cannot be mounted because it is inside /proc";
+        assert!(names_a_narrowed_file(refused));
+        assert!(!names_a_narrowed_file("exec /.slate/slate-runner: exec format error"));
     }
 }

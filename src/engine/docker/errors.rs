@@ -94,7 +94,7 @@ const LASTING: [&str; 5] = [
     "unknown or invalid runtime",
     "invalid mount config",
     "non-overlapping IPv4 address pool",
-    "is not supported",
+    "error setting rlimit",
 ];
 
 fn class_of(status: u16, message: &str) -> OpErrorClass {

@@ -3,8 +3,9 @@
 //! One task does nothing but read, into a bounded queue. Questions that an event raises (was it
 //! killed for memory?) are asked behind the queue, in order, several at a time.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::EventMessage;
@@ -29,6 +30,32 @@ const ASKED_AT_ONCE: usize = 16;
 
 /// Exit code of a process that SIGKILL ended: by us, by somebody, or by the kernel for memory.
 const KILLED: i64 = 137;
+
+/// How long a list may be behind the event of a death; it was milliseconds where it was seen.
+const LISTS_LAG: Duration = Duration::from_secs(30);
+
+/// The containers whose death was told lately.
+///
+/// The engine (20.10) sends the event before it updates what its lists are made of, so that a
+/// list asked for after the event can still say that the container runs.
+#[derive(Debug, Default)]
+pub(super) struct RecentDeaths(Mutex<BTreeMap<ContainerId, Instant>>);
+
+impl RecentDeaths {
+    fn add(&self, container: &ContainerId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, died| died.elapsed() < LISTS_LAG);
+        if all.len() < WAITING {
+            all.insert(container.clone(), Instant::now());
+        }
+    }
+
+    /// Whether a list's word that this container runs has to be checked.
+    pub(super) fn contains(&self, container: &ContainerId) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(container).is_some_and(|died| died.elapsed() < LISTS_LAG)
+    }
+}
 
 /// An event as it was read.
 enum Raw {
@@ -65,8 +92,9 @@ impl DockerEngine {
         let (put, raw) = mpsc::channel(WAITING);
         let (put_end, end) = oneshot::channel();
         let end_call = call.clone();
+        let died = Arc::clone(&self.died);
         let task = tokio::spawn(async move {
-            let end = read(events, &put, &end_call).await;
+            let end = read(events, &put, &died, &end_call).await;
             // The queue is closed first, so that the end comes after the last event.
             drop(put);
             if put_end.send(end).is_err() {
@@ -91,6 +119,7 @@ fn fixed_filter() -> HashMap<String, Vec<String>> {
 async fn read(
     mut events: impl Stream<Item = Result<EventMessage, bollard::errors::Error>> + Unpin,
     queue: &mpsc::Sender<Raw>,
+    died: &RecentDeaths,
     call: &Call,
 ) -> EngineError {
     // Containers in which the kernel killed something; each leaves with its container.
@@ -100,9 +129,11 @@ async fn read(
             Ok(event) => event,
             Err(error) => return call.sort(error),
         };
-        if let Some(raw) = sort(event, &mut out_of_memory)
-            && queue.try_send(raw).is_err()
-        {
+        let Some(raw) = sort(event, &mut out_of_memory) else { continue };
+        if let Raw::Died { container, .. } = &raw {
+            died.add(container);
+        }
+        if queue.try_send(raw).is_err() {
             return EngineError::Lagged { dropped_after: WAITING };
         }
     }
@@ -211,7 +242,7 @@ mod tests {
         let many = stream::iter(
             [event("die", Some("0")), event("die", Some("0"))].map(Ok::<_, bollard::errors::Error>),
         );
-        let end = read(many, &queue, &call()).await;
+        let end = read(many, &queue, &RecentDeaths::default(), &call()).await;
         assert!(matches!(end, EngineError::Lagged { .. }));
         assert!(matches!(waiting.recv().await, Some(Raw::Died { .. })));
     }
@@ -220,6 +251,7 @@ mod tests {
     async fn an_engine_that_hangs_up_ends_the_stream_with_an_error() {
         let (queue, _waiting) = mpsc::channel(1);
         let none = stream::iter(Vec::<Result<EventMessage, bollard::errors::Error>>::new());
-        assert!(matches!(read(none, &queue, &call()).await, EngineError::Broken { .. }));
+        let end = read(none, &queue, &RecentDeaths::default(), &call()).await;
+        assert!(matches!(end, EngineError::Broken { .. }));
     }
 }

@@ -112,8 +112,9 @@ impl DockerEngine {
             }
             // Byte counts come many times a second; only the steps are worth a line.
             if step.progress_detail.is_none_or(|detail| detail.total.is_none()) {
-                let layer = step.id.unwrap_or_default();
-                tracing::info!(action = %call.action, %layer, "{}", step.status.unwrap_or_default());
+                let (layer, status) =
+                    (step.id.unwrap_or_default(), step.status.unwrap_or_default());
+                tracing::info!(%layer, "{}: {status}", call.action);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the engine is: version, what it can enforce, what it warns of.
 
+use std::sync::atomic::Ordering;
+
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
 use super::DockerEngine;
@@ -24,7 +26,9 @@ impl DockerEngine {
             )));
         }
         let call = self.call("ask the engine what it can do", deadline::INFO);
-        Ok(translate(call.run(self.client.info()).await?, api))
+        let info = translate(call.run(self.client.info()).await?, api);
+        self.cpus.store(info.cpus, Ordering::Relaxed);
+        Ok(info)
     }
 }
 

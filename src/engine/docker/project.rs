@@ -3,40 +3,41 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::Network;
-use bollard::query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
+use bollard::query_parameters::{
+    InspectNetworkOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+};
 use futures_util::{StreamExt, stream};
 
 use super::DockerEngine;
 use super::containers::own_filter;
 use super::errors::{deadline, is_gone};
 use crate::engine::translate::{self, LABEL_FLEET, LABEL_PROJECT};
-use crate::engine::{EngineError, OtherFleet, Swept};
+use crate::engine::{EngineError, ObjectCount, OtherFleet, Swept};
 use crate::fleet::event::OpErrorClass;
 use crate::ids::{ContainerId, FleetId};
 
 /// Removals at a time: more do not make the engine faster.
 const REMOVED_AT_ONCE: usize = 8;
 
+/// The engine's words for a network that it will not remove.
+const IN_USE: &str = "has active endpoints";
+
 type Labels = HashMap<String, String>;
 
 impl DockerEngine {
     pub(super) async fn make_network(&self) -> Result<(), EngineError> {
+        let _alone = self.network.lock().await;
         let name = translate::network_name(&self.project);
+        let call = self.call(format!("make network {name}"), deadline::CREATE);
         let by_name = HashMap::from([("name".to_owned(), vec![name.clone()])]);
         // The filter finds parts of names too.
-        let found = self
-            .networks(by_name)
-            .await?
-            .into_iter()
-            .find(|network| network.name.as_deref() == Some(name.as_str()));
-        let call = self.call(format!("make network {name}"), deadline::CREATE);
-        let Some(found) = found else {
+        let is_it = |network: &Network| network.name.as_deref() == Some(name.as_str());
+        let Some(found) = self.networks(by_name).await?.into_iter().find(is_it) else {
             call.run(self.client.create_network(translate::network_body(&self.project))).await?;
             return Ok(());
         };
-        let labels = found.labels.unwrap_or_default();
-        let own = translate::project_labels(&self.project);
-        if own.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+        let id = found.id.unwrap_or_default();
+        if self.may_use(&id, &found.labels.unwrap_or_default()).await? {
             return Ok(());
         }
         Err(call.refused(
@@ -46,6 +47,22 @@ impl DockerEngine {
                  `project:` or remove it (`docker network rm {name}`)"
             ),
         ))
+    }
+
+    /// Whether a network is ours, or what an earlier fleet of this project could not remove.
+    async fn may_use(&self, id: &str, labels: &Labels) -> Result<bool, EngineError> {
+        let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+        if !has(LABEL_PROJECT, self.project.name.as_str()) {
+            return Ok(false);
+        }
+        Ok(has(LABEL_FLEET, self.project.fleet.as_str()) || self.is_empty(id).await?)
+    }
+
+    /// Whether no container is on a network.
+    async fn is_empty(&self, id: &str) -> Result<bool, EngineError> {
+        let call = self.call(format!("inspect network {id}"), deadline::INSPECT);
+        let found = call.run(self.client.inspect_network(id, None::<InspectNetworkOptions>)).await;
+        Ok(found?.containers.unwrap_or_default().is_empty())
     }
 
     async fn networks(
@@ -84,25 +101,41 @@ impl DockerEngine {
             stream::iter(names).map(|name| async move { self.remove_volume(&name).await });
         let volumes = tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await);
 
-        let ids = self.networks(filter).await?.into_iter().filter_map(|network| network.id);
-        let removals = stream::iter(ids).map(|id| async move { self.remove_network(&id).await });
-        let networks = tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await);
-        Ok(Swept { containers: containers?, volumes: volumes?, networks: networks? })
+        let mut swept = Swept::default();
+        for network in self.networks(filter).await? {
+            match self.remove_network(&network.id.unwrap_or_default()).await? {
+                None => swept.objects.networks += 1,
+                Some(reason) => swept.left.push(reason),
+            }
+        }
+        swept.objects.containers = containers?;
+        swept.objects.volumes = volumes?;
+        Ok(swept)
     }
 
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+    /// Removes a network, or says why it has to stay; gone is done.
+    ///
+    /// The engine sometimes counts an endpoint that is gone (seen on 20.10 after many removals
+    /// at a time) and then keeps the network until it is restarted. `up` uses it again.
+    async fn remove_network(&self, id: &str) -> Result<Option<String>, EngineError> {
         let call = self.call(format!("remove network {id}"), deadline::REMOVE);
         match call.run(self.client.remove_network(id)).await {
-            Err(error) if is_gone(&error) => Ok(()),
-            done => done,
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) if error.to_string().contains(IN_USE) && self.is_empty(id).await? => {
+                Ok(Some(format!(
+                    "{error}; no container is on it, so the engine has miscounted: it can be \
+                     removed after the engine was restarted, and does no harm until then"
+                )))
+            }
+            done => done.map(|()| None),
         }
     }
 
     pub(super) async fn list_other_fleets(&self) -> Result<Vec<OtherFleet>, EngineError> {
         let label = format!("{LABEL_PROJECT}={}", self.project.name);
         let filter = HashMap::from([("label".to_owned(), vec![label])]);
-        let mut others: BTreeMap<FleetId, Swept> = BTreeMap::new();
-        let mut count = |labels: Option<&Labels>, add: fn(&mut Swept)| {
+        let mut others: BTreeMap<FleetId, ObjectCount> = BTreeMap::new();
+        let mut count = |labels: Option<&Labels>, add: fn(&mut ObjectCount)| {
             let fleet = labels.and_then(|all| all.get(LABEL_FLEET)).cloned().unwrap_or_default();
             if fleet != self.project.fleet.as_str() {
                 add(others.entry(FleetId::new(fleet)).or_default());

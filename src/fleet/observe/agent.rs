@@ -12,13 +12,14 @@ use crate::units::Time;
 
 pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: AgentEvent) {
     let Some(contact) = state.contacts.get_mut(&id) else { return };
-    contact.heard = now;
+    if event != AgentEvent::Disconnected {
+        contact.heard = now;
+    }
+    // Whoever speaks has a session, even if the end of its last one is told late.
+    contact.connected = event != AgentEvent::Disconnected;
     match event {
-        AgentEvent::Connected { holding } => {
-            contact.connected = true;
-            connected(state, now, id, holding);
-        }
-        AgentEvent::Disconnected => contact.connected = false,
+        AgentEvent::Connected { holding } => connected(state, now, id, holding),
+        AgentEvent::Disconnected => {}
         AgentEvent::Heartbeat => {}
         AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
         AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),
@@ -39,6 +40,10 @@ fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<He
         (Phase::Busy { job, attempt, .. }, Some(held)) if held == (Held { job, attempt }) => {
             still_held(state, (id, job, attempt));
         }
+        (Phase::Busy { job, attempt, .. }, Some(held)) if is_over(state, &held) => {
+            acknowledge(state, id, held.job, held.attempt);
+            not_held(state, now, (id, job, attempt));
+        }
         (Phase::Booting { .. } | Phase::Busy { .. }, Some(held)) => {
             order_cancel(state, id, held.job, held.attempt);
             retire(state, now, id, Cause::LostJob);
@@ -49,12 +54,24 @@ fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<He
     }
 }
 
+/// Whether an attempt's end is recorded: its agent has not heard of that yet.
+fn is_over(state: &State, held: &Held) -> bool {
+    state.job(held.job).is_some_and(|job| {
+        job.attempt == held.attempt && matches!(job.state, JobState::Ended { .. })
+    })
+}
+
 /// The agent does not have its job: the order was lost on the way, or the agent lost the job.
+/// A job whose end was asked for meanwhile is ordered too, then stopped: the lost order may be on
+/// its way after all, so that only the agent's word is its end.
 fn not_held(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
     let Some(record) = state.job(job) else { return };
     let is_given = matches!(record.state, JobState::Given { .. }) && record.attempt == attempt;
     match (is_given, record.started_at) {
-        (true, None) => order::assign(state, id, job),
+        (true, None) => {
+            order::assign(state, id, job);
+            still_held(state, (id, job, attempt));
+        }
         (true, Some(_)) => retire(state, now, id, Cause::LostJob),
         (false, _) => {}
     }

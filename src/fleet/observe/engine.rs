@@ -81,21 +81,31 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
     let ids: Vec<IncarnationId> = state.runners().map(|runner| runner.id).collect();
     for id in ids {
         let contact = state.contact(id);
-        if contact.op.is_none() && contact.op_ended <= begun {
+        // Within one millisecond nobody knows which was first.
+        if contact.op.is_none() && contact.op_ended < begun {
             if let Some(contact) = state.contacts.get_mut(&id) {
                 contact.uncertain = false;
             }
             compare(state, now, id, listed.get(&id));
         }
     }
-    for fact in listed.into_values().filter(is_known_to_be_foreign_to(state)).collect::<Vec<_>>() {
-        take_orphan(state, now, fact);
+    state.graves.retain(|_, gone| *gone >= begun);
+    for fact in listed.into_values() {
+        if is_orphan(state, &fact) {
+            take_orphan(state, now, fact);
+        }
+    }
+    if state.contacts.values().any(|contact| contact.uncertain) {
+        state.effect(Effect::Relist);
     }
 }
 
-fn is_known_to_be_foreign_to(state: &State) -> impl Fn(&ContainerFact) -> bool {
-    let known: Vec<IncarnationId> = state.runners().map(|runner| runner.id).collect();
-    move |fact| !known.contains(&fact.incarnation) && fact.state != ContainerState::Removing
+/// Whether nobody knows of this container. One that was removed after the list had begun is no
+/// orphan, and one that the engine is removing already needs no care.
+fn is_orphan(state: &State, fact: &ContainerFact) -> bool {
+    state.runner(fact.incarnation).is_none()
+        && !state.graves.contains_key(&fact.incarnation)
+        && fact.state != ContainerState::Removing
 }
 
 fn compare(state: &mut State, now: Time, id: IncarnationId, fact: Option<&ContainerFact>) {

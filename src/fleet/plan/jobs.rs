@@ -7,7 +7,7 @@ use crate::fleet::event::Cordon;
 use crate::fleet::job::Job;
 use crate::fleet::placement;
 use crate::fleet::runner::Phase;
-use crate::fleet::state::{Mode, State};
+use crate::fleet::state::State;
 use crate::ids::{LaneName, PoolName, ProfileName};
 use crate::units::Time;
 
@@ -15,7 +15,7 @@ use crate::units::Time;
 const ENDED_KEPT: usize = 10_000;
 
 pub(super) fn plan(state: &State, _now: Time, plan: &mut Vec<Decision>) {
-    if state.mode == Mode::Up {
+    if !state.is_going_down() {
         plan.extend(give_one(state));
     }
     let surplus = state.ended_len().saturating_sub(ENDED_KEPT);

@@ -4,7 +4,7 @@ use super::{Decision, Name, pool_named};
 use crate::fleet::desired;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
-use crate::fleet::state::{Image, Mode, Place, State};
+use crate::fleet::state::{Image, Place, State};
 use crate::spec::{Pool, Reuse};
 use crate::units::Time;
 
@@ -14,7 +14,7 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
             plan.push(Decision::DropSlot(slot.id));
         }
     }
-    if state.mode != Mode::Up {
+    if state.is_going_down() {
         return;
     }
     for pool in &state.spec.pools {

@@ -9,7 +9,7 @@ use crate::fleet::desired;
 use crate::fleet::job::JobState;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
-use crate::fleet::state::{Mode, State};
+use crate::fleet::state::State;
 use crate::ids::{JobId, PoolName};
 use crate::units::Time;
 
@@ -59,7 +59,7 @@ fn unwanted(
     runner: &Runner,
     spares_left: &mut BTreeMap<PoolName, usize>,
 ) -> Option<Cause> {
-    if state.mode != Mode::Up {
+    if state.is_going_down() {
         return Some(Cause::Down);
     }
     let Some(pool) = pool_named(state, &runner.build.template.pool) else {
@@ -90,7 +90,8 @@ fn silent(state: &State, now: Time, runner: &Runner) -> Option<Cause> {
     let heard = state.contact(runner.id).heard;
     match runner.phase {
         Phase::Booting { .. } => {
-            (now.since(runner.since) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
+            // After a restart of the supervisor, agents get the time to call again.
+            (now.since(heard.max(runner.since)) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
         }
         Phase::Idle { .. } | Phase::Busy { .. } => {
             (now.since(heard) > STALE_AFTER).then_some(Cause::Stale)

@@ -8,7 +8,7 @@ use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::{Cordon, ScaleTarget};
 use crate::fleet::placement::Cards;
 use crate::fleet::slot::{Fate, GpuLease, Slot};
-use crate::fleet::state::State;
+use crate::fleet::state::{EngineContact, State};
 use crate::ids::{PoolName, SlotId};
 use crate::spec::{Overcommit, Spec};
 use crate::units::{Bytes, Time};
@@ -16,14 +16,18 @@ use crate::units::{Bytes, Time};
 type Counts = BTreeMap<PoolName, u32>;
 
 pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, Refusal> {
-    refuse_while_down(state)?;
+    // A supervisor that has just started on a fleet that was going down follows the newer wish.
+    if state.engine != EngineContact::Unknown {
+        refuse_while_down(state)?;
+    }
     refuse_moving(state, &spec)?;
     let counts = desired::counts(&spec, &BTreeMap::new());
     let admitted = admit(state, &spec, &counts)?;
-    state.tell(now, "fleet", "spec applied", format!("{} runners", counts.values().sum::<u32>()));
+    state.tell(now, "fleet", "spec applied", format!("{} runners", total_of(&counts)));
     let meta = state.meta_mut();
     meta.spec = Some(spec.clone());
     meta.scaled.clear();
+    meta.going_down = None;
     state.spec = spec;
     state.images.clear();
     state.backoffs.clear();
@@ -67,7 +71,7 @@ pub(super) fn scale(state: &mut State, now: Time, to: &ScaleTarget) -> Result<An
     let counts = desired::counts(&state.spec, &scaled);
     let spec = state.spec.clone();
     let admitted = admit(state, &spec, &counts)?;
-    let total: u32 = counts.values().sum();
+    let total = total_of(&counts);
     state.tell(now, "fleet", "scaled", format!("to {total} runners, until the next `up`"));
     state.meta_mut().scaled = scaled;
     reshape(state, now, admitted);
@@ -85,7 +89,8 @@ fn share_out(state: &State, total: u32) -> Result<Counts, Refusal> {
     let mut counts = Counts::new();
     let mut left = total;
     for pool in pools {
-        let weight = if sum == 0 { 1 } else { u64::from(base[&pool.name]) };
+        let weight =
+            if sum == 0 { 1 } else { u64::from(base.get(&pool.name).copied().unwrap_or(0)) };
         let whole = if sum == 0 { pools.len() as u64 } else { sum };
         let share = u32::try_from(u64::from(total) * weight / whole).unwrap_or(total);
         left -= share;
@@ -97,6 +102,11 @@ fn share_out(state: &State, total: u32) -> Result<Counts, Refusal> {
         }
     }
     Ok(counts)
+}
+
+/// All runners together; a number too large to count is refused like any that is too large.
+pub(in crate::fleet) fn total_of(counts: &Counts) -> u32 {
+    counts.values().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// A change of slots that the host can carry.
@@ -111,7 +121,7 @@ pub(in crate::fleet) fn admit(
     spec: &Spec,
     counts: &Counts,
 ) -> Result<Admitted, Refusal> {
-    let total: u32 = counts.values().sum();
+    let total = total_of(counts);
     if total > spec.limits.scale_max {
         let message = format!(
             "{total} runners are more than `limits.scale_max` ({}); raise it or ask for fewer",
@@ -139,7 +149,7 @@ pub(in crate::fleet) fn memory_of(spec: &Spec, counts: &Counts) -> Bytes {
         let memory = spec.profiles.get(&pool.profile).map_or(0, |profile| profile.memory.0);
         memory.saturating_mul(u64::from(counts.get(&pool.name).copied().unwrap_or(0)))
     });
-    Bytes(per_pool.sum())
+    Bytes(per_pool.fold(0, u64::saturating_add))
 }
 
 /// Leases cards to the slots that need one and have none.

@@ -106,3 +106,29 @@ fn two_mutated_files_merge_without_a_panic() {
         }
     }
 }
+
+#[test]
+fn the_largest_hostile_files_are_refused_quickly() {
+    let lines = |count: usize, line: &str| -> String {
+        (0..count).map(|n| line.replace('@', &n.to_string())).collect()
+    };
+    let pools = lines(5000, "  - {name: k@, profile: light}\n");
+    let cases = [
+        lines(24_000, "k@: 1\n"),
+        format!("version: 1\npools:\n{pools}lanes: {{l: {{pools: [{}]}}}}", lines(15_000, "z@,")),
+        "[".repeat(1 << 20),
+        "- ".repeat(1 << 19),
+        "a:".repeat(1 << 19),
+        format!("a: {}", "${A:-".repeat(200_000)),
+        format!("a: {}", "ghp_0123456789012345678901 ".repeat(38_000)),
+        format!("a: {}", "x".repeat((1 << 20) - 10)),
+    ];
+    for text in cases {
+        let start = std::time::Instant::now();
+        assert!(load_all(&[&text], &[]).is_err());
+        // Takes about a second without optimization; what is quadratic takes minutes.
+        let took = start.elapsed();
+        let head: String = text.chars().take(20).collect();
+        assert!(took < Duration::from_secs(30), "{head}… took {took:?}");
+    }
+}

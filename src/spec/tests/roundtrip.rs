@@ -54,19 +54,19 @@ fn fleet(n: u64) -> Spec {
     spec.pools.push(Pool {
         name: PoolName::new("b"),
         profile: ProfileName::new("own"),
-        size: if n % 2 == 0 { PoolSize::Fixed(3) } else { PoolSize::Elastic(elastic) },
-        runner_name: (n % 3 == 0).then(|| "r-{n}".to_owned()),
-        reuse: if n % 5 == 0 { Reuse::Persistent } else { Reuse::OneJob },
-        spares: if n % 5 == 0 { 0 } else { u32::try_from(n % 4).unwrap_or(0) },
-        docker_healthcheck: (n % 7 == 0).then(|| Duration::from_secs(1 + n)),
+        size: if n.is_multiple_of(2) { PoolSize::Fixed(3) } else { PoolSize::Elastic(elastic) },
+        runner_name: (n.is_multiple_of(3)).then(|| "r-{n}".to_owned()),
+        reuse: if n.is_multiple_of(5) { Reuse::Persistent } else { Reuse::OneJob },
+        spares: if n.is_multiple_of(5) { 0 } else { u32::try_from(n % 4).unwrap_or(0) },
+        docker_healthcheck: (n.is_multiple_of(7)).then(|| Duration::from_secs(1 + n)),
     });
     let lane = Lane { pools: vec![PoolName::new("b"), PoolName::new("a")], priority: -3 };
     spec.lanes.insert(LaneName::new("l"), lane);
     spec.task_types.insert("docs".to_owned(), ProfileName::new("own"));
-    spec.reports.keep = (n % 2 == 0).then(|| Duration::from_secs(60 + n));
+    spec.reports.keep = (n.is_multiple_of(2)).then(|| Duration::from_secs(60 + n));
     spec.reports.path = PathBuf::from(format!("/a b/$x/{n}"));
     spec.ca = (n % 3 == 1).then(|| PathBuf::from("/c: d"));
-    if n % 4 == 0 {
+    if n.is_multiple_of(4) {
         spec.limits.overcommit_memory = Overcommit::Allow;
         spec.reports.sharing = ReportSharing::Shared;
     }

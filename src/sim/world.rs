@@ -1,0 +1,388 @@
+//! The world below the border: runs effects, lets time pass, and says what a supervisor would hear.
+//!
+//! It keeps the truth (which processes really live) apart from what is told of it, because telling
+//! is where things go wrong: late, twice, or not at all.
+
+pub mod agent;
+mod engine;
+pub mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::fault::Faults;
+use super::rng::Rng;
+use super::transcript::{self, Transcript};
+use crate::fleet::effect::{AgentOrder, Effect, EngineAction};
+use crate::fleet::event::{AgentEvent, ContainerState, EngineEvent, Event, JobEnd};
+use crate::ids::{
+    AttemptNo, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, ProfileName,
+};
+use crate::spec::Reuse;
+use crate::units::Time;
+use agent::Agent;
+use truth::Truth;
+
+/// Simulated time begins here, so that "long ago" is a time too.
+pub const BEGIN: Time = Time(1_000_000_000);
+/// The shell lists the containers this often.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The shell looks again this long after an engine did not answer.
+const LIST_RETRY: Duration = Duration::from_secs(1);
+
+/// How long things take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Always the same.
+    Even,
+    /// Between half and four times as long.
+    Uneven,
+}
+
+/// A number that tells one session or one life of a process from the next.
+pub type Turn = u64;
+
+/// Something that will happen.
+#[derive(Debug, Clone)]
+pub(super) enum Due {
+    /// A supervisor of this epoch hears of something.
+    Tell(Turn, Box<Event>),
+    /// A message of an agent arrives, if its session is still open.
+    Say(ContainerId, Turn, AgentEvent),
+    /// An order arrives at an agent, if the session is still open.
+    Order(ContainerId, Turn, Box<AgentOrder>),
+    /// The engine carries out an operation.
+    Operate(Box<Operation>),
+    /// A slow removal comes to its end.
+    Vanish(ContainerId, Option<(Turn, OpId)>),
+    /// An agent tries to open a session.
+    Connect(ContainerId, Turn),
+    /// An agent shows that it lives.
+    Beat(ContainerId, Turn),
+    /// A job's first process starts.
+    Begin(ContainerId, JobId, AttemptNo),
+    /// A job's processes end.
+    End(ContainerId, JobId, AttemptNo, JobEnd),
+    /// The shell asks for a list, again and again.
+    ListAgain(Turn),
+    /// The engine makes a list that was asked for earlier.
+    Snapshot(Turn, Time),
+    /// Time passes for a supervisor.
+    Tick(Turn),
+    /// An image is looked up.
+    Lookup(Turn, ImageRef),
+    /// The engine answers again.
+    EngineBack,
+    /// A new supervisor starts.
+    Start,
+}
+
+/// An operation on its way to the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Operation {
+    pub epoch: Turn,
+    pub op: OpId,
+    pub incarnation: IncarnationId,
+    pub action: EngineAction,
+    /// Whether anybody waits for the outcome.
+    pub told: Told,
+}
+
+/// Whether the outcome of an operation is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Yes,
+    GivenUp,
+}
+
+/// What comes out of the world.
+#[derive(Debug)]
+pub enum Happening {
+    /// The supervisor hears something.
+    Heard(Event),
+    /// A supervisor is to be started.
+    Start,
+    /// Nobody notices.
+    Unnoticed,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// From its label.
+    pub incarnation: IncarnationId,
+    /// Unique on the engine.
+    pub name: String,
+    /// What it is for.
+    pub profile: ProfileName,
+    /// Its card.
+    pub gpu: Option<GpuUuid>,
+    /// Whether it serves many jobs.
+    pub reuse: Reuse,
+    /// Its state.
+    pub state: ContainerState,
+    /// Its first process.
+    pub agent: Agent,
+    /// Every attempt that began in it.
+    pub served: BTreeSet<(JobId, AttemptNo)>,
+}
+
+impl Container {
+    /// The attempt whose processes live in it.
+    #[must_use]
+    pub fn live_work(&self) -> Option<(JobId, AttemptNo)> {
+        match self.state {
+            ContainerState::Running => self.agent.live_work(),
+            ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => None,
+        }
+    }
+}
+
+/// Engine, agents and clock.
+#[derive(Debug)]
+pub struct World {
+    pub(super) clock: Clock<Due>,
+    pub(super) rng: Rng,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// How long things take.
+    pub pace: Pace,
+    /// How often the shell tells the core of the time.
+    pub tick_every: Duration,
+    /// Every container that exists.
+    pub containers: BTreeMap<ContainerId, Container>,
+    /// Images that are not to be had.
+    pub missing_images: BTreeSet<ImageRef>,
+    /// Counts up when images are built anew.
+    pub image_build: u32,
+    /// What really happened.
+    pub truth: Truth,
+    /// The story so far.
+    pub transcript: Transcript,
+    pub(super) epoch: Turn,
+    pub(super) is_watched: bool,
+    pub(super) is_engine_up: bool,
+    turns: Turn,
+    containers_made: u64,
+}
+
+impl World {
+    /// An empty world.
+    #[must_use]
+    pub fn new(seed: u64, transcript: Transcript) -> Self {
+        Self {
+            clock: Clock::new(BEGIN),
+            rng: Rng::new(seed),
+            faults: Faults::NONE,
+            pace: Pace::Even,
+            tick_every: Duration::from_secs(1),
+            containers: BTreeMap::new(),
+            missing_images: BTreeSet::new(),
+            image_build: 1,
+            truth: Truth::default(),
+            transcript,
+            epoch: 0,
+            is_watched: false,
+            is_engine_up: true,
+            turns: 0,
+            containers_made: 0,
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// When the next thing happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        self.clock.next_at()
+    }
+
+    /// Whether the next thing happens at `now` and may be something that is told.
+    #[must_use]
+    pub fn next_is_told_at(&self, now: Time) -> bool {
+        self.clock.peek().is_some_and(|(time, due)| {
+            time == now && matches!(due, Due::Tell(..) | Due::Say(..) | Due::Tick(_))
+        })
+    }
+
+    /// Lets time pass in which nothing happens.
+    pub fn skip_to(&mut self, time: Time) {
+        self.clock.skip_to(time);
+    }
+
+    /// The next thing that happens.
+    pub fn next(&mut self) -> Option<Happening> {
+        let due = self.clock.pop()?;
+        Some(self.happen(due))
+    }
+
+    fn happen(&mut self, due: Due) -> Happening {
+        match due {
+            Due::Tell(epoch, event) => return self.heard(epoch, *event),
+            Due::Say(container, session, event) => return self.arrive(&container, session, event),
+            Due::Order(container, session, order) => self.obey(&container, session, *order),
+            Due::Operate(operation) => self.operate(*operation),
+            Due::Vanish(container, report) => self.vanish(&container, report),
+            Due::Connect(container, life) => self.connect(&container, life),
+            Due::Beat(container, session) => self.beat(&container, session),
+            Due::Begin(container, job, attempt) => self.begin(&container, (job, attempt)),
+            Due::End(container, job, attempt, end) => {
+                self.end_work(&container, (job, attempt), end);
+            }
+            Due::ListAgain(epoch) => self.list_again(epoch),
+            Due::Snapshot(epoch, begun) => self.snapshot(epoch, begun),
+            Due::Tick(epoch) => return self.tick(epoch),
+            Due::Lookup(epoch, image) => self.lookup(epoch, image),
+            Due::EngineBack => {
+                self.is_engine_up = true;
+                self.note("the engine answers again".to_owned());
+                self.list_soon();
+            }
+            Due::Start => return Happening::Start,
+        }
+        Happening::Unnoticed
+    }
+
+    /// A supervisor starts: sessions of agents may come in, lists and ticks begin.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+        let epoch = self.epoch;
+        let wait = self.span(10);
+        self.clock.after(wait, Due::ListAgain(epoch));
+        self.clock.after(self.tick_every, Due::Tick(epoch));
+    }
+
+    /// The supervisor is gone: whatever was on its way to it is lost.
+    pub fn unwatch(&mut self) {
+        self.is_watched = false;
+        self.epoch += 1;
+        let outlived = std::mem::take(&mut self.truth.in_flight);
+        self.truth.limbo.extend(outlived.into_keys());
+        let all: Vec<ContainerId> = self.containers.keys().cloned().collect();
+        for container in all {
+            self.hang_up(&container);
+        }
+    }
+
+    /// Starts a new supervisor after a while.
+    pub fn restart_after(&mut self, wait: Duration) {
+        self.clock.after(wait, Due::Start);
+    }
+
+    /// Carries out an effect; what the loop itself does (answers, the end) is not the world's.
+    pub fn run(&mut self, effect: Effect) {
+        match effect {
+            Effect::Engine { op, incarnation, action } => self.begin_op(op, incarnation, action),
+            Effect::ResolveImage(image) => {
+                let wait = self.span(20);
+                self.clock.after(wait, Due::Lookup(self.epoch, image));
+            }
+            Effect::Agent { incarnation, order } => self.send(incarnation, order),
+            Effect::PublishReports { job, .. } => {
+                let outcome = match self.rng.chance(self.faults.publish_fails) {
+                    true => Err("the disk is full".to_owned()),
+                    false => Ok(()),
+                };
+                let wait = self.span(5);
+                self.tell(wait, Event::Published { job, outcome });
+            }
+            Effect::Relist => self.list_soon(),
+            Effect::Answer { .. }
+            | Effect::DropBlob(_)
+            | Effect::CloseLog(_)
+            | Effect::DropLog(_)
+            | Effect::Forget(_)
+            | Effect::Finish => {}
+        }
+    }
+
+    /// Whether something of the past may still change the world.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let waits = |due: &Due| match due {
+            Due::Operate(_) | Due::Vanish(..) | Due::Lookup(..) => true,
+            Due::Tell(_, event) => !matches!(**event, Event::Engine(EngineEvent::Listed { .. })),
+            Due::Say(_, _, event) => *event != AgentEvent::Heartbeat,
+            Due::Order(..)
+            | Due::Connect(..)
+            | Due::Begin(..)
+            | Due::End(..)
+            | Due::EngineBack
+            | Due::Start => true,
+            Due::Beat(..) | Due::ListAgain(_) | Due::Snapshot(..) | Due::Tick(_) => false,
+        };
+        !self.clock.pending().any(waits)
+    }
+
+    pub(super) fn tell(&mut self, wait: Duration, event: Event) {
+        self.clock.after(wait, Due::Tell(self.epoch, Box::new(event)));
+    }
+
+    /// A base time in milliseconds, as the pace makes it.
+    pub(super) fn span(&mut self, base: u64) -> Duration {
+        Duration::from_millis(match self.pace {
+            Pace::Even => base,
+            Pace::Uneven => self.rng.between(base / 2, base * 4),
+        })
+    }
+
+    pub(super) fn turn(&mut self) -> Turn {
+        self.turns += 1;
+        self.turns
+    }
+
+    pub(super) fn note(&mut self, line: String) {
+        let now = self.now();
+        self.transcript.note(now, line);
+    }
+
+    fn heard(&mut self, epoch: Turn, event: Event) -> Happening {
+        if epoch != self.epoch || !self.is_watched {
+            return Happening::Unnoticed;
+        }
+        self.hear(event)
+    }
+
+    pub(super) fn hear(&mut self, event: Event) -> Happening {
+        if let Some(line) = transcript::of_event(&event, &self.truth) {
+            self.note(line);
+        }
+        if let Event::Operation { op, .. } = &event {
+            self.truth.in_flight.retain(|_, flying| flying != op);
+        }
+        Happening::Heard(event)
+    }
+
+    fn tick(&mut self, epoch: Turn) -> Happening {
+        if epoch != self.epoch || !self.is_watched {
+            return Happening::Unnoticed;
+        }
+        self.clock.after(self.tick_every, Due::Tick(epoch));
+        Happening::Heard(Event::Tick)
+    }
+
+    fn list_again(&mut self, epoch: Turn) {
+        if epoch != self.epoch || !self.is_watched {
+            return;
+        }
+        let next = if self.is_engine_up { LIST_EVERY } else { LIST_RETRY };
+        self.clock.after(next, Due::ListAgain(epoch));
+        self.list_soon();
+    }
+
+    fn lookup(&mut self, epoch: Turn, image: ImageRef) {
+        let is_missing =
+            self.missing_images.contains(&image) || self.rng.chance(self.faults.image_missing);
+        let outcome = match is_missing {
+            true => Err("no such image".to_owned()),
+            false => Ok(ImageId::new(format!("sha256:{image}-{}", self.image_build))),
+        };
+        let event = Event::Engine(EngineEvent::Image { image, outcome });
+        self.clock.after(Duration::ZERO, Due::Tell(epoch, Box::new(event)));
+    }
+}

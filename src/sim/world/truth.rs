@@ -1,0 +1,30 @@
+//! What really happened, and what must never have happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fleet::event::JobEnd;
+use crate::ids::{AttemptNo, IncarnationId, JobId, OpId};
+
+/// The world's own book.
+#[derive(Debug, Clone, Default)]
+pub struct Truth {
+    /// What was seen that must never be.
+    pub violations: Vec<String>,
+    /// The operation of each runner whose outcome was not told yet.
+    pub in_flight: BTreeMap<IncarnationId, OpId>,
+    /// What each operation was, for the transcript.
+    pub operations: BTreeMap<OpId, String>,
+    /// Runners of which an operation was given up, or outlived its supervisor.
+    pub limbo: BTreeSet<IncarnationId>,
+    /// Which runner each attempt was given to.
+    pub given: BTreeMap<(JobId, AttemptNo), IncarnationId>,
+    /// How attempts ended by themselves or by an order.
+    pub ends: BTreeMap<(JobId, AttemptNo), JobEnd>,
+}
+
+impl Truth {
+    /// Writes down what must not be.
+    pub fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+}
