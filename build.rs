@@ -21,8 +21,8 @@ const SOURCES: [&str; 9] = [
     "src/agent",
 ];
 
-/// What the nested cargo may know of the outer one's surroundings. All else (flags, wrappers, lints,
-/// profiles of the outer build) would change the agent or build it anew each time.
+/// What the nested cargo may know of the outer one's surroundings. All else (flags, wrappers,
+/// lints, profiles of the outer build) would change the agent or build it anew each time.
 const KEPT: [&str; 25] = [
     "PATH",
     "HOME",

@@ -1,10 +1,10 @@
 //! The agent `slate-runner`: process 1 of every runner container.
 //!
 //! It holds at most one job, runs it as another user, streams its output, kills everything that the
-//! job left, and reports the end until somebody acknowledges it. It decides nothing else. One thread,
-//! one loop: whatever happens (a frame, output, a dead child, a signal, a timer) is handled to its
-//! end before the next thing, so there are no locks and no races between tasks.
-//! `link` is the connection, `job` the job, `processes` what only process 1 must do.
+//! job left, and reports the end until somebody acknowledges it. It decides nothing else. One
+//! thread, one loop: whatever happens (a frame, output, a dead child, a signal, a timer) is handled
+//! to its end before the next thing, so there are no locks and no races between tasks. `link` is
+//! the connection, `job` the job, `processes` what only process 1 must do.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,11 +79,22 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "slate-runner: {text}");
 }
 
+/// How far a session is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Greeting {
+    /// Nothing was said.
+    #[default]
+    None,
+    /// The agent has said what it holds.
+    Hello,
+    /// The supervisor has accepted it; all else may be said.
+    Welcome,
+}
+
 /// What was said in the session that is open now.
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
-    hello: bool,
-    welcomed: bool,
+    greeting: Greeting,
     started: bool,
     ended: bool,
 }
@@ -205,12 +216,13 @@ impl Agent {
     }
 
     fn next_message(&mut self) -> Option<FromAgent> {
-        if !self.said.hello {
-            self.said.hello = true;
-            return Some(FromAgent::Hello(self.hello()));
-        }
-        if !self.said.welcomed {
-            return None;
+        match self.said.greeting {
+            Greeting::None => {
+                self.said.greeting = Greeting::Hello;
+                return Some(FromAgent::Hello(self.hello()));
+            }
+            Greeting::Hello => return None,
+            Greeting::Welcome => {}
         }
         if std::mem::take(&mut self.to_say.heartbeat) {
             return Some(FromAgent::Heartbeat);
@@ -232,7 +244,10 @@ impl Agent {
     }
 
     fn put_output(&mut self) -> bool {
-        let Some(job) = self.job.as_mut().filter(|_| self.said.welcomed) else { return false };
+        let Some(job) = self.job.as_mut().filter(|_| self.said.greeting == Greeting::Welcome)
+        else {
+            return false;
+        };
         match job.output_mut().next_unsent() {
             Some(chunk) => {
                 self.link.put_output(chunk);
@@ -283,7 +298,7 @@ impl Agent {
     fn handle_message(&mut self, message: FromServer) {
         match message {
             FromServer::Welcome { .. } => {
-                self.said.welcomed = true;
+                self.said.greeting = Greeting::Welcome;
                 self.link.welcomed();
             }
             FromServer::Certificate(issued) => self.link.renewed(&issued),
@@ -359,9 +374,9 @@ impl Agent {
     fn beat(&mut self) {
         let now = Instant::now();
         self.next_heartbeat = now + HEARTBEAT;
-        self.to_say.heartbeat = self.said.welcomed;
         self.link.drop_if_silent(now, SILENCE);
-        if self.said.welcomed {
+        if self.said.greeting == Greeting::Welcome {
+            self.to_say.heartbeat = true;
             self.to_say.renew = self.link.key_to_renew(now);
         }
     }

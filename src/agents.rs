@@ -1,9 +1,9 @@
 //! The supervisor's side of the agents: who may speak, what they say, what they are told.
 //!
-//! One TLS listener; each agent proves with its certificate which incarnation it is. Facts go to the
-//! core through one channel, output goes to the log store. Nothing is decided here: orders to an
-//! agent that is not connected are dropped, because the core learns what the agent holds as soon as
-//! it connects. `registry` holds the state, `session` is one agent's conversation.
+//! One TLS listener; each agent proves with its certificate which incarnation it is. Facts go to
+//! the core through one channel, output goes to the log store. Nothing is decided here: orders to
+//! an agent that is not connected are dropped, because the core learns what the agent holds as soon
+//! as it connects. `registry` holds the state, `session` is one agent's conversation.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -216,8 +216,8 @@ impl Agents {
     }
 
     /// Lets in an incarnation that was known before this supervisor started, by its certificate, or
-    /// by its nonce if that is still unused. `holding` is the attempt that it was given last: output
-    /// of any other is not written.
+    /// by its nonce if that is still unused. `holding` is the attempt that it was given last:
+    /// output of any other is not written.
     ///
     /// # Errors
     /// When its enrolment file exists but cannot be read.
@@ -240,8 +240,8 @@ impl Agents {
         self.shared.registry().order(incarnation, order)
     }
 
-    /// The runner is gone for good: ends its session without a word to the core, and refuses it from
-    /// now on.
+    /// The runner is gone for good: ends its session without a word to the core, and refuses it
+    /// from now on.
     ///
     /// # Errors
     /// When its enrolment file cannot be deleted.

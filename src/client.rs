@@ -330,7 +330,7 @@ impl Records {
     /// [`ClientError`] when the connection breaks or the stream is damaged.
     pub async fn next(&mut self) -> Result<Option<Record>, ClientError> {
         loop {
-            if let Some(record) = self.reader.next()? {
+            if let Some(record) = self.reader.next_record()? {
                 return Ok(Some(record));
             }
             match next_data(&mut self.body).await? {

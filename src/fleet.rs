@@ -17,6 +17,7 @@ mod order;
 pub mod placement;
 mod plan;
 mod preview;
+mod queue;
 mod request;
 pub mod runner;
 pub mod slot;

@@ -112,9 +112,9 @@ pub enum SupervisorError {
     Listen(#[from] ListenError),
 }
 
-/// Runs a supervisor until its fleet is down. `connect` makes the engine once the fleet's identity is
-/// known. Dropping the future is safe: runners and their jobs go on, and the next supervisor adopts
-/// them.
+/// Runs a supervisor until its fleet is down. `connect` makes the engine once the fleet's identity
+/// is known. Dropping the future is safe: runners and their jobs go on, and the next supervisor
+/// adopts them.
 ///
 /// # Errors
 /// When it cannot start, or cannot record any more. Runners go on in either case.

@@ -1,4 +1,5 @@
-//! The health check: the running agent answers on an abstract socket, which needs no writable folder.
+//! The health check: the running agent answers on an abstract socket, which needs no writable
+//! folder.
 
 use std::io::{self, Read as _};
 use std::os::linux::net::SocketAddrExt as _;

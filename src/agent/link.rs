@@ -235,8 +235,8 @@ impl Link {
         LinkEvent::Down
     }
 
-    /// Waits for the next try: twice as long each time, shortened at random by up to a half, so that
-    /// the runners of a fleet do not come all at once.
+    /// Waits for the next try: twice as long each time, shortened at random by up to a half, so
+    /// that the runners of a fleet do not come all at once.
     fn wait(&mut self, why: &str) {
         let now = Instant::now();
         if self.complaint != why {

@@ -29,7 +29,7 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 const KILLS_MAX: u32 = 30;
 
 /// Bytes read from a pipe at a time, on the stack.
-const READ: usize = 32 * 1024;
+const READ: usize = 16 * 1024;
 
 /// Added to a job's `oom_score_adj`: the kernel must take the job before the agent.
 const OOM_MORE: i32 = 300;

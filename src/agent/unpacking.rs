@@ -89,7 +89,8 @@ impl Unpacking {
         self.complete
     }
 
-    /// Takes a piece. There is at most one at a time, because the agent reads no more while it waits.
+    /// Takes a piece. There is at most one at a time, because the agent reads no more while it
+    /// waits.
     pub(super) fn put(&mut self, bytes: Vec<u8>) {
         self.pending = bytes;
         self.written = 0;

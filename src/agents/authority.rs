@@ -1,4 +1,5 @@
-//! The fleet's own certificate authority: made once, kept in the state folder, trusted by nobody else.
+//! The fleet's own certificate authority: made once, kept in the state folder, trusted by nobody
+//! else.
 
 use std::fs;
 use std::io;
@@ -20,7 +21,8 @@ use crate::state_dir::StateDir;
 use crate::units::Time;
 use crate::wire::SERVER_NAME;
 
-/// Ten years: its key never leaves the state folder, and whoever can read it can do anything anyway.
+/// Ten years: its key never leaves the state folder, and whoever can read it can do anything
+/// anyway.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The supervisor makes itself a new certificate at each start and when half of this is over.

@@ -1,8 +1,8 @@
 //! Enrolment files and nonces: how an agent proves, once, that it is the one that was expected.
 //!
-//! The file in the incarnation's private folder is the durable record: as long as the nonce is in it,
-//! nobody has used it. A used nonce is taken out of the file before a certificate is made, so that a
-//! supervisor that dies in between never accepts it twice.
+//! The file in the incarnation's private folder is the durable record: as long as the nonce is in
+//! it, nobody has used it. A used nonce is taken out of the file before a certificate is made, so
+//! that a supervisor that dies in between never accepts it twice.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -126,7 +126,10 @@ impl Session<'_> {
                     Err(error) => Err(Over::Lost(error.to_string())),
                 },
                 written = self.writer.write(), if !self.writer.is_idle() => match written {
-                    Ok(()) => Ok(self.writer.shrink()),
+                    Ok(()) => {
+                        self.writer.shrink();
+                        Ok(())
+                    }
                     Err(error) => Err(Over::Lost(error.to_string())),
                 },
                 order = orders.recv() => match order {

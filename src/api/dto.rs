@@ -43,7 +43,7 @@ pub struct SubmitBody {
     /// The lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
-    /// The workflow; `default` if none.
+    /// The workflow; the job is a run of its own if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
     /// The run within the workflow; the job's id if none.
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_command_alone_is_a_whole_job() {
         let spec = body(r#"{"command": ["true"]}"#).expect("accepted");
-        assert_eq!(spec.workflow, "default");
+        assert_eq!(spec.workflow, None);
         assert_eq!(spec.submitter, "api");
     }
 

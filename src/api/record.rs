@@ -1,8 +1,8 @@
 //! The framing of job output on disk and on the wire, and its reader.
 //!
 //! A record is `[u8 kind][u64 LE Unix ms][u32 LE length][bytes]`. Kinds 1 and 2 are stdout and
-//! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end of the output.
-//! `POST /v1/run` adds kind 0x10: the job as JSON.
+//! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end of the
+//! output. `POST /v1/run` adds kind 0x10: the job as JSON.
 
 use std::collections::VecDeque;
 
@@ -109,7 +109,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// [`RecordError`] when the stream is not made of records.
-    pub fn next(&mut self) -> Result<Option<Record>, RecordError> {
+    pub fn next_record(&mut self) -> Result<Option<Record>, RecordError> {
         let Some((kind, at, length)) = self.header()? else { return Ok(None) };
         if self.buffer.len() < HEADER_LEN + length {
             return Ok(None);
@@ -155,7 +155,7 @@ mod tests {
             let mut seen = Vec::new();
             for chunk in stream.chunks(size) {
                 reader.push(chunk);
-                while let Some(record) = reader.next().expect("good stream") {
+                while let Some(record) = reader.next_record().expect("good stream") {
                     seen.push(record);
                 }
             }
@@ -168,9 +168,9 @@ mod tests {
     fn a_damaged_stream_is_an_error_and_not_a_huge_allocation() {
         let mut reader = RecordReader::default();
         reader.push(&[9; HEADER_LEN]);
-        assert_eq!(reader.next(), Err(RecordError::Kind(9)));
+        assert_eq!(reader.next_record(), Err(RecordError::Kind(9)));
         let mut reader = RecordReader::default();
         reader.push(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]);
-        assert_eq!(reader.next(), Err(RecordError::Length(u32::MAX)));
+        assert_eq!(reader.next_record(), Err(RecordError::Length(u32::MAX)));
     }
 }

@@ -35,7 +35,10 @@ fn serve(settings: Settings) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|source| AgentError { action: "prepare the event loop", source })?;
-    runtime.block_on(async { Ok(Agent::new(settings)?.run().await) })
+    runtime.block_on(async {
+        Agent::new(settings)?.run().await;
+        Ok(())
+    })
 }
 
 fn check(enrolment: &Path) -> ExitCode {

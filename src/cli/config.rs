@@ -10,6 +10,7 @@ use crate::exit::Exit;
 
 /// Check the fleet file and print it resolved, with secrets masked
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the command line")]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  slate-fleet config                    the file with every default \

@@ -12,12 +12,10 @@ use super::progress::ProgressMode;
 use super::render::Paint;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
+use crate::fleet_file;
 use crate::ids::ProjectName;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
-
-/// Names of a fleet file, looked for in the working folder and its parents, as compose does.
-const FLEET_FILES: [&str; 2] = ["slate.yaml", "slate.yml"];
 
 /// Options before the verb, and some that may also stand behind it.
 #[derive(Debug, Clone, Args)]
@@ -119,12 +117,7 @@ impl Context {
         if !self.globals.files.is_empty() {
             return self.globals.files.iter().map(|file| absolute(file)).collect();
         }
-        let here = working_folder()?;
-        let found = here
-            .ancestors()
-            .flat_map(|folder| FLEET_FILES.map(|name| folder.join(name)))
-            .find(|file| file.is_file());
-        Ok(found.into_iter().collect())
+        Ok(fleet_file::find(&working_folder()?).into_iter().collect())
     }
 
     /// The fleet file, resolved and valid.
@@ -132,11 +125,7 @@ impl Context {
     /// # Errors
     /// There is none, or it is wrong; the message has every finding.
     pub fn spec(&self) -> Result<Spec, Failure> {
-        let files = self.fleet_files()?;
-        if files.is_empty() {
-            return Err(no_file());
-        }
-        border::load_spec(&files, self.globals.project.as_deref())
+        border::load_spec(&self.fleet_files()?, self.globals.project.as_deref())
     }
 
     /// The fleet file, resolved, as YAML with secrets masked.
@@ -251,11 +240,6 @@ pub fn print_error_bytes(bytes: &[u8]) -> Result<(), Failure> {
 pub fn note(text: &str) {
     // Nobody can be told that stderr is closed.
     let _told = writeln!(io::stderr().lock(), "{text}");
-}
-
-fn no_file() -> Failure {
-    Failure::new(Exit::Usage, "there is no slate.yaml here or in a parent folder")
-        .help("write one with `slate-fleet init`, or name it with `-f FILE`")
 }
 
 fn working_folder() -> Result<PathBuf, Failure> {

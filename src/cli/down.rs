@@ -98,6 +98,7 @@ fn forget(state: &StateDir) -> Result<(), Failure> {
     };
     let log = state.supervisor_log();
     let files = [
+        state.root().join(".gitignore"),
         beside("-wal"),
         beside("-shm"),
         beside("-journal"),
@@ -163,7 +164,7 @@ mod tests {
             .expect("folder")
             .map(|entry| entry.expect("entry").path())
             .collect();
-        assert_eq!(left, [foreign.clone()]);
+        assert_eq!(left, std::slice::from_ref(&foreign));
         fs::remove_file(foreign).expect("removed");
         forget(&state).expect("forgotten again");
         assert!(!state.root().exists());

@@ -67,7 +67,7 @@ impl Failure {
     /// What is printed to stderr; nothing for an end without words.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = self.findings.clone().unwrap_or_default();
+        let mut text = self.findings.clone().map(|found| found + "\n").unwrap_or_default();
         if let Some(message) = &self.message {
             // Writing to a String cannot fail.
             let _infallible = writeln!(text, "error: {message}");

@@ -82,10 +82,10 @@ impl LogsArgs {
         let mut sources: Vec<Source> =
             jobs.iter().map(|job| Source { job: *job, name: job.to_string() }).collect();
         sources.extend(of_each_runner(&mut client, &runners).await?);
-        let named = jobs.len() + runners.len();
+        let count = jobs.len() + runners.len();
         let look = Look {
             since: self.since.map(Since::time).unwrap_or_default(),
-            prefixed: named > 1,
+            prefixed: count > 1,
             width: runners.iter().map(|(_, name)| name.len()).chain([8]).max().unwrap_or(8),
             paint: context.paint(),
         };
@@ -146,7 +146,7 @@ async fn follow_all(
     runners: Vec<(SlotId, String)>,
     look: Look,
 ) -> Result<Exit, Failure> {
-    let (begin, mut begun) = mpsc::channel(QUEUE);
+    let (begin, mut started) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
     let mut seen: BTreeSet<JobId> = sources.iter().map(|source| source.job).collect();
     for source in sources {
@@ -157,7 +157,7 @@ async fn follow_all(
     }
     loop {
         tokio::select! {
-            Some(source) = begun.recv() => {
+            Some(source) = started.recv() => {
                 let source: Source = source;
                 if seen.insert(source.job) {
                     tasks.spawn(follow_one(state.clone(), source, look.clone()));

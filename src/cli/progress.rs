@@ -55,15 +55,8 @@ pub(super) struct Step {
     /// Why, where it is known.
     pub note: Option<String>,
     /// Since progress began; none for runners that needed nothing.
-    #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
+    #[serde(skip)]
     pub took: Option<Duration>,
-}
-
-fn as_seconds<S: serde::Serializer>(
-    took: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    took.map(|took| took.as_secs_f64()).serialize(serializer)
 }
 
 /// All steps, and which of them are new.

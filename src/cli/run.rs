@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::clock;
 use super::context::{Context, note, print_bytes, print_error_bytes};
@@ -22,6 +23,8 @@ use crate::state_dir::StateDir;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a supervisor may be away in the middle of a job; a restart takes well under a second.
 const AWAY_MAX: Duration = Duration::from_secs(60);
+/// How long the second Ctrl-C waits for the cancel that the first one sent.
+const CANCEL_MAX: Duration = Duration::from_secs(2);
 
 /// Run a command on a runner, as if it ran here
 ///
@@ -49,6 +52,8 @@ impl RunArgs {
             return submit::submit(self.job, context, &mut client).await;
         }
         let body = self.job.into_body(context, &mut client).await?;
+        // From here on Ctrl-C must reach the job: it may be durable before its id is known here.
+        let interrupts = Interrupts::new()?;
         let (id, records) = match client.run(&body).await {
             Ok(started) => started,
             Err(error) => return Err(submit::explain(&mut client, &body, error).await),
@@ -61,7 +66,7 @@ impl RunArgs {
             job: None,
             told: None,
         };
-        let job = running.attend(records).await?;
+        let job = running.attend(records, interrupts).await?;
         tell_end(&job);
         Ok(exit_of(&job))
     }
@@ -81,9 +86,12 @@ struct Running {
 
 impl Running {
     /// Shows output until the job is over.
-    async fn attend(mut self, mut records: Records) -> Result<JobView, Failure> {
-        let mut interrupts = Interrupts::new()?;
-        let mut interrupted = false;
+    async fn attend(
+        mut self,
+        mut records: Records,
+        mut interrupts: Interrupts,
+    ) -> Result<JobView, Failure> {
+        let mut cancelling: Option<JoinHandle<()>> = None;
         let explain_at = self.began + PATIENCE;
         let mut explained = false;
         loop {
@@ -100,12 +108,13 @@ impl Running {
                     Err(error) => return Err(error.into()),
                 },
                 _ = interrupts.next() => {
-                    if interrupted {
+                    if let Some(cancelling) = cancelling.take() {
+                        // Two quick ones must not leave the job uncancelled.
+                        let _late = timeout(CANCEL_MAX, cancelling).await;
                         return Err(left(self.id));
                     }
-                    interrupted = true;
                     note(&format!("cancelling {}; once more leaves it alone", self.id));
-                    tokio::spawn(cancel(self.state.clone(), self.id));
+                    cancelling = Some(tokio::spawn(cancel(self.state.clone(), self.id)));
                 }
                 () = sleep_until(explain_at), if !explained => {
                     explained = true;

@@ -1,7 +1,7 @@
 //! `submit`: hands a job in and goes; and the options that it shares with `run`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use super::{clock, suggest};
 use crate::api::dto::{SubmitBody, Submitted};
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
+use crate::ids::{LaneName, ProfileName};
 use crate::spec::Spec;
 
 /// Hand in a job and print its id
@@ -55,7 +56,7 @@ pub(super) struct JobArgs {
     /// Profile that the job needs at least
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
-    /// Type of work; the fleet file's task_types say which profile it needs
+    /// Type of work; the fleet file's `task_types` say which profile it needs
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "profile")]
     task_type: Option<String>,
     /// Only this pool
@@ -64,7 +65,7 @@ pub(super) struct JobArgs {
     /// Lane that the job belongs to
     #[arg(long, value_name = "LANE")]
     lane: Option<String>,
-    /// Workflow; groups reports and counts as one [default: the folder's name]
+    /// Workflow; groups reports, and its runs count against `limits.max_parallel_workflows`
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
     /// Run within the workflow [default: the job's id]
@@ -73,7 +74,7 @@ pub(super) struct JobArgs {
     /// Higher starts first
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
-    /// End the job after this long [default: the fleet file's limits.task_timeout]
+    /// End the job after this long [default: the fleet file's `limits.task_timeout`]
     #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
     timeout: Option<Duration>,
     /// Environment variable; without a value, this shell's
@@ -110,7 +111,6 @@ impl JobArgs {
             Some(folder) => folder.clone(),
             None => PathBuf::from("."),
         };
-        let workflow = self.workflow.clone().unwrap_or_else(|| folder_name(&folder));
         let workspace = match self.no_workspace {
             true => None,
             false => {
@@ -125,7 +125,7 @@ impl JobArgs {
             task_type: self.task_type,
             pool: self.pool,
             lane: self.lane,
-            workflow: Some(workflow),
+            workflow: self.workflow,
             run_id: self.run_id,
             priority: self.priority,
             timeout_seconds: self.timeout.map(whole_seconds),
@@ -161,8 +161,8 @@ pub(super) async fn explain(client: &mut Client, body: &SubmitBody, error: Clien
     }
     let Ok(spec) = client.get::<Spec>("/v1/spec").await else { return failure };
     let pools: Vec<&str> = spec.pools.iter().map(|pool| pool.name.as_str()).collect();
-    let profiles: Vec<&str> = spec.profiles.keys().map(|name| name.as_str()).collect();
-    let lanes: Vec<&str> = spec.lanes.keys().map(|name| name.as_str()).collect();
+    let profiles: Vec<&str> = spec.profiles.keys().map(ProfileName::as_str).collect();
+    let lanes: Vec<&str> = spec.lanes.keys().map(LaneName::as_str).collect();
     let types: Vec<&str> = spec.task_types.keys().map(String::as_str).collect();
     let asked = [
         ("profile", &body.profile, profiles),
@@ -206,23 +206,6 @@ fn whole_seconds(timeout: Duration) -> u64 {
     timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
 }
 
-/// The folder's name, with what no workflow may contain replaced.
-fn folder_name(folder: &Path) -> String {
-    let name = std::fs::canonicalize(folder)
-        .ok()
-        .and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()))
-        .unwrap_or_default();
-    let plain = |c: char| match c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-        true => c,
-        false => '-',
-    };
-    let name: String = name.chars().map(plain).take(100).collect();
-    match name.trim_start_matches(['.', '-']) {
-        "" => "default".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
 /// Who submits, for fair sharing: the user's name as the shell has it.
 fn submitter() -> String {
     std::env::var("USER")
@@ -243,15 +226,6 @@ mod tests {
         assert!(pair("PATH").is_ok_and(|(key, value)| key == "PATH" && !value.is_empty()));
         assert_eq!(pair("SLATE_SURELY_NOT_SET"), Err(Exit::Usage));
         assert_eq!(pair("=x"), Err(Exit::Usage));
-    }
-
-    #[test]
-    fn a_workflow_is_named_after_its_folder() {
-        let parent = tempfile::tempdir().expect("temporary folder");
-        let folder = parent.path().join(".my project");
-        std::fs::create_dir(&folder).expect("folder");
-        assert_eq!(folder_name(&folder), "my-project");
-        assert_eq!(folder_name(Path::new("/")), "default");
     }
 
     #[test]

@@ -227,7 +227,7 @@ pub(super) async fn send(client: &mut Client, packing: Packing) -> Result<BlobId
     let total = scan.total;
     let sent = Arc::new(AtomicU64::new(0));
     let (chunks, received) = mpsc::channel(AHEAD);
-    let out = Chunks { chunks: chunks.clone(), buffer: Vec::new(), sent: Arc::clone(&sent) };
+    let out = Chunks { to: chunks.clone(), buffer: Vec::new(), sent: Arc::clone(&sent) };
     let packer = tokio::task::spawn_blocking(move || {
         let packed = scan.write(out);
         if packed.is_err() {
@@ -240,8 +240,8 @@ pub(super) async fn send(client: &mut Client, packing: Packing) -> Result<BlobId
         received.recv().await.map(|chunk| (chunk, received))
     });
     let uploaded = with_progress(client.upload(body), &sent, total).await;
-    let packed = packer.await.map_err(broken)?;
-    match (uploaded, packed) {
+    let outcome = packer.await.map_err(broken)?;
+    match (uploaded, outcome) {
         (Ok(Uploaded { blob, .. }), Ok(())) => Ok(blob),
         // A refusal closes the stream, which then fails the packer: the refusal is the cause.
         (Err(error), Err(packing)) if packing.kind() == io::ErrorKind::BrokenPipe => {
@@ -274,7 +274,7 @@ async fn with_progress<T>(work: impl Future<Output = T>, sent: &AtomicU64, total
 
 /// Collects what tar writes into chunks and hands them to the connection.
 struct Chunks {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    to: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
     sent: Arc<AtomicU64>,
 }
@@ -283,7 +283,7 @@ impl Chunks {
     fn hand_over(&mut self) -> io::Result<()> {
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
         let length = u64::try_from(chunk.len()).unwrap_or(0);
-        self.chunks.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.to.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         self.sent.fetch_add(length, Ordering::Relaxed);
         Ok(())
     }

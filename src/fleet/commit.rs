@@ -79,7 +79,7 @@ fn create(state: &mut State, id: IncarnationId) {
         incarnation: id,
         name: runner.name.clone(),
         image: runner.build.image.clone(),
-        gpu: runner.build.gpu.clone(),
+        gpu: runner.build.gpu.as_ref().map(|hold| hold.card.clone()),
         cpuset: cpuset(&state.host, id, template.cpus.visible()),
         template,
     };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::effect::Template;
-use super::runner::Build;
+use super::runner::{Build, GpuHold};
 use super::slot::{Fate, Slot};
 use super::state::{Image, State};
-use crate::ids::{PoolName, SlotId};
-use crate::spec::{Pool, Spec};
+use crate::ids::{GpuUuid, ImageId, PoolName, SlotId};
+use crate::spec::{GpuDemand, Pool, Spec};
 
 /// The number of slots of each pool, with what `scale` set.
 pub(super) fn counts(spec: &Spec, scaled: &BTreeMap<PoolName, u32>) -> BTreeMap<PoolName, u32> {
@@ -112,12 +112,55 @@ pub(super) fn template(spec: &Spec, pool: &Pool) -> Option<Template> {
     })
 }
 
-/// What a runner of this pool should be made to now; none while its image is not known.
-pub(super) fn build(state: &State, pool: &Pool, slot: Option<&Slot>) -> Option<Build> {
-    let template = template(&state.spec, pool)?;
-    let Some(Image::Known(image)) = state.images.get(&template.image) else { return None };
-    let gpu = slot.and_then(|slot| slot.gpu.as_ref()).map(|lease| lease.uuid.clone());
-    Some(Build { image: image.clone(), template, gpu })
+/// What runners of a pool should be made to now.
+#[derive(Debug)]
+pub(super) struct Model {
+    template: Template,
+    image: Option<ImageId>,
+    demand: Option<GpuDemand>,
+}
+
+impl Model {
+    /// What fills this slot, or a place beside the slots; none while the image is not known.
+    pub fn build(&self, slot: Option<&Slot>) -> Option<Build> {
+        let image = self.image.clone()?;
+        let hold = self.hold(slot).map(|(card, demand)| GpuHold { card: card.clone(), demand });
+        Some(Build { template: self.template.clone(), image, gpu: hold })
+    }
+
+    /// Whether a runner is as it should be there; yes while the image is not known.
+    pub fn is_met(&self, slot: Option<&Slot>, build: &Build) -> bool {
+        let held = build.gpu.as_ref().map(|hold| (&hold.card, hold.demand));
+        let is_like = |image: &ImageId| {
+            build.image == *image && build.template == self.template && held == self.hold(slot)
+        };
+        self.image.as_ref().is_none_or(is_like)
+    }
+
+    /// Whether the image is known.
+    pub fn is_known(&self) -> bool {
+        self.image.is_some()
+    }
+
+    fn hold<'a>(&self, slot: Option<&'a Slot>) -> Option<(&'a GpuUuid, GpuDemand)> {
+        slot?.gpu.as_ref().map(|lease| &lease.uuid).zip(self.demand)
+    }
+}
+
+/// The models of all pools, made once for a plan.
+pub(super) type Models = BTreeMap<PoolName, Model>;
+
+pub(super) fn models(state: &State) -> Models {
+    let model = |pool: &Pool| {
+        let template = template(&state.spec, pool)?;
+        let image = match state.images.get(&template.image) {
+            Some(Image::Known(image)) => Some(image.clone()),
+            Some(Image::Asked | Image::Missing { .. }) | None => None,
+        };
+        let demand = state.spec.profiles.get(&pool.profile)?.gpu;
+        Some((pool.name.clone(), Model { template, image, demand }))
+    };
+    state.spec.pools.iter().filter_map(model).collect()
 }
 
 /// A pool of the spec in force.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::event::Cordon;
 use super::host::{GpuFacts, HostFacts};
 use super::job::Job;
-use super::runner::{Phase, Runner};
+use super::queue::Kind;
+use super::runner::{Build, Phase, Runner};
 use super::slot::{Fate, GpuLease, Slot};
 use super::state::State;
 use crate::ids::{GpuUuid, IncarnationId, PoolName, ProfileName};
@@ -15,7 +16,7 @@ use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 /// How a runner suits a job; the smallest is taken. Ordering is by the order of the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Fit {
+pub(super) struct Fit {
     /// The exact profile first ("prefer exact profile match").
     upgrade: bool,
     /// Then the one that wastes least: GPU memory is dearest, then memory, then CPU.
@@ -26,17 +27,20 @@ struct Fit {
     id: IncarnationId,
 }
 
-/// The runner that a job gets now, if one suits.
-pub(super) fn choose(state: &State, job: &Job) -> Option<IncarnationId> {
-    let need = state.spec.profiles.get(&job.profile)?;
-    state
-        .slots()
-        .filter(|slot| slot.cordon == Cordon::Open && slot.fate == Fate::Stay)
-        .filter(|slot| may_use(&state.spec, job, slot))
-        .filter_map(|slot| Some((slot, idle(state, slot)?)))
-        .filter_map(|(slot, runner)| fit(&state.spec, job, need, (slot, runner)))
-        .min()
-        .map(|fit| fit.id)
+impl Fit {
+    /// The runner.
+    pub fn runner(&self) -> IncarnationId {
+        self.id
+    }
+}
+
+/// A runner that waits for a job, in its slot.
+pub(super) type Seat<'a> = (&'a Slot, &'a Runner);
+
+/// Every runner that takes a job now: its slot is open and stays, its agent listens.
+pub(super) fn seats(state: &State) -> Vec<Seat<'_>> {
+    let open = state.slots().filter(|it| it.cordon == Cordon::Open && it.fate == Fate::Stay);
+    open.filter_map(|slot| Some((slot, idle(state, slot)?))).collect()
 }
 
 /// The slot's runner, if it waits for a job and its agent listens.
@@ -46,25 +50,36 @@ fn idle<'a>(state: &'a State, slot: &Slot) -> Option<&'a Runner> {
     ready.then_some(runner)
 }
 
-fn fit(spec: &Spec, job: &Job, need: &Profile, (slot, runner): (&Slot, &Runner)) -> Option<Fit> {
-    let offer = spec.profiles.get(&slot.profile)?;
-    let exact = slot.profile == job.profile;
-    (exact || is_at_least(offer, need)).then_some(Fit {
-        upgrade: !exact,
-        size: (gpu_memory(offer), offer.memory, offer.cpus),
+/// The runners that suit jobs of a kind, the best last.
+pub(super) fn suiting(spec: &Spec, kind: &Kind, seats: &[Seat<'_>]) -> Vec<Fit> {
+    let Some(need) = spec.profiles.get(&kind.profile) else { return Vec::new() };
+    let mut fits: Vec<Fit> = seats
+        .iter()
+        .filter(|(slot, _)| allows(spec, kind, &slot.pool))
+        .filter_map(|(_, runner)| fit(kind, need, runner))
+        .collect();
+    fits.sort_unstable_by_key(|fit| Reverse(*fit));
+    fits
+}
+
+/// What counts is what the container was made to, which an edited profile does not change.
+fn fit(kind: &Kind, need: &Profile, runner: &Runner) -> Option<Fit> {
+    let template = &runner.build.template;
+    let gpu = runner.build.gpu.as_ref().map_or(GpuMib(0), |hold| hold.demand.memory);
+    let suits =
+        template.cpus >= need.cpus && template.memory >= need.memory && gpu >= gpu_memory(need);
+    suits.then_some(Fit {
+        upgrade: template.profile != kind.profile,
+        size: (gpu, template.memory, template.cpus),
         idle_since: runner.since,
         id: runner.id,
     })
 }
 
-/// Whether the job's pool and lane allow this slot.
-fn may_use(spec: &Spec, job: &Job, slot: &Slot) -> bool {
-    allows(spec, job, &slot.pool)
-}
-
-fn allows(spec: &Spec, job: &Job, pool: &PoolName) -> bool {
-    let by_pool = job.spec.pool.as_ref().is_none_or(|wanted| wanted == pool);
-    let lane = job.spec.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
+/// Whether the pool and lane that jobs name allow this pool.
+fn allows(spec: &Spec, kind: &Kind, pool: &PoolName) -> bool {
+    let by_pool = kind.pool.as_ref().is_none_or(|wanted| wanted == pool);
+    let lane = kind.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
     by_pool && lane.is_none_or(|lane| lane.pools.contains(pool))
 }
 
@@ -81,9 +96,10 @@ fn gpu_memory(profile: &Profile) -> GpuMib {
 /// The profiles of the pools that could ever serve this job, in the file's order.
 pub(super) fn servers<'a>(spec: &'a Spec, job: &Job) -> Vec<&'a PoolName> {
     let Some(need) = spec.profiles.get(&job.profile) else { return Vec::new() };
+    let kind = Kind::of(job);
     spec.pools
         .iter()
-        .filter(|pool| allows(spec, job, &pool.name))
+        .filter(|pool| allows(spec, &kind, &pool.name))
         .filter(|pool| {
             let offer = spec.profiles.get(&pool.profile);
             pool.profile == job.profile || offer.is_some_and(|offer| is_at_least(offer, need))
@@ -111,14 +127,46 @@ pub(super) struct Cards<'a> {
 
 impl<'a> Cards<'a> {
     /// The cards with the leases of these slots.
-    pub fn new(spec: &'a Spec, host: &'a HostFacts, slots: impl Iterator<Item = &'a Slot>) -> Self {
+    pub fn leased(
+        spec: &'a Spec,
+        host: &'a HostFacts,
+        slots: impl Iterator<Item = &'a Slot>,
+    ) -> Self {
         let mut cards = Self { spec, host, used: BTreeMap::new() };
         for slot in slots {
-            if let Some(lease) = &slot.gpu {
-                cards.take(&slot.profile, lease);
+            let demand = spec.profiles.get(&slot.profile).and_then(|profile| profile.gpu);
+            if let (Some(lease), Some(demand)) = (&slot.gpu, demand) {
+                cards.take(&slot.profile, &lease.uuid, demand);
             }
         }
         cards
+    }
+
+    /// The cards with what these runners hold of them until they are known to be gone.
+    pub fn held(
+        spec: &'a Spec,
+        host: &'a HostFacts,
+        runners: impl Iterator<Item = &'a Runner>,
+    ) -> Self {
+        let mut cards = Self { spec, host, used: BTreeMap::new() };
+        for build in runners.map(|runner| &runner.build) {
+            if let Some(hold) = &build.gpu {
+                cards.take(&build.template.profile, &hold.card, hold.demand);
+            }
+        }
+        cards
+    }
+
+    /// Takes what a runner needs of its card; not if others hold it still.
+    pub fn try_hold(&mut self, build: &Build) -> bool {
+        let Some(hold) = &build.gpu else { return true };
+        let profile = &build.template.profile;
+        let card = self.host.gpus.iter().find(|gpu| gpu.uuid == hold.card);
+        let fits = card.is_some_and(|card| self.fits(card, profile, hold.demand));
+        if fits {
+            self.take(profile, &hold.card, hold.demand);
+        }
+        fits
     }
 
     /// Leases a card for a runner of this profile, or says why there is none.
@@ -139,19 +187,16 @@ impl<'a> Cards<'a> {
         };
         let Some(card) = card else { return Err(self.refusal(profile, demand)) };
         let lease = GpuLease { index: card.index, uuid: card.uuid.clone() };
-        self.take(profile, &lease);
+        self.take(profile, &lease.uuid, demand);
         Ok(Some(lease))
     }
 
-    fn take(&mut self, profile: &ProfileName, lease: &GpuLease) {
-        let demand = self.spec.profiles.get(profile).and_then(|profile| profile.gpu);
-        let card = self.used.entry(lease.uuid.clone()).or_default();
+    fn take(&mut self, profile: &ProfileName, card: &GpuUuid, demand: GpuDemand) {
+        let card = self.used.entry(card.clone()).or_default();
         card.runners += 1;
         *card.by_profile.entry(profile.clone()).or_default() += 1;
-        if let Some(demand) = demand {
-            card.memory = GpuMib(card.memory.0.saturating_add(demand.memory.0));
-            card.exclusive |= demand.sharing == GpuSharing::Exclusive;
-        }
+        card.memory = GpuMib(card.memory.0.saturating_add(demand.memory.0));
+        card.exclusive |= demand.sharing == GpuSharing::Exclusive;
     }
 
     fn free(&self, gpu: &GpuFacts) -> GpuMib {

@@ -9,6 +9,7 @@ mod runners;
 
 pub(super) use jobs::{may_run, running_workflows};
 
+use super::desired;
 use super::runner::{Build, Cause};
 use super::state::{EngineContact, State};
 use crate::ids::{ImageRef, IncarnationId, JobId, SlotId};
@@ -60,8 +61,9 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
     }
     let mut plan = Vec::new();
     if state.engine == EngineContact::Listed {
-        pools::plan(state, now, &mut plan);
-        runners::plan(state, now, &mut plan);
+        let models = desired::models(state);
+        pools::plan(state, now, &models, &mut plan);
+        runners::plan(state, now, &models, &mut plan);
     }
     jobs::plan(state, now, &mut plan);
     if plan.is_empty() && is_down(state) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::Template;
 use super::event::ContainerExit;
 use crate::ids::{AttemptNo, ContainerId, GpuUuid, ImageId, IncarnationId, JobId, OpId, SlotId};
+use crate::spec::GpuDemand;
 use crate::units::Time;
 
 /// One incarnation.
@@ -35,8 +36,17 @@ pub struct Build {
     pub template: Template,
     /// The image's content.
     pub image: ImageId,
+    /// What it holds of a card.
+    pub gpu: Option<GpuHold>,
+}
+
+/// Memory of a card, held from the decision to make a container until that is known to be gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuHold {
     /// The card.
-    pub gpu: Option<GpuUuid>,
+    pub card: GpuUuid,
+    /// How much of it.
+    pub demand: GpuDemand,
 }
 
 /// Where a runner stands. Each variant holds exactly what exists then.

@@ -11,11 +11,12 @@ use super::backoff::Backoff;
 use super::effect::Effect;
 use super::event::DownMode;
 use super::host::HostFacts;
-use super::job::{Job, JobState, Rank};
+use super::job::{Job, JobState};
+use super::queue::{Kind, Line, Queue};
 use super::runner::{Contact, Runner};
 use super::slot::Slot;
 use super::view::HistoryEntry;
-use crate::ids::{ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId};
+use crate::ids::{BlobId, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId};
 use crate::spec::Spec;
 use crate::units::Time;
 
@@ -115,7 +116,8 @@ pub(super) struct State {
     slots: BTreeMap<SlotId, Slot>,
     runners: BTreeMap<IncarnationId, Runner>,
     jobs: BTreeMap<JobId, Job>,
-    queue: BTreeSet<Rank>,
+    queue: Queue,
+    blobs: BTreeMap<BlobId, usize>,
     held: BTreeSet<JobId>,
     ended: BTreeSet<JobId>,
     last_op: OpId,
@@ -149,7 +151,8 @@ impl State {
             slots: restored.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             runners: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
+            blobs: BTreeMap::new(),
             held: BTreeSet::new(),
             ended: BTreeSet::new(),
             last_op: OpId(0),
@@ -251,6 +254,16 @@ impl State {
     /// The waiting jobs, in their order.
     pub fn queue(&self) -> impl Iterator<Item = &Job> {
         self.queue.iter().filter_map(|rank| self.jobs.get(&rank.id))
+    }
+
+    /// The waiting jobs, by what they ask for.
+    pub fn queue_lines(&self) -> impl Iterator<Item = (&Kind, &Line)> {
+        self.queue.lines()
+    }
+
+    /// Whether a job that is not over needs this working folder.
+    pub fn is_needed(&self, blob: &BlobId) -> bool {
+        self.blobs.contains_key(blob)
     }
 
     pub fn queue_len(&self) -> usize {
@@ -355,17 +368,33 @@ impl State {
 
     fn index(&mut self, job: &Job) {
         match &job.state {
-            JobState::Queued => self.queue.insert(job.rank()),
+            JobState::Queued => self.queue.insert(job),
             JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => {
-                self.held.insert(job.id)
+                self.held.insert(job.id);
             }
-            JobState::Ended { .. } => self.ended.insert(job.id),
-        };
+            JobState::Ended { .. } => {
+                self.ended.insert(job.id);
+                return;
+            }
+        }
+        if let Some(blob) = &job.spec.workspace {
+            *self.blobs.entry(blob.clone()).or_default() += 1;
+        }
     }
 
     fn unindex(&mut self, job: &Job) {
-        self.queue.remove(&job.rank());
+        self.queue.remove(job);
         self.held.remove(&job.id);
-        self.ended.remove(&job.id);
+        if self.ended.remove(&job.id) {
+            return;
+        }
+        if let Some(blob) = &job.spec.workspace
+            && let Some(needed) = self.blobs.get_mut(blob)
+        {
+            *needed -= 1;
+            if *needed == 0 {
+                self.blobs.remove(blob);
+            }
+        }
     }
 }

@@ -116,11 +116,7 @@ pub(super) fn end(state: &mut State, now: Time, id: JobId, verdict: Verdict) {
     state.change_job(id, |job| job.state = JobState::Ended { at: now, verdict });
     state.effect(Effect::CloseLog(id));
     let Some(blob) = state.job(id).and_then(|job| job.spec.workspace.clone()) else { return };
-    let needed = state
-        .queue()
-        .chain(state.held_jobs())
-        .any(|job| job.spec.workspace.as_ref() == Some(&blob));
-    if !needed {
+    if !state.is_needed(&blob) {
         state.effect(Effect::DropBlob(blob));
     }
 }

@@ -1,7 +1,9 @@
 //! The read model made from the state.
 
+use super::desired::{self, Models};
 use super::effect::Effect;
 use super::job::{Job, JobState};
+use super::placement;
 use super::plan::{may_run, running_workflows};
 use super::runner::{Contact, OpKind, Phase, Runner};
 use super::slot::{Fate, Slot};
@@ -9,7 +11,6 @@ use super::state::{EngineContact, Image, Place, State};
 use super::view::{
     FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
 };
-use super::{desired, placement};
 use crate::ids::JobId;
 use crate::spec::Pool;
 use crate::units::{Bytes, MilliCpu, Time};
@@ -60,9 +61,10 @@ fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
     if state.engine == EngineContact::Unknown {
         return FleetPhase::Starting;
     }
+    let models = desired::models(state);
     let as_wanted = |runner: &RunnerView| {
         matches!(runner.status, RunnerStatus::Idle | RunnerStatus::Running)
-            && state.slot(runner.id).is_some_and(|slot| is_current(state, slot))
+            && state.slot(runner.id).is_some_and(|slot| is_current(state, &models, slot))
     };
     let reachable = state.engine == EngineContact::Listed;
     let asked = state.images.values().any(|image| *image == Image::Asked);
@@ -73,11 +75,11 @@ fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
 }
 
 /// Whether a slot stays and its runner is what the spec says.
-fn is_current(state: &State, slot: &Slot) -> bool {
-    let build = desired::pool(&state.spec, &slot.pool)
-        .and_then(|pool| desired::build(state, pool, Some(slot)));
+fn is_current(state: &State, models: &Models, slot: &Slot) -> bool {
     let runner = slot.runner.and_then(|id| state.runner(id));
-    slot.fate == Fate::Stay && build.is_some() && build.as_ref() == runner.map(|r| &r.build)
+    let model = models.get(&slot.pool).filter(|model| model.is_known());
+    let is_met = model.zip(runner).is_some_and(|(it, runner)| it.is_met(Some(slot), &runner.build));
+    slot.fate == Fate::Stay && is_met
 }
 
 fn troubles(state: &State, runners: &[RunnerView]) -> Vec<String> {

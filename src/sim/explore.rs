@@ -16,7 +16,7 @@ use crate::spec::{Pool, PoolSize, Reuse, Spec};
 use crate::units::MilliCpu;
 
 /// Lines of the story that are shown when it went wrong.
-const TAIL: usize = 120;
+const TAIL: usize = 400;
 
 /// A story that went well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

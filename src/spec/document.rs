@@ -13,8 +13,8 @@ use super::scalar::{Kind, Origin, Quoting, Scalar};
 /// Largest file; real fleet files have a few KiB.
 pub(super) const FILE_MAX: usize = 1 << 20;
 
-/// Most nodes after aliases were expanded; the largest real fleet files have a thousand. Checks that
-/// look names up one by one stay fast under it.
+/// Most nodes after aliases were expanded; the largest real fleet files have a thousand. Checks
+/// that look names up one by one stay fast under it.
 const NODES_MAX: usize = 50_000;
 
 /// Deepest nesting; a fleet file needs six levels. It also bounds every recursion over the tree.

@@ -24,8 +24,8 @@ pub enum FromAgent {
     Heartbeat,
     /// The job's first process runs. Said again in each new session.
     Started(JobRef),
-    /// The job is over. Follows all of its output, and is said again in each new session until it is
-    /// acknowledged.
+    /// The job is over. Follows all of its output, and is said again in each new session until it
+    /// is acknowledged.
     Ended {
         /// Which attempt.
         job: JobRef,

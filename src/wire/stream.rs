@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::frame::{Frame, FrameBuffer, FrameError};
 
-/// Bytes asked of a quiet connection at a time. Small, because hundreds of them wait in a supervisor.
+/// Bytes asked of a quiet connection at a time. Small, because hundreds of them wait in a
+/// supervisor.
 const READ_QUIET: usize = 4 * 1024;
 
 /// Bytes asked of a busy connection at a time.

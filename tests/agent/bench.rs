@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process};
 use slate_fleet::agents::{Access, AgentLimits, Agents, AgentsConfig, Clock, Delivery, embedded};
 use slate_fleet::fleet::effect::{AgentOrder, JobOrder};
 use slate_fleet::fleet::event::{AgentEvent, Held, JobEnd};
@@ -31,7 +32,9 @@ impl Drop for AgentProcess {
     fn drop(&mut self) {
         // The agent inherits its job's orphans, so what is below it is all there is.
         for pid in below(self.0.id()).into_iter().chain([self.0.id()]) {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
         let _ = self.0.wait();
     }
@@ -81,7 +84,8 @@ impl Bench {
         let ahead = Arc::new(AtomicU64::new(0));
         let config = AgentsConfig {
             state: state.clone(),
-            fleet: FleetId::new("fleet1"),
+            // Health checks are answered under a name that must be unique on the machine.
+            fleet: FleetId::new(folder.path().file_name().unwrap().to_string_lossy()),
             project: ProjectName::new("test"),
             endpoint: format!("unix:{}", state.agent_socket().display()),
             access: Access::for_this_user(),

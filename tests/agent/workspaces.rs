@@ -1,12 +1,14 @@
 //! Working folders on their way into a runner.
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slate_fleet::fleet::effect::{AgentOrder, JobOrder};
 use slate_fleet::fleet::event::{AgentEvent, JobEnd};
 use slate_fleet::ids::{AttemptNo, BlobId, JobId};
 
-use super::bench::{Bench, WHO, below, script};
+use super::bench::{Bench, WHO, below, script, until};
 
 /// Stores a tar file as an uploaded working folder.
 fn upload(bench: &Bench, name: &str, tar: &[u8]) {
@@ -61,18 +63,14 @@ async fn a_working_folder_that_is_missing_or_hostile_starts_no_job() {
     assert!(why.contains("must not leave the folder"), "{why}");
     assert!(!bench.path("evil").exists());
     assert_eq!(bench.run(script(3, "exit 0")).await, JobEnd::Exited(0), "the agent goes on");
-    assert_eq!(below(agent.0.id()), []);
+    assert!(below(agent.0.id()).is_empty());
 }
 
 #[tokio::test]
 async fn a_job_can_be_cancelled_while_its_working_folder_arrives() {
     let mut bench = Bench::new();
     let _agent = bench.connected().await;
-    let path = bench.state.blob(&BlobId::new("slow"));
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    // A pipe that nobody writes to stands for a slow disk.
-    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (_path, writer) = slow_upload(&bench);
     bench.assign(with_workspace(1, "true", "slow"));
     let grace = Duration::ZERO;
     bench.order(AgentOrder::Cancel { job: JobId(1), attempt: AttemptNo(1), grace });
@@ -84,12 +82,10 @@ async fn a_job_can_be_cancelled_while_its_working_folder_arrives() {
 #[tokio::test]
 async fn an_assignment_whose_working_folder_was_cut_off_is_forgotten() {
     let mut bench = Bench::new();
-    let _agent = bench.connected().await;
-    let path = bench.state.blob(&BlobId::new("slow"));
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let agent = bench.connected().await;
+    let (path, writer) = slow_upload(&bench);
     bench.assign(with_workspace(1, "true", "slow"));
+    until("the unpacker waits", || !below(agent.0.id()).is_empty()).await;
     let mut bench = bench.restart(vec![(WHO, None)]).await;
     drop(writer);
     assert_eq!(bench.next().await, AgentEvent::Connected { holding: None });
@@ -97,7 +93,16 @@ async fn an_assignment_whose_working_folder_was_cut_off_is_forgotten() {
     assert_eq!(bench.run(with_workspace(1, "cat a", "slow")).await, JobEnd::Exited(0));
 }
 
-fn upload_over(bench: &Bench, fifo: &std::path::Path) {
+/// A pipe that nobody writes to stands for a slow disk.
+fn slow_upload(bench: &Bench) -> (PathBuf, File) {
+    let path = bench.state.blob(&BlobId::new("slow"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    (path, writer)
+}
+
+fn upload_over(bench: &Bench, fifo: &Path) {
     std::fs::remove_file(fifo).unwrap();
     upload(bench, "slow", &archive(&[("a", b"whole")]));
 }

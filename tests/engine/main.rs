@@ -1,9 +1,10 @@
 //! What every engine adapter must do, asked of the real engine that `DOCKER_HOST` names.
 //!
 //! Each test has its own project, fleet and folder, and removes what it made even when it fails.
-//! A shell script stands in for the agent, so these tests need a runner image and no agent.
+//! They need a runner image. But in `agent`, a shell script stands in for the agent.
 #![cfg(feature = "fleet")]
 
+mod agent;
 mod isolation;
 mod lifecycle;
 mod ownership;

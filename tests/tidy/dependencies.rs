@@ -33,7 +33,8 @@ fn manifest() -> Text {
     Text { path: "Cargo.toml".to_owned(), text }
 }
 
-/// Each dependency stands below a comment that says why it is there, or beside others of its reason.
+/// Each dependency stands below a comment that says why it is there, or beside others of its
+/// reason.
 fn check_argued(manifest: &Text) -> Vec<Finding> {
     let mut section = "";
     let mut is_argued = false;

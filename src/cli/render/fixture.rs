@@ -138,7 +138,7 @@ fn job_spec(command: &[&str]) -> JobSpec {
         task_type: None,
         pool: None,
         lane: None,
-        workflow: "attrs".to_owned(),
+        workflow: Some("attrs".to_owned()),
         run_id: None,
         priority: 0,
         timeout: Some(Duration::from_secs(1800)),

@@ -62,7 +62,7 @@ fn ignored_files_stay_home_and_hidden_ones_go_along() {
     let packing = Packing { never: vec![state], ..packing(folder.path()) };
     let names: Vec<String> = unpacked(&packed(&packing)).into_keys().collect();
     let expected = [".gitignore", ".hidden", ".slateignore", "keep.log", "src/", "src/main.py"];
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let trimmed = |names: &[&str]| -> Vec<String> {
         names.iter().map(|name| name.trim_end_matches('/').to_owned()).collect()
     };

@@ -20,7 +20,7 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
     match event {
         AgentEvent::Connected { holding } => connected(state, now, id, holding),
         AgentEvent::Disconnected => {}
-        AgentEvent::Heartbeat => {}
+        AgentEvent::Heartbeat => ready(state, now, id),
         AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
         AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),
     }
@@ -30,12 +30,7 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
 fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<Held>) {
     let Some(runner) = state.runner(id) else { return };
     match (runner.phase.clone(), holding) {
-        (Phase::Booting { container }, None) => {
-            if let Some(runner) = state.runner_mut(id) {
-                runner.phase = Phase::Idle { container };
-                runner.since = now;
-            }
-        }
+        (Phase::Booting { .. }, None) => ready(state, now, id),
         (Phase::Busy { job, attempt, .. }, None) => not_held(state, now, (id, job, attempt)),
         (Phase::Busy { job, attempt, .. }, Some(held)) if held == (Held { job, attempt }) => {
             still_held(state, (id, job, attempt));
@@ -51,6 +46,18 @@ fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<He
         (Phase::Idle { .. }, Some(held)) => acknowledge(state, id, held.job, held.attempt),
         (Phase::Idle { .. }, None)
         | (Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. }, _) => {}
+    }
+}
+
+/// A runner whose agent speaks is ready. It may have connected before its start was known.
+fn ready(state: &mut State, now: Time, id: IncarnationId) {
+    let Some(Phase::Booting { container }) = state.runner(id).map(|runner| &runner.phase) else {
+        return;
+    };
+    let phase = Phase::Idle { container: container.clone() };
+    if let Some(runner) = state.runner_mut(id) {
+        runner.phase = phase;
+        runner.since = now;
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::Decision;
-use crate::fleet::event::Cordon;
-use crate::fleet::job::Job;
-use crate::fleet::placement;
-use crate::fleet::runner::Phase;
+use crate::fleet::job::{Job, Rank};
+use crate::fleet::placement::{self, Fit, Seat};
+use crate::fleet::queue::{Admission, Kind, Line};
 use crate::fleet::state::State;
-use crate::ids::{LaneName, PoolName, ProfileName};
+use crate::ids::IncarnationId;
 use crate::units::Time;
 
 /// Ended jobs that are kept for `jobs` and `logs`; older ones go with their output.
@@ -16,42 +15,90 @@ const ENDED_KEPT: usize = 10_000;
 
 pub(super) fn plan(state: &State, _now: Time, plan: &mut Vec<Decision>) {
     if !state.is_going_down() {
-        plan.extend(give_one(state));
+        give(state, plan);
     }
     let surplus = state.ended_len().saturating_sub(ENDED_KEPT);
     plan.extend(state.ended_jobs().take(surplus).map(|job| Decision::ForgetJob(job.id)));
 }
 
-/// What jobs ask for; when one of a kind finds no runner, the others of its kind will not either.
-type Kind<'a> = (&'a ProfileName, Option<&'a PoolName>, Option<&'a LaneName>);
+/// One kind of job while runners are given out.
+struct Stand<'a> {
+    kind: &'a Kind,
+    line: &'a Line,
+    /// The first job that may start and was not given a runner yet.
+    head: Option<Rank>,
+    /// The runners that suit, the best last; not looked for before the kind's turn.
+    seats: Option<Vec<Fit>>,
+}
 
-/// The first job in the queue's order that a runner can serve. One at a time: each decision is
-/// made on a state that knows the ones before.
-fn give_one(state: &State) -> Option<Decision> {
-    if !has_idle(state) {
-        return None;
+/// Gives out runners in the queue's order, as if one after the other. In each kind the jobs that
+/// may start come in rising order, because workflow runs are only added meanwhile.
+fn give(state: &State, plan: &mut Vec<Decision>) {
+    let seats = placement::seats(state);
+    let mut runs = running_workflows(state);
+    let max = state.spec.limits.max_parallel_workflows as usize;
+    let mut taken: BTreeSet<IncarnationId> = BTreeSet::new();
+    let stand = |(kind, line)| Stand { kind, line, head: None, seats: None };
+    let mut stands: Vec<Stand<'_>> = match seats.is_empty() {
+        true => Vec::new(),
+        false => state.queue_lines().map(stand).collect(),
+    };
+    for stand in &mut stands {
+        stand.head = stand.line.first(None, admission(&runs, max));
     }
-    let runs = running_workflows(state);
-    let mut hopeless: BTreeSet<Kind<'_>> = BTreeSet::new();
-    for job in state.queue() {
-        let kind = (&job.profile, job.spec.pool.as_ref(), job.spec.lane.as_ref());
-        if hopeless.contains(&kind) || !may_run(state, &runs, job) {
+    while let Some((index, rank)) = next(&stands) {
+        let Some(stand) = stands.get_mut(index) else { return };
+        let Some(runner) = seat(state, &seats, stand, &taken) else {
+            stands.swap_remove(index);
             continue;
-        }
-        match placement::choose(state, job) {
-            Some(runner) => return Some(Decision::Give { job: job.id, runner }),
-            None => hopeless.insert(kind),
         };
+        taken.insert(runner);
+        plan.push(Decision::Give { job: rank.id, runner });
+        stand.head = stand.line.first(Some(rank), admission(&runs, max));
+        let run = state.job(rank.id).and_then(Job::workflow_run);
+        if run.is_some_and(|run| runs.insert(run)) && runs.len() >= max {
+            for stand in &mut stands {
+                stand.head = recheck(state, &runs, stand);
+            }
+        }
+    }
+}
+
+/// The stand whose first job is first of all.
+fn next(stands: &[Stand<'_>]) -> Option<(usize, Rank)> {
+    let heads = stands.iter().enumerate();
+    heads.filter_map(|(index, stand)| Some((index, stand.head?))).min_by_key(|(_, rank)| *rank)
+}
+
+/// The best free runner for a kind.
+fn seat(
+    state: &State,
+    seats: &[Seat<'_>],
+    stand: &mut Stand<'_>,
+    taken: &BTreeSet<IncarnationId>,
+) -> Option<IncarnationId> {
+    let kind = stand.kind;
+    let fits = stand.seats.get_or_insert_with(|| placement::suiting(&state.spec, kind, seats));
+    while let Some(fit) = fits.pop() {
+        if !taken.contains(&fit.runner()) {
+            return Some(fit.runner());
+        }
     }
     None
 }
 
-fn has_idle(state: &State) -> bool {
-    state.slots().any(|slot| {
-        let runner = slot.runner.and_then(|id| state.runner(id));
-        slot.cordon == Cordon::Open
-            && runner.is_some_and(|runner| matches!(runner.phase, Phase::Idle { .. }))
-    })
+/// The head of a stand after the last workflow run was let in.
+fn recheck(state: &State, runs: &BTreeSet<String>, stand: &Stand<'_>) -> Option<Rank> {
+    let head = stand.head?;
+    let job = state.job(head.id)?;
+    match job.workflow_run().is_none_or(|run| runs.contains(&run)) {
+        true => Some(head),
+        false => stand.line.first(Some(head), Admission::Only(runs)),
+    }
+}
+
+fn admission(runs: &BTreeSet<String>, max: usize) -> Admission<'_> {
+    if runs.len() < max { Admission::All } else { Admission::Only(runs) }
 }
 
 /// The distinct workflow runs that have a job on a runner.

@@ -1,14 +1,22 @@
 //! Slots and spares: what is missing, and what fills it.
 
+use std::collections::BTreeMap;
+
 use super::{Decision, Name, pool_named};
-use crate::fleet::desired;
+use crate::fleet::desired::{self, Model, Models};
+use crate::fleet::placement::Cards;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
 use crate::fleet::state::{Image, Place, State};
+use crate::ids::{PoolName, SlotId};
 use crate::spec::{Pool, Reuse};
 use crate::units::Time;
 
-pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
+/// A slot whose former containers cannot be removed gets no more than this many new ones: a host
+/// full of what the engine will not let go is worse than a slot that waits.
+const LEFTOVERS_MAX: usize = 3;
+
+pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision>) {
     for slot in state.slots().filter(|slot| slot.runner.is_none()) {
         if slot.fate == Fate::Leave {
             plan.push(Decision::DropSlot(slot.id));
@@ -19,8 +27,12 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
     }
     for pool in &state.spec.pools {
         plan_image(state, now, pool, plan);
-        plan_slots(state, now, pool, plan);
-        plan_spares(state, now, pool, plan);
+    }
+    plan_slots(state, now, models, plan);
+    for pool in &state.spec.pools {
+        if let Some(model) = models.get(&pool.name) {
+            plan_spares(state, now, (pool, model), plan);
+        }
     }
 }
 
@@ -38,15 +50,29 @@ fn plan_image(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
 }
 
 /// Fills empty slots: with a spare where one suits, else with a new runner.
-fn plan_slots(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
-    let mut spares = spares(state, pool);
-    for slot in state.slots().filter(|slot| slot.pool == pool.name && is_open(state, slot)) {
-        let Some(build) = desired::build(state, pool, Some(slot)) else { continue };
-        let spare = spares.iter().position(|spare| spare.build == build);
-        if let Some(spare) = spare {
+fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision>) {
+    let empty: Vec<&Slot> =
+        state.slots().filter(|slot| slot.runner.is_none() && slot.fate == Fate::Stay).collect();
+    if empty.is_empty() {
+        return;
+    }
+    let leftovers = leftovers(state);
+    let mut cards = Cards::held(&state.spec, &state.host, state.runners());
+    let mut spares: BTreeMap<&PoolName, Vec<&Runner>> = BTreeMap::new();
+    for slot in empty {
+        let Some(pool) = pool_named(state, &slot.pool) else { continue };
+        let left = leftovers.get(&slot.id).copied().unwrap_or(0);
+        let Some(build) = models.get(&pool.name).and_then(|model| model.build(Some(slot))) else {
+            continue;
+        };
+        if left >= most_leftovers(pool.reuse) {
+            continue;
+        }
+        let spares = spares.entry(&pool.name).or_insert_with(|| self::spares(state, pool));
+        if let Some(spare) = spares.iter().position(|spare| spare.build == build) {
             let spare = spares.remove(spare).id;
             plan.push(Decision::Fill { slot: slot.id, spare });
-        } else if may_try(state, now, &Place::Slot(slot.id)) {
+        } else if may_try(state, now, &Place::Slot(slot.id)) && cards.try_hold(&build) {
             let name = match pool.reuse {
                 Reuse::Persistent => Name::Slot(slot.name.clone()),
                 Reuse::OneJob => Name::Incarnation,
@@ -56,14 +82,21 @@ fn plan_slots(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
     }
 }
 
-/// Whether a slot is to be filled now. A card and a container's name are free only when the former
-/// runner is gone.
-fn is_open(state: &State, slot: &Slot) -> bool {
-    let needs_fence = slot.gpu.is_some()
-        || pool_named(state, &slot.pool).is_some_and(|pool| pool.reuse == Reuse::Persistent);
-    slot.runner.is_none()
-        && slot.fate == Fate::Stay
-        && !(needs_fence && state.runners().any(|runner| runner.slot == Some(slot.id)))
+/// Runners that once filled a slot and are not known to be gone.
+fn leftovers(state: &State) -> BTreeMap<SlotId, usize> {
+    let mut leftovers = BTreeMap::new();
+    for slot in state.runners().filter_map(|runner| runner.slot) {
+        *leftovers.entry(slot).or_default() += 1;
+    }
+    leftovers
+}
+
+/// A container that is named by its slot needs the name for itself.
+fn most_leftovers(reuse: Reuse) -> usize {
+    match reuse {
+        Reuse::Persistent => 1,
+        Reuse::OneJob => LEFTOVERS_MAX,
+    }
 }
 
 /// The pool's spares, the readiest first.
@@ -87,7 +120,7 @@ fn readiness(phase: &Phase) -> u8 {
 }
 
 /// Makes spares, but not before every slot of the pool is served: what was asked for goes first.
-fn plan_spares(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
+fn plan_spares(state: &State, now: Time, (pool, model): (&Pool, &Model), plan: &mut Vec<Decision>) {
     let mut slots = state.slots().filter(|slot| slot.pool == pool.name);
     let served = |slot: &Slot| {
         let runner = slot.runner.and_then(|id| state.runner(id));
@@ -100,7 +133,7 @@ fn plan_spares(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) 
     if !may_try(state, now, &Place::Spares(pool.name.clone())) {
         return;
     }
-    let Some(build) = desired::build(state, pool, None) else { return };
+    let Some(build) = model.build(None) else { return };
     for _ in spares(state, pool).len()..wanted_spares(state, pool) {
         let build = Box::new(build.clone());
         plan.push(Decision::Make { slot: None, name: Name::Incarnation, build });

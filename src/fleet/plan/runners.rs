@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Decision;
 use super::pools::wanted_spares;
-use super::{Decision, pool_named};
-use crate::fleet::desired;
+use crate::fleet::desired::Models;
 use crate::fleet::job::JobState;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
@@ -20,8 +20,9 @@ pub(super) const STALE_AFTER: Duration = Duration::from_secs(300);
 /// What a job may take beyond its timeout and grace before its runner is taken from it.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
-pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
-    let mut spares_left = BTreeMap::new();
+pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision>) {
+    let mut spares_left: BTreeMap<PoolName, usize> =
+        state.spec.pools.iter().map(|it| (it.name.clone(), wanted_spares(state, it))).collect();
     for runner in state.runners() {
         let contact = state.contact(runner.id);
         if contact.op.is_some() || contact.uncertain {
@@ -32,7 +33,8 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
             Phase::Retiring { .. } => None,
             Phase::Busy { job, .. } => busy(state, now, runner, *job),
             Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. } => {
-                unwanted(state, now, runner, &mut spares_left)
+                unwanted(state, models, runner, &mut spares_left)
+                    .or_else(|| silent(state, now, runner))
                     .map(|why| Decision::Retire(runner.id, why))
                     .or_else(|| next_operation(runner))
             }
@@ -55,34 +57,29 @@ fn next_operation(runner: &Runner) -> Option<Decision> {
 /// Why a runner without a job should go, if it should.
 fn unwanted(
     state: &State,
-    now: Time,
+    models: &Models,
     runner: &Runner,
     spares_left: &mut BTreeMap<PoolName, usize>,
 ) -> Option<Cause> {
     if state.is_going_down() {
         return Some(Cause::Down);
     }
-    let Some(pool) = pool_named(state, &runner.build.template.pool) else {
-        return Some(Cause::Surplus);
-    };
+    let pool = &runner.build.template.pool;
+    let Some(model) = models.get(pool) else { return Some(Cause::Surplus) };
     let slot = runner.slot.and_then(|slot| state.slot(slot));
     match (runner.slot, slot) {
         (Some(_), None) => return Some(Cause::Surplus),
         (Some(_), Some(slot)) if slot.fate == Fate::Leave => return Some(Cause::Surplus),
         (Some(_), Some(_)) => {}
         (None, _) => {
-            let left =
-                spares_left.entry(pool.name.clone()).or_insert_with(|| wanted_spares(state, pool));
+            let left = spares_left.get_mut(pool)?;
             match left.checked_sub(1) {
                 Some(fewer) => *left = fewer,
                 None => return Some(Cause::Surplus),
             }
         }
     }
-    if desired::build(state, pool, slot).is_some_and(|build| build != runner.build) {
-        return Some(Cause::Outdated);
-    }
-    silent(state, now, runner)
+    (!model.is_met(slot, &runner.build)).then_some(Cause::Outdated)
 }
 
 /// Why a runner's silence is too long, if it is.

@@ -157,7 +157,7 @@ fn lease(state: &State, spec: &Spec, shape: &Shape) -> Result<BTreeMap<SlotId, G
     let stay: Vec<&Slot> = shape.stay.iter().filter_map(|id| state.slot(*id)).collect();
     let kept =
         stay.iter().copied().filter(|slot| profile_of(spec, &slot.pool) == Some(&slot.profile));
-    let mut cards = Cards::new(spec, &state.host, kept);
+    let mut cards = Cards::leased(spec, &state.host, kept);
     let changed = stay.iter().filter(|slot| profile_of(spec, &slot.pool) != Some(&slot.profile));
     let wanting = changed
         .map(|slot| (slot.id, &slot.pool))

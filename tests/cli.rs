@@ -1,0 +1,10 @@
+//! The API over a real socket, and the real command line, before a fleet that is played.
+//!
+//! What is behind the loop's handle is a script (`cli/fake.rs`); everything before it is real: the
+//! socket, HTTP, the client, the program with its arguments, streams and exit codes.
+
+mod cli {
+    mod api;
+    pub mod fake;
+    mod program;
+}
