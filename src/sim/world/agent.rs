@@ -228,7 +228,7 @@ impl World {
         if container.reuse == Reuse::OneJob && !container.served.is_empty() {
             self.truth.violation(format!("{id} is for one job and was given {}", key.0));
         }
-        container.served.insert(key);
+        container.served.insert(key, container.agent.life);
         container.agent.work = Some(Work { order, stage: Stage::Preparing, stuck });
         for other in elsewhere {
             self.truth.violation(format!("{} lives in {other} and in {id}", key.0));

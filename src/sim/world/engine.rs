@@ -1,6 +1,6 @@
 //! The simulated engine: containers, operations with every kind of end, lists and events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::agent::Agent;
@@ -30,7 +30,8 @@ impl World {
         };
         let mut wait = self.span(base);
         let mut fate = self.faults.of_operation(&mut self.rng);
-        if !self.is_engine_up {
+        let must_fail = matches!(action, EngineAction::Remove { .. }) && self.removals_fail;
+        if !self.is_engine_up || must_fail {
             fate = OpFate::Fails(OpErrorClass::Retry);
         }
         let mut operation =
@@ -79,7 +80,7 @@ impl World {
             self.note(format!("unheard: {outcome:?}"));
             return;
         };
-        let wait = self.span(1);
+        let wait = self.span(1) + self.slow_reports;
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Operation { op, outcome })));
     }
 
@@ -102,7 +103,7 @@ impl World {
             reuse: plan.template.reuse,
             state: ContainerState::Created,
             agent: Agent::default(),
-            served: BTreeSet::new(),
+            served: BTreeMap::new(),
         };
         self.containers.insert(id.clone(), container);
         Outcome::Created(id)
@@ -223,7 +224,7 @@ impl World {
             true => EngineEvent::Listed { begun, containers: self.facts() },
             false => EngineEvent::Unreachable { why: "connection refused".to_owned() },
         };
-        let wait = self.lag(5);
+        let wait = self.lag(5) + self.slow_lists;
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Engine(event))));
     }
 
