@@ -63,7 +63,9 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<Text>) {
 
 /// The lines of a source file before its tests, numbered from 1.
 fn production(text: &Text) -> impl Iterator<Item = (usize, &str)> {
-    let is_test_file = text.path.ends_with("/tests.rs") || text.path.contains("/tests/");
+    let is_test_file = text.path.ends_with("/tests.rs")
+        || text.path.contains("/tests/")
+        || text.path.contains("/stories");
     let lines = text.text.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines.take_while(move |(_, line)| !is_test_file && !line.starts_with("#[cfg(test)]"))
 }

@@ -65,6 +65,24 @@ enum LinkError {
     Identity(IdentityError),
 }
 
+impl LinkError {
+    /// Whether it only says that there is no supervisor now.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout => true,
+            Self::Enrolment { .. }
+            | Self::NoNonce
+            | Self::Endpoint(_)
+            | Self::Tls(_)
+            | Self::Refused(_)
+            | Self::Answer
+            | Self::Read(_)
+            | Self::Frame(_)
+            | Self::Identity(_) => false,
+        }
+    }
+}
+
 /// What happens on the connection.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
@@ -88,6 +106,15 @@ enum Step {
     Connected { enrolment: Enrolment, reader: Reader, writer: Writer },
 }
 
+/// What is thought of the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It is as good as ever.
+    Sound,
+    /// The supervisor was there and did not welcome it: there may be a new nonce.
+    Doubtful,
+}
+
 enum State {
     Waiting(Instant),
     Connecting(Pin<Box<dyn Future<Output = Result<Step, LinkError>>>>),
@@ -106,6 +133,7 @@ pub(super) struct Link {
     state: State,
     /// Tries since the last welcome.
     failures: u32,
+    trust: Trust,
     /// What was said last about the failures, so that it is not said again and again.
     complaint: String,
     last_heard: Instant,
@@ -125,6 +153,7 @@ impl Link {
             new_key: None,
             state: State::Waiting(now),
             failures: 0,
+            trust: Trust::Sound,
             complaint: String::new(),
             last_heard: now,
             outage: Outage::Always,
@@ -187,8 +216,7 @@ impl Link {
             endpoint: self.endpoint.clone(),
             identity: self.identity.clone(),
             used_nonce: self.used_nonce.clone(),
-            // After a failure with the certificate there may be a new nonce.
-            enrolment: self.enrolment.clone().filter(|_| self.failures == 0),
+            enrolment: self.enrolment.clone().filter(|_| self.trust == Trust::Sound),
         };
         Box::pin(async move {
             timeout(HANDSHAKE, attempt.step()).await.unwrap_or(Err(LinkError::Timeout))
@@ -208,9 +236,14 @@ impl Link {
                 self.enrolment = Some(enrolment);
                 self.last_heard = Instant::now();
                 self.state = State::Up(Box::new((reader, writer)));
+                // Until it is welcomed.
+                self.trust = Trust::Doubtful;
                 LinkEvent::Up
             }
             Err(error) => {
+                if !error.is_absence() {
+                    self.trust = Trust::Doubtful;
+                }
                 self.wait(&error.to_string());
                 LinkEvent::Progress
             }
@@ -255,6 +288,7 @@ impl Link {
     /// The supervisor has opened the session.
     pub(super) fn welcomed(&mut self) {
         self.failures = 0;
+        self.trust = Trust::Sound;
         self.complaint.clear();
         self.outage = Outage::None;
     }

@@ -5,7 +5,7 @@ use rustix::process::{
     setrlimit,
 };
 
-use super::{AgentError, Settings, cpus};
+use super::{AgentError, Settings, cpus, say};
 
 /// Hides the agent's memory from jobs, allows no core files, keeps to the given CPUs, and inherits
 /// orphans where it is not process 1.
@@ -24,7 +24,7 @@ pub fn prepare(settings: &Settings) -> Result<(), AgentError> {
     }
     // A runner that looks larger than it is does its work all the same.
     if let Err(error) = cpus::keep_to_own(&settings.cpus, &settings.enrolment) {
-        eprintln!("slate-runner: cannot keep to the runner's CPUs: {error}");
+        say(&format!("cannot keep to the runner's CPUs: {error}"));
     }
     Ok(())
 }

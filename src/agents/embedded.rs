@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use ring::digest::{SHA256, digest};
 
 use super::AgentsError;
-use super::enrolment::write_atomically;
+use super::enrolment::{Durability, write_atomically};
 use crate::state_dir::StateDir;
 use crate::wire::enrolment::to_hex;
 
@@ -48,7 +48,7 @@ pub fn install(state: &StateDir) -> Result<Installed, AgentsError> {
     let folder = state.shared_with_runners();
     fs::create_dir_all(&folder)
         .map_err(|source| AgentsError::file("make the folder", folder, source))?;
-    write_atomically(&path, AGENT, 0o755)?;
+    write_atomically(&path, AGENT, 0o755, Durability::Synced)?;
     Ok(Installed::Written)
 }
 

@@ -2,20 +2,26 @@
 //!
 //! The file in the incarnation's private folder is the durable record: as long as the nonce is in
 //! it, nobody has used it. A used nonce is taken out of the file before a certificate is made, so
-//! that a supervisor that dies in between never accepts it twice.
+//! that a supervisor that dies in between never accepts it twice. There is a nonce only while there
+//! is no session: a container that the engine restarts has lost its key, and must be able to enrol
+//! again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use ring::digest::{Digest, SHA256, digest};
+use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::authority::{Validity, random};
-use super::{AgentsError, Shared};
+use super::{Access, AgentsError, Shared};
 use crate::ids::IncarnationId;
 use crate::units::Time;
+use crate::wire::SILENCE;
 use crate::wire::enrolment::{ENROLMENT_FILE, Enrolment, from_hex, to_hex};
 use crate::wire::message::{Enrol, IssuedCertificate, Refusal};
 
@@ -42,6 +48,14 @@ impl Nonce {
 
 /// Writes an incarnation's enrolment file with a fresh nonce.
 pub(super) fn issue(shared: &Shared, incarnation: IncarnationId) -> Result<Nonce, AgentsError> {
+    let folder = shared.config.state.private(incarnation);
+    fs::create_dir_all(&folder)
+        .map_err(|source| AgentsError::file("make the folder", folder, source))?;
+    reissue(shared, incarnation)
+}
+
+/// The same for an incarnation that has a folder. One without has been forgotten.
+fn reissue(shared: &Shared, incarnation: IncarnationId) -> Result<Nonce, AgentsError> {
     let bytes: [u8; 32] = random()?;
     write(shared, incarnation, Some(to_hex(&bytes)))?;
     Ok(Nonce::new(&bytes, shared.now() + shared.config.limits.nonce_life))
@@ -68,6 +82,37 @@ pub(super) fn unused(
     let expires = Time::default() + written + shared.config.limits.nonce_life;
     let nonce = enrolment.nonce.and_then(|nonce| from_hex(&nonce));
     Ok(nonce.map(|bytes| Nonce::new(&bytes, expires)))
+}
+
+/// Lets an incarnation without a session enrol once more. Not where its job could read the nonce.
+pub(super) fn rearm(shared: &Shared, incarnation: IncarnationId) {
+    match shared.config.access {
+        Access::Owner => {}
+        Access::Everyone => return,
+    }
+    match reissue(shared, incarnation) {
+        Ok(nonce) => shared.registry().rearm(incarnation, nonce),
+        Err(error) => tracing::debug!(%incarnation, %error, "it cannot enrol again"),
+    }
+}
+
+/// Lets incarnations enrol once more that have not come back after a restart of the supervisor:
+/// theirs was the time in which their containers were restarted, too.
+pub(super) async fn rearm_absent(shared: Arc<Shared>) {
+    sleep(SILENCE).await;
+    let absent = shared.registry().absent();
+    for incarnation in absent {
+        rearm(&shared, incarnation);
+        yield_now().await;
+    }
+}
+
+/// A session begins: there must be no nonce beside it.
+pub(super) fn disarm(shared: &Shared, incarnation: IncarnationId) {
+    let armed = shared.registry().disarm(incarnation);
+    if let Some(Err(error)) = armed.then(|| write(shared, incarnation, None)) {
+        tracing::warn!(%incarnation, %error, "its enrolment file cannot be written");
+    }
 }
 
 /// Takes an incarnation's enrolment file away.
@@ -120,9 +165,6 @@ fn write(
     incarnation: IncarnationId,
     nonce: Option<String>,
 ) -> Result<(), AgentsError> {
-    let folder = shared.config.state.private(incarnation);
-    fs::create_dir_all(&folder)
-        .map_err(|source| AgentsError::file("make the folder", folder, source))?;
     let path = path(shared, incarnation);
     let enrolment = Enrolment {
         endpoint: shared.config.endpoint.clone(),
@@ -134,11 +176,26 @@ fn write(
     };
     let text = serde_json::to_vec_pretty(&enrolment)
         .map_err(|error| AgentsError::file("write the enrolment", &path, error.into()))?;
-    write_atomically(&path, &text, shared.config.access.file_mode())
+    // After a power cut no agent lives that could use it.
+    write_atomically(&path, &text, shared.config.access.file_mode(), Durability::Cached)
+}
+
+/// Whether a file must outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It must.
+    Synced,
+    /// It is made anew when it is lost.
+    Cached,
 }
 
 /// Writes a file so that a reader sees the old or the new contents, and nobody else reads it first.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AgentsError> {
+pub(super) fn write_atomically(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> Result<(), AgentsError> {
     let beside = path.with_extension("new");
     let file_error = |source| AgentsError::file("write", path, source);
     match fs::remove_file(&beside) {
@@ -152,7 +209,10 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(
         // The umask may have narrowed it.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        match durability {
+            Durability::Synced => file.sync_all()?,
+            Durability::Cached => {}
+        }
         fs::rename(&beside, path)
     };
     write().map_err(file_error)

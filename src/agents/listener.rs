@@ -59,6 +59,7 @@ pub(super) async fn serve(
         }
     };
     let mut connections = JoinSet::new();
+    connections.spawn(enrolment::rearm_absent(Arc::clone(&shared)));
     loop {
         tokio::select! {
             next = next_connection(&shared, &socket) => {

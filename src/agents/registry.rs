@@ -96,6 +96,25 @@ impl Registry {
         self.entries.entry(incarnation).or_insert(Entry::NEW).nonce = Some(nonce);
     }
 
+    /// The same for one that is known and has no session; an incarnation that was revoked meanwhile
+    /// stays out.
+    pub(super) fn rearm(&mut self, incarnation: IncarnationId, nonce: Nonce) {
+        if let Some(entry) = self.entries.get_mut(&incarnation) {
+            entry.nonce = Some(nonce);
+        }
+    }
+
+    /// Makes a nonce void; true if there was one.
+    pub(super) fn disarm(&mut self, incarnation: IncarnationId) -> bool {
+        self.entries.get_mut(&incarnation).is_some_and(|entry| entry.nonce.take().is_some())
+    }
+
+    /// Those that have neither a session nor a nonce.
+    pub(super) fn absent(&self) -> Vec<IncarnationId> {
+        let absent = |entry: &Entry| matches!(entry.seat, Seat::Free) && entry.nonce.is_none();
+        self.entries.iter().filter(|(_, entry)| absent(entry)).map(|(id, _)| *id).collect()
+    }
+
     /// Uses up a nonce, if it is the right one for this incarnation.
     pub(super) fn use_nonce(
         &mut self,

@@ -75,6 +75,7 @@ pub(super) async fn run(shared: &Arc<Shared>, peer: Peer) {
         }
     };
     tracing::debug!(%incarnation, ?session, agent = hello.agent, "a session begins");
+    enrolment::disarm(shared, incarnation);
     let last_heard = Instant::now();
     let mut talk =
         Session { shared, incarnation, reader, writer, heard, last_heard, workspace: None };
@@ -94,8 +95,11 @@ fn common_protocol(hello: &Hello) -> Option<u16> {
 
 /// Tells the core that the session is over, and only then frees the seat.
 async fn leave(shared: &Shared, incarnation: IncarnationId, session: SessionId) {
-    let core_must_know = shared.registry().closing(incarnation, session);
-    if core_must_know && shared.facts.send((incarnation, AgentEvent::Disconnected)).await.is_err() {
+    if !shared.registry().closing(incarnation, session) {
+        return;
+    }
+    enrolment::rearm(shared, incarnation);
+    if shared.facts.send((incarnation, AgentEvent::Disconnected)).await.is_err() {
         tracing::debug!(%incarnation, "the core is gone and need not know");
     }
     shared.registry().closed(incarnation, session);

@@ -75,8 +75,7 @@ async fn follow_fleet(api: Arc<Api>) -> Result<Response, Problem> {
     let (out, body) = stream::body();
     let first = api.fleet_view().await?;
     tokio::spawn(async move {
-        // Why it ended is for nobody: the client left, or the supervisor goes and closes the
-        // stream.
+        // Why it ended is for nobody: the client left, or the supervisor goes.
         let _ended = send_views(&api, first, &out).await;
         drop(permit);
     });

@@ -107,8 +107,7 @@ impl JobFollower<'_> {
                 send(self.out, bytes).await
             }
             None => {
-                // The output is complete, so the job's end is near: look at once, then at each
-                // step.
+                // The output is complete, so the end is near: look at once, then at each step.
                 progress.log = None;
                 progress.changed = Changed::Yes;
                 progress.look_at = Instant::now();

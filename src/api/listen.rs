@@ -107,10 +107,15 @@ pub async fn serve_socket(
     listener: UnixListener,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    let path = api.state.api_socket();
     let server = axum::serve(listener, api.router())
         .with_graceful_shutdown(stopped(stop.clone()))
         .into_future();
-    bounded(server, stop).await
+    let end = bounded(server, stop).await;
+    // The state folder is still locked, so this is our own socket and not a successor's. One that
+    // stays behind answers nobody and is replaced by the next supervisor.
+    let _removed = fs::remove_file(path);
+    end
 }
 
 /// Serves what anybody on this host may read until `stop` changes.

@@ -1,8 +1,8 @@
 //! The framing of job output on disk and on the wire, and its reader.
 //!
 //! A record is `[u8 kind][u64 LE Unix ms][u32 LE length][bytes]`. Kinds 1 and 2 are stdout and
-//! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end of the
-//! output. `POST /v1/run` adds kind 0x10: the job as JSON.
+//! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end.
+//! `POST /v1/run` adds kind 0x10: the job as JSON.
 
 use std::collections::VecDeque;
 

@@ -118,8 +118,7 @@ pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Result<Resp
     let permit = follower(&api)?;
     let (out, lines) = body();
     tokio::spawn(async move {
-        // Why it ended is for nobody: the client left, or the supervisor goes and closes the
-        // stream.
+        // Why it ended is for nobody: the client left, or the supervisor goes.
         let _ended = send_events(&api, filter, follow.into(), &out).await;
         drop(permit);
     });

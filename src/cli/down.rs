@@ -12,7 +12,7 @@ use super::clock;
 use super::context::{Context, note};
 use super::failure::Failure;
 use super::follow::{Goal, follow_until};
-use super::host::{self, Host};
+use super::host::{self, Host, Reached};
 use crate::api::dto::{Accepted, DownBody};
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
@@ -35,7 +35,8 @@ pub(super) struct DownArgs {
     #[arg(long)]
     drain: bool,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = clock::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m",
+          value_parser = clock::parse_duration)]
     timeout: Duration,
 }
 
@@ -74,17 +75,17 @@ impl DownArgs {
         // gone or wrong by now.
         let spec = context.spec().ok();
         let mut host = host::start_here(state, spec, Intent::Down(mode))?;
-        let ready = host.ready(state, self.timeout).await;
-        let Host::Here(mut task) = host else { return Ok(()) };
-        match ready {
-            Ok(_) => {
+        match host.ready(state, self.timeout).await? {
+            Reached::Serving => {
                 follow_until(context, Goal::Gone, self.timeout).await?;
             }
-            // It may be done before anybody could look.
-            Err(_) if task.is_finished() => {}
-            Err(failure) => return Err(failure),
+            // It was done before anybody could look.
+            Reached::End => {}
         }
-        host::joined(&mut task).await
+        match &mut host {
+            Host::Here(here) => here.ended().await,
+            Host::Detached(_) => Ok(()),
+        }
     }
 }
 
@@ -98,12 +99,14 @@ fn forget(state: &StateDir) -> Result<(), Failure> {
     };
     let log = state.supervisor_log();
     let files = [
+        state.root().join(".gitignore"),
         beside("-wal"),
         beside("-shm"),
         beside("-journal"),
         database.clone(),
         state.lock(),
         state.api_socket(),
+        state.root().join(".gitignore"),
         log.with_extension("log.1"),
         log,
     ];

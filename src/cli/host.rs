@@ -30,7 +30,38 @@ pub(super) enum Host {
     /// In its own process.
     Detached(Child),
     /// In this one.
-    Here(JoinHandle<Result<(), Failure>>),
+    Here(Here),
+}
+
+/// A supervisor in this process.
+pub(super) struct Here {
+    /// None once its end was taken.
+    task: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Here {
+    /// Waits for it to end.
+    pub(super) async fn ended(&mut self) -> Result<(), Failure> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let end = task.await.unwrap_or_else(|error| {
+            Err(Failure::new(Exit::Failed, format!("the supervisor broke down: {error}")))
+        });
+        self.task = None;
+        end
+    }
+
+    fn is_over(&self) -> bool {
+        self.task.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+/// How far a supervisor is that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It takes connections.
+    Serving,
+    /// It has ended well already: there was nothing to take down.
+    End,
 }
 
 /// Starts a supervisor that outlives this process.
@@ -70,7 +101,7 @@ pub(super) fn start_here(
     make_state(state)?;
     let listen = std::env::var("SLATE_LISTEN").ok();
     let options = SuperviseOptions { state: state.clone(), spec, intent, listen };
-    Ok(Host::Here(tokio::spawn(border::supervise(options))))
+    Ok(Host::Here(Here { task: Some(tokio::spawn(border::supervise(options))) }))
 }
 
 impl Host {
@@ -79,44 +110,42 @@ impl Host {
         &mut self,
         state: &StateDir,
         timeout: Duration,
-    ) -> Result<Client, Failure> {
+    ) -> Result<Reached, Failure> {
         let until = clock::start() + timeout;
         let mut looks = interval(LOOK);
         loop {
             looks.tick().await;
             match Client::connect(state).await {
-                Ok(client) => return Ok(client),
-                Err(ClientError::NotUp { .. }) => self.check(state, until).await?,
+                Ok(_) => return Ok(Reached::Serving),
+                Err(ClientError::NotUp { .. }) => {
+                    if self.check(state, until).await? == Some(Reached::End) {
+                        return Ok(Reached::End);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Fails when the supervisor has ended or the time is up.
-    async fn check(&mut self, state: &StateDir, until: Instant) -> Result<(), Failure> {
+    /// Fails when the supervisor has failed or the time is up.
+    async fn check(
+        &mut self,
+        state: &StateDir,
+        until: Instant,
+    ) -> Result<Option<Reached>, Failure> {
         let late = clock::start() >= until;
         match self {
             Self::Detached(child) => match child.try_wait() {
                 Ok(Some(status)) => Err(ended(state, &status.to_string())),
                 Ok(None) if late => Err(silent(state)),
-                Ok(None) => Ok(()),
+                Ok(None) => Ok(None),
                 Err(error) => Err(Failure::system("cannot watch the supervisor", &error)),
             },
-            Self::Here(task) if task.is_finished() => match joined(task).await {
-                Ok(()) => Err(Failure::new(Exit::Failed, "the supervisor ended at once")),
-                Err(failure) => Err(failure),
-            },
+            Self::Here(here) if here.is_over() => here.ended().await.map(|()| Some(Reached::End)),
             Self::Here(_) if late => Err(silent(state)),
-            Self::Here(_) => Ok(()),
+            Self::Here(_) => Ok(None),
         }
     }
-}
-
-/// Waits for a supervisor in this process to end.
-pub(super) async fn joined(task: &mut JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
-    task.await.unwrap_or_else(|error| {
-        Err(Failure::new(Exit::Failed, format!("the supervisor broke down: {error}")))
-    })
 }
 
 fn ended(state: &StateDir, how: &str) -> Failure {

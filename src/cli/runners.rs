@@ -34,7 +34,8 @@ pub(super) struct DrainArgs {
     #[arg(required = true, value_name = "RUNNER")]
     runners: Vec<String>,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = clock::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30m",
+          value_parser = clock::parse_duration)]
     timeout: Duration,
 }
 

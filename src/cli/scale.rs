@@ -18,9 +18,9 @@ use crate::fleet::view::FleetView;
 ///
 /// A busy runner ends its job before it goes.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  slate-fleet scale 30                       30 runners in \
-                        all, in the file's proportions\n  slate-fleet scale standard=20 light=6      \
-                        these pools (or the pools of these profiles)\n  \
+#[command(after_help = "Examples:\n  slate-fleet scale 30                  30 runners in all, in \
+                        the file's proportions\n  slate-fleet scale standard=20 light=6   \
+                        these pools, or the pools of these profiles\n  \
                         slate-fleet scale light=0 --no-wait")]
 pub(super) struct ScaleArgs {
     /// A number for the whole fleet, or POOL=NUMBER for single pools
@@ -30,7 +30,8 @@ pub(super) struct ScaleArgs {
     #[arg(long)]
     no_wait: bool,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = clock::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m",
+          value_parser = clock::parse_duration)]
     timeout: Duration,
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::task::JoinHandle;
 
 use super::border::Intent;
 use super::clock;
@@ -33,7 +32,8 @@ pub(super) struct UpArgs {
     #[arg(short, long)]
     detach: bool,
     /// How long to wait until every runner is ready
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = clock::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m",
+          value_parser = clock::parse_duration)]
     timeout: Duration,
 }
 
@@ -77,39 +77,28 @@ impl UpArgs {
         let mut interrupts = Interrupts::new()?;
         let mut host = host::start_here(&state, Some(spec), Intent::Supervise)?;
         host.ready(&state, self.timeout).await?;
-        let Host::Here(mut task) = host else { return Ok(Exit::Done) };
-        tokio::select! {
-            followed = follow_until(context, Goal::Ready, self.timeout) => match followed {
-                Ok(_) => note("the fleet is up; Ctrl-C drains and removes it"),
-                // It is not ready in time, but goes on trying: the reasons have been told.
-                Err(failure) => note(failure.render().trim_end()),
-            },
-            ended = host::joined(&mut task) => return ended.map(|()| Exit::Done),
-            what = interrupts.next() => {
-                if interrupted(what, &state, 1).await?.is_some() {
-                    return Ok(Exit::Interrupted);
+        let Host::Here(mut here) = host else { return Ok(Exit::Done) };
+        let follow = follow_until(context, Goal::Ready, self.timeout);
+        tokio::pin!(follow);
+        let mut count = 0;
+        let mut following = true;
+        loop {
+            tokio::select! {
+                ended = here.ended() => return ended.map(|()| Exit::Done),
+                followed = &mut follow, if following => {
+                    following = false;
+                    match followed {
+                        Ok(_) => note("the fleet is up; Ctrl-C drains and removes it"),
+                        // It is not ready in time, but goes on trying: the reasons have been told.
+                        Err(failure) => note(failure.render().trim_end()),
+                    }
                 }
-                return attend(&mut task, &mut interrupts, &state, 1).await;
-            }
-        }
-        attend(&mut task, &mut interrupts, &state, 0).await
-    }
-}
-
-/// Until the supervisor ends or is left.
-async fn attend(
-    task: &mut JoinHandle<Result<(), Failure>>,
-    interrupts: &mut Interrupts,
-    state: &StateDir,
-    mut count: u32,
-) -> Result<Exit, Failure> {
-    loop {
-        tokio::select! {
-            ended = host::joined(task) => return ended.map(|()| Exit::Done),
-            what = interrupts.next() => {
-                count += 1;
-                if let Some(exit) = interrupted(what, state, count).await? {
-                    return Ok(exit);
+                what = interrupts.next() => {
+                    following = false;
+                    count += 1;
+                    if let Some(exit) = interrupted(what, &state, count).await? {
+                        return Ok(exit);
+                    }
                 }
             }
         }

@@ -30,7 +30,8 @@ pub(super) struct WaitArgs {
     #[arg(value_name = "JOB")]
     jobs: Vec<JobId>,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = clock::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m",
+          value_parser = clock::parse_duration)]
     timeout: Duration,
 }
 

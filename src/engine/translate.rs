@@ -4,7 +4,7 @@
 //! all of them, and a field that is not in a golden file fails. ADR 6, on runner containers, says
 //! why they are as they are, and which options were refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -94,21 +94,6 @@ pub fn network_name(project: &Project) -> String {
 #[must_use]
 pub fn work_volume(project: &Project, incarnation: IncarnationId) -> String {
     format!("{}-{incarnation}-work", project.name)
-}
-
-/// The environment by which a job's programs find the CA bundle; empty without one.
-#[must_use]
-pub fn ca_environment(paths: &HostPaths) -> BTreeMap<String, String> {
-    const VARIABLES: [&str; 6] = [
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_CERT",
-        "REQUESTS_CA_BUNDLE",
-        "SSL_CERT_FILE",
-    ];
-    let names = if paths.ca.is_some() { VARIABLES.as_slice() } else { &[] };
-    names.iter().map(|name| ((*name).to_owned(), format!("{SHARED}/{CA_FILE}"))).collect()
 }
 
 /// The labels by which everything of a project is found again.

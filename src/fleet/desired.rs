@@ -1,6 +1,6 @@
 //! What the spec asks for, made concrete: how many slots each pool has, and what fills them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::Template;
 use super::runner::{Build, GpuHold};
@@ -40,9 +40,9 @@ pub(super) struct Shape {
 /// and low numbers rather than high ones.
 pub(super) fn shape(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Shape {
     let mut shape = Shape::default();
-    let mut taken: Vec<SlotId> = Vec::new();
+    let mut taken: BTreeSet<SlotId> = BTreeSet::new();
     for slot in state.slots() {
-        taken.push(slot.id);
+        taken.insert(slot.id);
         if !spec.pools.iter().any(|pool| pool.name == slot.pool) {
             shape.leave.push(slot.id);
         }
@@ -54,8 +54,8 @@ pub(super) fn shape(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>
         shape.stay.extend(slots.iter().take(wanted).map(|slot| slot.id));
         shape.leave.extend(slots.iter().skip(wanted).map(|slot| slot.id));
         for _ in slots.len()..wanted {
-            let place = next_place(state, spec, pool, &shape, &taken);
-            taken.push(place.id);
+            let place = next_place(state, spec, pool, (&shape, &taken));
+            taken.insert(place.id);
             shape.add.push(place);
         }
     }
@@ -67,29 +67,55 @@ fn is_busy(state: &State, slot: &Slot) -> bool {
 }
 
 /// The lowest free number, and the name that goes with it.
-fn next_place(state: &State, spec: &Spec, pool: &Pool, shape: &Shape, taken: &[SlotId]) -> Place {
+fn next_place(state: &State, spec: &Spec, pool: &Pool, (shape, taken): Ahead<'_>) -> Place {
     let mut id = SlotId(1);
     while taken.contains(&id) {
         id = id.next();
     }
-    let name = match &pool.runner_name {
-        None => {
-            let profile = pool.profile.as_str().replace('_', "-");
-            format!("{}-{profile}-{:02}", spec.project, id.0)
-        }
-        Some(pattern) => {
-            let mut n = 1u32;
-            let is_taken = |name: &str| {
-                state.slots().any(|slot| slot.name == name)
-                    || shape.add.iter().any(|place| place.name == name)
-            };
-            while is_taken(&pattern.replace("{n}", &n.to_string())) && n < spec.limits.scale_max {
-                n += 1;
-            }
-            pattern.replace("{n}", &n.to_string())
+    let mut names: BTreeSet<&str> = state.slots().map(|slot| slot.name.as_str()).collect();
+    names.extend(shape.add.iter().map(|place| place.name.as_str()));
+    Place { id, name: free_name(spec, pool, id, &names), pool: pool.name.clone() }
+}
+
+/// What was shaped so far, and the numbers that are taken.
+type Ahead<'a> = (&'a Shape, &'a BTreeSet<SlotId>);
+
+/// A slot's name as the file wants it: by its profile and number, or by the pool's pattern.
+fn free_name(spec: &Spec, pool: &Pool, id: SlotId, taken: &BTreeSet<&str>) -> String {
+    let Some(pattern) = &pool.runner_name else {
+        let profile = pool.profile.as_str().replace('_', "-");
+        return format!("{}-{profile}-{:02}", spec.project, id.0);
+    };
+    // Among one more number than there are names, one is free; a pattern without a number is
+    // told apart by the slot's own.
+    (1..=taken.len() + 1)
+        .map(|n| pattern.replace("{n}", &n.to_string()))
+        .find(|name| !taken.contains(name.as_str()))
+        .unwrap_or_else(|| format!("{pattern}-{}", id.0))
+}
+
+/// The new name of a slot that stays, if the file names it otherwise now.
+pub(super) fn renamed(state: &State, spec: &Spec, slot: &Slot) -> Option<String> {
+    let pool = pool(spec, &slot.pool)?;
+    if let Some(pattern) = &pool.runner_name
+        && is_of_pattern(pattern, &slot.name)
+    {
+        return None;
+    }
+    let others = state.slots().filter(|other| other.id != slot.id);
+    let taken = others.map(|other| other.name.as_str()).collect();
+    let name = free_name(spec, pool, slot.id, &taken);
+    (name != slot.name).then_some(name)
+}
+
+fn is_of_pattern(pattern: &str, name: &str) -> bool {
+    let number = match pattern.split_once("{n}") {
+        None => return name.starts_with(pattern),
+        Some((before, after)) => {
+            name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after))
         }
     };
-    Place { id, name, pool: pool.name.clone() }
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// What runners of a pool are like.

@@ -8,6 +8,7 @@ mod pools;
 mod runners;
 
 pub(super) use jobs::{may_run, running_workflows};
+pub(super) use pools::most_leftovers;
 
 use super::desired;
 use super::runner::{Build, Cause};

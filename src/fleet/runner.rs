@@ -226,6 +226,8 @@ pub struct Contact {
     pub op_ended: Time,
     /// An operation's outcome is unknown: nothing is done before the next list.
     pub uncertain: bool,
+    /// Removals that failed in a row.
+    pub removals_failed: u32,
     /// A removal failed: not again before this.
     pub retry_at: Time,
     /// Whether the agent's session is open.

@@ -4,7 +4,7 @@ use super::desired::{self, Models};
 use super::effect::Effect;
 use super::job::{Job, JobState};
 use super::placement;
-use super::plan::{may_run, running_workflows};
+use super::plan::{may_run, most_leftovers, running_workflows};
 use super::runner::{Contact, OpKind, Phase, Runner};
 use super::slot::{Fate, Slot};
 use super::state::{EngineContact, Image, Place, State};
@@ -163,6 +163,13 @@ fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
         && let Some(Image::Missing { why, .. }) = state.images.get(&image)
     {
         return Some(format!("image {image}: {why}"));
+    }
+    let stuck = state.runners().filter(|runner| {
+        runner.slot == Some(slot.id) && state.contact(runner.id).removals_failed > 0
+    });
+    let stuck = stuck.count();
+    if slot.runner.is_none() && stuck >= most_leftovers(pool.reuse) {
+        return Some(format!("the engine does not remove {stuck} of its former containers"));
     }
     state.backoffs.get(&Place::Slot(slot.id)).and_then(|backoff| backoff.reason(now))
 }

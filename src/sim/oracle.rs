@@ -340,8 +340,10 @@ fn is_true(world: &World, container: Option<&Container>, why: &Cause) -> bool {
     let state = container.map(|container| container.state);
     let is_running = state == Some(ContainerState::Running);
     match why {
-        // Agents of this world never lose a job and live on.
-        Cause::LostJob => false,
+        // Agents of this world lose a job only with their life, when a late start revives them.
+        Cause::LostJob => {
+            container.is_some_and(|it| it.served.values().any(|life| *life != it.agent.life))
+        }
         Cause::Died(_) => !is_running || container.is_some_and(|it| it.agent.session.is_none()),
         Cause::Vanished => container.is_none() || state == Some(ContainerState::Removing),
         Cause::Stale => {

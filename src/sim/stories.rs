@@ -1,1 +1,62 @@
-//! Stories.
+//! Scripts as stories: each has a name that is an obligation, a transcript that a person can read
+//! and that is compared exactly (`tests/stories/*.txt`), and the few checks that matter most.
+//!
+//! `SLATE_BLESS=1` writes the transcripts anew; read the difference before you keep it.
+
+mod changes;
+mod faults;
+mod jobs;
+mod life;
+mod placement;
+mod preview;
+mod scale;
+
+use std::path::Path;
+
+use super::Sim;
+use super::script::{host, spec};
+use super::transcript::Writing;
+use crate::fleet::effect::{Answer, RefusalKind};
+use crate::spec::{Pool, Spec};
+
+/// A supervisor that has just started with a spec, and nothing else.
+fn start(spec: Spec) -> Sim {
+    let mut sim = Sim::new(1, Writing::On, (spec.clone(), host()));
+    sim.up(spec);
+    sim
+}
+
+/// A fleet that is as its spec says; the story begins here.
+fn ready(spec: Spec) -> Sim {
+    let mut sim = Sim::new(1, Writing::Off, (spec.clone(), host()));
+    sim.up(spec);
+    sim.settle().expect("a fleet without faults comes up");
+    sim.world.transcript.set(Writing::On);
+    sim
+}
+
+/// A spec with these pools.
+fn with(pools: impl IntoIterator<Item = Pool>) -> Spec {
+    pools.into_iter().fold(spec(), Spec::with)
+}
+
+/// The kind of a refusal.
+fn refusal(answer: Option<Answer>) -> Option<RefusalKind> {
+    match answer? {
+        Answer::Refused(refusal) => Some(refusal.kind),
+        Answer::Accepted | Answer::Submitted(_) => None,
+    }
+}
+
+/// Ends a story: nothing that must never be was seen, and the transcript is as written.
+fn tells(sim: &Sim, name: &str) {
+    let text = sim.world.transcript.text();
+    assert!(sim.oracle.violations.is_empty(), "{text}\n{:?}", sim.oracle.violations);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/stories/{name}.txt"));
+    if std::env::var_os("SLATE_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("stories have a folder")).expect("a folder");
+        std::fs::write(&path, &text).expect("a transcript can be written");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == wanted, "{} differs; it tells now:\n{text}", path.display());
+}

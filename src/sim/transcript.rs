@@ -39,6 +39,11 @@ impl Transcript {
         Self { writing, lines: Vec::new(), last_list: String::new() }
     }
 
+    /// Begins or ends the writing.
+    pub fn set(&mut self, writing: Writing) {
+        self.writing = writing;
+    }
+
     /// Whether lines are kept.
     #[must_use]
     pub fn is_on(&self) -> bool {

@@ -16,6 +16,7 @@ use super::rng::Rng;
 use super::transcript::{self, Transcript};
 use crate::fleet::effect::{AgentOrder, Effect, EngineAction};
 use crate::fleet::event::{AgentEvent, ContainerState, EngineEvent, Event, JobEnd};
+use crate::fleet::runner::OpKind;
 use crate::ids::{
     AttemptNo, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, ProfileName,
 };
@@ -124,8 +125,8 @@ pub struct Container {
     pub state: ContainerState,
     /// Its first process.
     pub agent: Agent,
-    /// Every attempt that began in it.
-    pub served: BTreeSet<(JobId, AttemptNo)>,
+    /// Every attempt that began in it, and in which life of its first process.
+    pub served: BTreeMap<(JobId, AttemptNo), Turn>,
 }
 
 impl Container {
@@ -152,6 +153,12 @@ pub struct World {
     pub tick_every: Duration,
     /// Every container that exists.
     pub containers: BTreeMap<ContainerId, Container>,
+    /// Operations of these kinds fail every time.
+    pub failing: Vec<OpKind>,
+    /// Outcomes of operations are told this much later than they are.
+    pub slow_reports: Duration,
+    /// Lists are told this much later than they are made.
+    pub slow_lists: Duration,
     /// Images that are not to be had.
     pub missing_images: BTreeSet<ImageRef>,
     /// Counts up when images are built anew.
@@ -178,6 +185,9 @@ impl World {
             pace: Pace::Even,
             tick_every: Duration::from_secs(1),
             containers: BTreeMap::new(),
+            failing: Vec::new(),
+            slow_reports: Duration::ZERO,
+            slow_lists: Duration::ZERO,
             missing_images: BTreeSet::new(),
             image_build: 1,
             truth: Truth::default(),
@@ -299,6 +309,15 @@ impl World {
             | Effect::Forget(_)
             | Effect::Finish => {}
         }
+    }
+
+    /// Whether a list was made and is not told yet.
+    #[must_use]
+    pub fn is_list_on_its_way(&self) -> bool {
+        self.clock.pending().any(|due| {
+            matches!(due, Due::Tell(_, event)
+                if matches!(**event, Event::Engine(EngineEvent::Listed { .. })))
+        })
     }
 
     /// Whether something of the past may still change the world.

@@ -296,7 +296,7 @@ mod tests {
                 .map(|index| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     // Small lengths now and then, so that bodies are parsed too.
-                    if index < 4 && seed >> 62 == 0 { 0 } else { (seed >> 33) as u8 }
+                    if index < 4 && seed >> 62 == 0 { 0 } else { seed.to_le_bytes()[5] }
                 })
                 .collect();
             buffer.space(0).extend_from_slice(&garbage);

@@ -1,11 +1,12 @@
 //! A state folder with a server and agents that are ended with the test.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use slate_fleet::agents::{Access, AgentLimits, Agents, AgentsConfig, Clock, Delivery, embedded};
@@ -123,7 +124,8 @@ impl Bench {
 
     /// Starts an agent for an incarnation that is expected already.
     pub fn spawn(&self, who: IncarnationId) -> AgentProcess {
-        let child = Command::new(self.state.agent())
+        let mut command = Command::new(self.state.agent());
+        command
             .arg("--enrolment")
             .arg(self.state.private(who).join("enrol.json"))
             .arg("--work")
@@ -131,10 +133,20 @@ impl Bench {
             .arg("--reports")
             .arg(self.path("reports"))
             .env("SECRET_OF_THE_AGENT", "canary")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        AgentProcess(child)
+            .stdin(Stdio::null());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match command.spawn() {
+                Ok(child) => return AgentProcess(child),
+                // A process that another test has just forked still holds the file that was
+                // written, until it runs its own program.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    assert!(Instant::now() < deadline, "the agent's file stays busy");
+                    std::thread::yield_now();
+                }
+                Err(error) => panic!("the agent does not start: {error}"),
+            }
+        }
     }
 
     /// Expects, starts and waits for one agent.

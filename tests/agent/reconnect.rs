@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use slate_fleet::agents::Delivery;
+use slate_fleet::agents::{Access, Delivery};
 use slate_fleet::fleet::effect::AgentOrder;
 use slate_fleet::fleet::event::{AgentEvent, Held, JobEnd};
 use slate_fleet::ids::{AttemptNo, IncarnationId, JobId};
+use slate_fleet::wire::enrolment::Enrolment;
 use slate_fleet::wire::frame::Stream;
 
 use super::bench::{Bench, WHO, script, until};
@@ -122,11 +123,21 @@ async fn a_revoked_runner_is_cut_off_and_stays_out() {
 }
 
 #[tokio::test]
-async fn an_agent_that_starts_again_enrols_with_a_fresh_nonce() {
+async fn an_agent_that_starts_again_enrols_again() {
     let mut bench = Bench::new();
-    drop(bench.connected().await);
+    let nonce = |bench: &Bench| {
+        let text = std::fs::read(bench.state.private(WHO).join("enrol.json")).unwrap();
+        serde_json::from_slice::<Enrolment>(&text).unwrap().nonce
+    };
+    let agent = bench.connected().await;
+    assert_eq!(nonce(&bench), None, "there is no nonce beside a session");
+    drop(agent);
     assert_eq!(bench.next().await, AgentEvent::Disconnected);
+    if Access::for_this_user() == Access::Everyone {
+        assert_eq!(nonce(&bench), None, "a job could read it");
+        bench.agents.expect(WHO).unwrap();
+    }
     let _agent = bench.spawn(WHO);
-    bench.agents.expect(WHO).unwrap();
     assert_eq!(bench.next().await, AgentEvent::Connected { holding: None });
+    assert_eq!(nonce(&bench), None);
 }

@@ -25,8 +25,13 @@ use slate_fleet::wire::frame::{Output, Stream};
 use tokio::sync::{mpsc, watch};
 
 /// The fleet file of the played fleet.
-pub const FLEET_FILE: &str = "version: 1\nproject: slate\npools:\n  - {name: light, profile: light, \
-                              count: 2}\nlimits: {workspace_max: 1MiB}\n";
+pub const FLEET_FILE: &str = "\
+version: 1
+project: slate
+pools:
+  - {name: light, profile: light, count: 2}
+limits: {workspace_max: 1MiB}
+";
 
 /// The moment of every view.
 pub const NOW: Time = Time(1_770_552_000_000);

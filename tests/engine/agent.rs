@@ -1,4 +1,11 @@
 //! The real agent as process 1 of real containers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, and measure time themselves"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,9 +136,10 @@ async fn the_agent_runs_jobs_as_process_1_and_leaves_nothing_of_them() {
     with_agent("", async |world| {
         let (mut side, id) = connected(world).await;
         let text = "id -u; id -G; pwd; touch made-here; echo report > $SLATE_REPORTS/r; \
-                    cat /proc/1/environ 2>&1 | tr -d '\\0' | grep -c Permission; exit 7";
+                    cat /proc/1/environ 2>&1 | tr -d '\\0' | grep -c Permission; \
+                    cat /proc/self/oom_score_adj /proc/1/oom_score_adj; exit 7";
         assert_eq!(side.run(1, text).await, JobEnd::Exited(7));
-        assert_eq!(side.output(1).await, "1000\n1000\n/work\n1\n");
+        assert_eq!(side.output(1).await, "1000\n1000\n/work\n1\n800\n500\n");
 
         let tree = "trap '' TERM; (setsid setsid sh -c 'trap \"\" TERM; sleep 1000' &); \
                     for n in 1 2 3 4 5; do (sh -c ': orphan' &); done; echo up; \

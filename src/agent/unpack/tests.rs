@@ -145,7 +145,7 @@ fn a_cut_or_damaged_archive_is_an_error() {
 #[test]
 fn the_source_is_read_to_its_end() {
     let mut bytes = Tar::new().file("a", b"x").bytes();
-    bytes.extend([0; 100_000]);
+    bytes.resize(bytes.len() + 100_000, 0);
     let mut source = bytes.as_slice();
     let folder = TempDir::new().unwrap();
     unpack(&mut source, folder.path(), Bounds::DEFAULT).unwrap();

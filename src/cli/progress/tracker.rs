@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Renderer, Step, StepState, Update};
 use crate::cli::clock;
-use crate::fleet::view::{FleetView, RunnerStatus, RunnerView};
+use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
 use crate::ids::SlotId;
 
 /// Follows every runner of a fleet.
@@ -42,7 +42,7 @@ impl Tracker {
         let mut changed = BTreeSet::new();
         let present: BTreeSet<SlotId> = fleet.runners.iter().map(|runner| runner.id).collect();
         for runner in &fleet.runners {
-            let step = self.step(runner, elapsed);
+            let step = self.step(runner, fleet.phase, elapsed);
             self.put(runner.id, step, &mut changed);
         }
         let gone: Vec<SlotId> =
@@ -83,13 +83,17 @@ impl Tracker {
         self.renderer.finish();
     }
 
-    fn step(&mut self, runner: &RunnerView, elapsed: Duration) -> Step {
-        let (what, state) = words(runner.status);
+    fn step(&mut self, runner: &RunnerView, phase: FleetPhase, elapsed: Duration) -> Step {
+        let (what, state) = match (phase, runner.status) {
+            // Its slot goes last of all.
+            (FleetPhase::GoingDown, RunnerStatus::Planned) => ("Removed", StepState::Done),
+            (_, status) => words(status),
+        };
         if state != StepState::Done {
             self.moved.insert(runner.id);
         }
         let moved = self.moved.contains(&runner.id);
-        let what = if state == StepState::Done && !moved { "Running" } else { what };
+        let what = if what == "Started" && !moved { "Running" } else { what };
         let note = match state {
             StepState::Done => None,
             StepState::Working | StepState::Failed => runner.reason.clone(),

@@ -168,11 +168,7 @@ mod tests {
 
     #[test]
     fn the_table_says_why_a_job_waits_and_how_one_ended() {
-        let expected = "\
-ID       STATUS       PROFILE    RUNNER           COMMAND                                    SUBMITTED        TOOK    NOTE
-job-45   queued (3)   standard   -                pytest -n auto 'tests/a very long folde…   20 seconds ago   -       all 4 runners of pool `default` are busy
-job-41   failed (1)   light      slate-light-12   ruff check .                               5 minutes ago    0.42s
-";
+        let expected = include_str!("expected/jobs.txt");
         assert_eq!(table(&[queued_job(), failed_job()], NOW, Paint::Off), expected);
     }
 

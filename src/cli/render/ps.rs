@@ -119,13 +119,7 @@ mod tests {
     fn the_table_shows_state_job_limits_and_what_is_wrong() {
         let mut fleet = fixture::fleet();
         fleet.runners.retain(|runner| [1, 3, 8, 19].contains(&runner.id.0));
-        let expected = "\
-NAME                 PROFILE     STATUS                       JOB      DONE   LIMITS               NOTE
-slate-gpu-heavy-01   gpu_heavy   Running 2 minutes            job-42   5      4 CPU, 8GiB, GPU 0
-slate-gpu-light-03   gpu_light   Idle about an hour           -        0      2 CPU, 2GiB, GPU 1
-slate-standard-08    standard    Running 3 seconds            job-43   1      2 CPU, 1GiB
-slate-light-19       light       Error 5 seconds (cordoned)   -        0      1 CPU, 512MiB        exited with 137, tried again in 4 s
-";
+        let expected = include_str!("expected/ps.txt");
         assert_eq!(table(&fleet, Paint::Off), expected);
     }
 
@@ -133,12 +127,7 @@ slate-light-19       light       Error 5 seconds (cordoned)   -        0      1 
     fn the_wide_table_adds_what_an_operator_looks_up() {
         let mut fleet = fixture::fleet();
         fleet.runners.truncate(1);
-        let expected = "\
-ID           NAME                 POOL    PROFILE     STATUS              HEALTH    JOB      DONE   LIMITS               IMAGE                 CONTAINER      LABELS
-runner-001   slate-gpu-heavy-01   heavy   gpu_heavy   Running 2 minutes   healthy   job-42   5      4 CPU, 8GiB, GPU 0   slate-runner:latest   0123456789ab   self-hosted,slate
-";
-        // The last column has a head even where no runner has a note.
-        let expected = expected.replace("LABELS\n", "LABELS              NOTE\n");
+        let expected = include_str!("expected/ps-wide.txt");
         assert_eq!(wide(&fleet, Paint::Off), expected);
     }
 }

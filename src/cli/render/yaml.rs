@@ -123,8 +123,18 @@ mod tests {
     fn nested_data_is_block_yaml_with_safe_texts() {
         let data = json!([{"name": "slate-light-01", "labels": ["a", "yes"], "job": null,
             "env": {}, "note": "a: b\n", "at": "12:30"}]);
-        let expected = "- at: \"12:30\"\n  env: {}\n  job: null\n  labels:\n    - a\n    - \"yes\"\n  \
-                        name: slate-light-01\n  note: \"a: b\\n\"\n";
+        let expected = [
+            "- at: \"12:30\"",
+            "  env: {}",
+            "  job: null",
+            "  labels:",
+            "    - a",
+            "    - \"yes\"",
+            "  name: slate-light-01",
+            "  note: \"a: b\\n\"",
+            "",
+        ]
+        .join("\n");
         assert_eq!(emit(&data), expected);
         assert_eq!(emit(&Vec::<u8>::new()), "[]\n");
     }

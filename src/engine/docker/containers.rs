@@ -169,7 +169,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let call = self.call(format!("start container {id}"), deadline::START);
+        let call = self.call("start the container".to_owned(), deadline::START);
         let start = self.client.start_container(id.as_str(), None::<StartContainerOptions>);
         let Err(error) = call.run(start).await else { return Ok(()) };
         let text = error.to_string();

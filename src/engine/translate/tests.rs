@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --lib translate` writes them anew; read the diff before committing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -138,13 +139,8 @@ fn a_jobs_environment_is_not_in_the_container() {
 }
 
 #[test]
-fn jobs_are_told_of_the_ca_bundle_only_where_there_is_one() {
-    let mut paths = paths(ReportSharing::Own);
-    assert!(ca_environment(&paths).is_empty());
-    paths.ca = Some(PathBuf::from("/etc/ssl/corp.pem"));
-    let env = ca_environment(&paths);
-    assert_eq!(env.len(), 6);
-    assert_eq!(env.get("SSL_CERT_FILE").map(String::as_str), Some("/.slate/ca.pem"));
+fn the_ca_bundle_is_where_the_core_tells_jobs_to_look() {
+    assert_eq!(format!("{SHARED}/{CA_FILE}"), crate::fleet::CA_BUNDLE);
 }
 
 #[test]

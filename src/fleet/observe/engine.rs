@@ -16,8 +16,10 @@ use crate::units::{Bytes, MilliCpu, Time};
 
 /// An image that is not to be had is asked for again after this long.
 const IMAGE_RETRY: Duration = Duration::from_secs(30);
-/// A removal that failed is tried again after this long.
+/// A removal that failed is tried again after this long, doubled each time …
 const REMOVE_RETRY: Duration = Duration::from_secs(5);
+/// … up to this.
+const REMOVE_RETRY_MAX: Duration = Duration::from_secs(300);
 
 pub(super) fn observe(state: &mut State, now: Time, event: EngineEvent) {
     match event {
@@ -263,7 +265,9 @@ fn failed(state: &mut State, now: Time, (id, kind): (IncarnationId, OpKind), err
         (OpKind::Remove, OpErrorClass::Conflict | OpErrorClass::Retry | OpErrorClass::Fatal) => {
             state.tell(now, id, "removal failed", &error.message);
             if let Some(contact) = state.contacts.get_mut(&id) {
-                contact.retry_at = now + REMOVE_RETRY;
+                let wait = REMOVE_RETRY.saturating_mul(1 << contact.removals_failed.min(6));
+                contact.removals_failed = contact.removals_failed.saturating_add(1);
+                contact.retry_at = now + wait.min(REMOVE_RETRY_MAX);
             }
         }
         (OpKind::Start, OpErrorClass::Gone) => retire(state, now, id, Cause::Vanished),

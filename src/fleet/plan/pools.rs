@@ -92,7 +92,7 @@ fn leftovers(state: &State) -> BTreeMap<SlotId, usize> {
 }
 
 /// A container that is named by its slot needs the name for itself.
-fn most_leftovers(reuse: Reuse) -> usize {
+pub(in crate::fleet) fn most_leftovers(reuse: Reuse) -> usize {
     match reuse {
         Reuse::Persistent => 1,
         Reuse::OneJob => LEFTOVERS_MAX,
@@ -106,13 +106,15 @@ fn spares<'a>(state: &'a State, pool: &Pool) -> Vec<&'a Runner> {
         .filter(|runner| runner.slot.is_none() && !runner.is_retiring())
         .filter(|runner| runner.build.template.pool == pool.name)
         .collect();
-    spares.sort_by_key(|runner| (readiness(&runner.phase), runner.id));
+    spares.sort_by_key(|runner| (readiness(state, runner), runner.id));
     spares
 }
 
-fn readiness(phase: &Phase) -> u8 {
-    match phase {
-        Phase::Idle { .. } => 0,
+/// One whose agent is away may be back in a moment, or never.
+fn readiness(state: &State, runner: &Runner) -> u8 {
+    match &runner.phase {
+        Phase::Idle { .. } if state.contact(runner.id).connected => 0,
+        Phase::Idle { .. } => 4,
         Phase::Booting { .. } => 1,
         Phase::Created { .. } => 2,
         Phase::Planned | Phase::Busy { .. } | Phase::Retiring { .. } => 3,

@@ -183,19 +183,8 @@ fn reshape(state: &mut State, now: Time, admitted: Admitted) {
             slot.fate = Fate::Leave;
         }
     }
-    for id in shape.stay {
-        let pool = state.slot(id).map(|slot| slot.pool.clone());
-        let profile = pool.and_then(|pool| profile_of(&state.spec, &pool).cloned());
-        let lease = leases.remove(&id);
-        if let Some(slot) = state.slot_mut(id) {
-            slot.fate = Fate::Stay;
-            if let Some(profile) = profile
-                && profile != slot.profile
-            {
-                slot.profile = profile;
-                slot.gpu = lease;
-            }
-        }
+    for id in &shape.stay {
+        stay(state, *id, leases.remove(id));
     }
     for place in shape.add {
         let Some(profile) = profile_of(&state.spec, &place.pool).cloned() else { continue };
@@ -211,5 +200,27 @@ fn reshape(state: &mut State, now: Time, admitted: Admitted) {
             runner: None,
             tasks_completed: 0,
         });
+    }
+    for id in shape.stay {
+        let name = state.slot(id).and_then(|slot| desired::renamed(state, &state.spec, slot));
+        if let Some(name) = name
+            && let Some(slot) = state.slot_mut(id)
+        {
+            slot.name = name;
+        }
+    }
+}
+
+/// A slot stays, on its pool's profile of now.
+fn stay(state: &mut State, id: SlotId, lease: Option<GpuLease>) {
+    let pool = state.slot(id).map(|slot| slot.pool.clone());
+    let profile = pool.and_then(|pool| profile_of(&state.spec, &pool).cloned());
+    let Some(slot) = state.slot_mut(id) else { return };
+    slot.fate = Fate::Stay;
+    if let Some(profile) = profile
+        && profile != slot.profile
+    {
+        slot.profile = profile;
+        slot.gpu = lease;
     }
 }

@@ -138,13 +138,15 @@ impl World {
         event: AgentEvent,
     ) -> Happening {
         let now = self.now();
-        let Some(agent) = self.agent(id, |agent| agent.session == Some(session)) else {
+        if self.agent(id, |agent| agent.session == Some(session)).is_none() {
             return Happening::Unnoticed;
-        };
-        agent.heard = now;
+        }
         if self.rng.chance(self.faults.session_breaks) {
             self.disconnect(id);
             return Happening::Unnoticed;
+        }
+        if let Some(agent) = self.agent(id, |_| true) {
+            agent.heard = now;
         }
         let Some(container) = self.containers.get(id) else { return Happening::Unnoticed };
         let incarnation = container.incarnation;
@@ -228,7 +230,7 @@ impl World {
         if container.reuse == Reuse::OneJob && !container.served.is_empty() {
             self.truth.violation(format!("{id} is for one job and was given {}", key.0));
         }
-        container.served.insert(key);
+        container.served.insert(key, container.agent.life);
         container.agent.work = Some(Work { order, stage: Stage::Preparing, stuck });
         for other in elsewhere {
             self.truth.violation(format!("{} lives in {other} and in {id}", key.0));

@@ -1,6 +1,6 @@
 //! The simulated engine: containers, operations with every kind of end, lists and events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::agent::Agent;
@@ -10,6 +10,7 @@ use crate::fleet::event::{
     ContainerExit, ContainerFact, ContainerState, EngineEvent, Event, OpError, OpErrorClass,
     Outcome,
 };
+use crate::fleet::runner::OpKind;
 use crate::ids::{ContainerId, IncarnationId, OpId};
 use crate::sim::fault::{Limbo, OpFate};
 use crate::units::Time;
@@ -23,14 +24,14 @@ impl World {
         if let Some(other) = self.truth.in_flight.insert(incarnation, op) {
             self.truth.violation(format!("{incarnation} has two operations: {other} and {op}"));
         }
-        let base = match action {
-            EngineAction::Create(_) => 100,
-            EngineAction::Start(_) => 50,
-            EngineAction::Remove { .. } => 80,
+        let (kind, base) = match action {
+            EngineAction::Create(_) => (OpKind::Create, 100),
+            EngineAction::Start(_) => (OpKind::Start, 50),
+            EngineAction::Remove { .. } => (OpKind::Remove, 80),
         };
         let mut wait = self.span(base);
         let mut fate = self.faults.of_operation(&mut self.rng);
-        if !self.is_engine_up {
+        if !self.is_engine_up || self.failing.contains(&kind) {
             fate = OpFate::Fails(OpErrorClass::Retry);
         }
         let mut operation =
@@ -79,7 +80,7 @@ impl World {
             self.note(format!("unheard: {outcome:?}"));
             return;
         };
-        let wait = self.span(1);
+        let wait = self.span(1) + self.slow_reports;
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Operation { op, outcome })));
     }
 
@@ -102,7 +103,7 @@ impl World {
             reuse: plan.template.reuse,
             state: ContainerState::Created,
             agent: Agent::default(),
-            served: BTreeSet::new(),
+            served: BTreeMap::new(),
         };
         self.containers.insert(id.clone(), container);
         Outcome::Created(id)
@@ -223,7 +224,7 @@ impl World {
             true => EngineEvent::Listed { begun, containers: self.facts() },
             false => EngineEvent::Unreachable { why: "connection refused".to_owned() },
         };
-        let wait = self.lag(5);
+        let wait = self.lag(5) + self.slow_lists;
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Engine(event))));
     }
 
