@@ -209,10 +209,10 @@ fn read_env(path: &Path) -> Result<Env, FleetFileError> {
 }
 
 fn env_line(error: &dotenvy::Error, text: &str, path: &Path) -> FleetFileError {
-    let bad = match error {
-        dotenvy::Error::LineParse(bad, _) => bad.lines().next().unwrap_or_default(),
-        _ => "",
-    };
+    let mut bad = "";
+    if let dotenvy::Error::LineParse(line, _) = error {
+        bad = line.lines().next().unwrap_or_default();
+    }
     let found = text.lines().position(|line| !bad.is_empty() && line.contains(bad));
     FleetFileError::EnvLine { path: path.to_owned(), line: found.map_or(1, |index| index + 1) }
 }

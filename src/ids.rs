@@ -113,7 +113,8 @@ name_id!(
     ProjectName
 );
 name_id!(
-    /// A random identity of one state folder, so that two fleets with one project name are told apart.
+    /// A random identity of one state folder, so that two fleets with one project name are told
+    /// apart.
     FleetId
 );
 name_id!(

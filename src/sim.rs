@@ -2,7 +2,8 @@
 //! a spec without Docker.
 //!
 //! The world consumes effects and produces events; the real [`Fleet`] decides. The oracle looks at
-//! the truth after every step. Start with [`Sim`]; `script` writes stories, `explore` makes them up.
+//! the truth after every step. Start with [`Sim`]; `script` writes stories, `explore` makes them
+//! up.
 
 pub mod clock;
 pub mod explore;

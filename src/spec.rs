@@ -21,11 +21,16 @@ mod merge;
 mod quantity;
 mod raw;
 mod render;
+mod scalar;
 mod schema;
 mod secret;
 mod structure;
 mod suggest;
+pub mod template;
 mod validate;
+
+#[cfg(test)]
+mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use load::{Loaded, Source, load};

@@ -75,15 +75,27 @@ impl StateDir {
         self.0.join("runners").join(incarnation.to_string())
     }
 
+    /// The output of all jobs, a file each.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
     /// The output of one job.
     #[must_use]
     pub fn job_log(&self, job: JobId) -> PathBuf {
-        self.0.join("logs").join(format!("{job}.log"))
+        self.logs().join(format!("{job}.log"))
+    }
+
+    /// The folder of uploaded working folders.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.0.join("blobs")
     }
 
     /// An uploaded working folder.
     #[must_use]
     pub fn blob(&self, blob: &BlobId) -> PathBuf {
-        self.0.join("blobs").join(blob.as_str())
+        self.blobs().join(blob.as_str())
     }
 }

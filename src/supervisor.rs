@@ -1,3 +1,146 @@
 //! The shell: the one loop that feeds the core, and what carries out its effects.
+//!
+//! [`run`] is the whole life of a supervisor: take the state folder, open the store, adopt what is
+//! there, serve, leave. Killing it at any moment is safe; starting is the same as recovering.
 
+pub mod clock;
+mod core_loop;
+mod executor;
 pub mod handle;
+mod reports;
+mod start;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::agents::AgentsError;
+use crate::api::listen::ListenError;
+use crate::engine::files::FilesError;
+use crate::engine::{Engine, EngineError, OtherFleet};
+use crate::fleet::effect::Refusal;
+use crate::fleet::event::DownMode;
+use crate::fleet::host::HostFacts;
+use crate::ids::{FleetId, ProjectName};
+use crate::logs::LogError;
+use crate::spec::Spec;
+use crate::state_dir::StateDir;
+use crate::store::StoreError;
+
+/// What a supervisor is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The state folder; made if it is missing.
+    pub state: StateDir,
+    /// What the fleet should be; as recorded if none.
+    pub spec: Option<Spec>,
+    /// What this host has.
+    pub host: HostFacts,
+    /// A loopback address for `/healthz` and what anybody may read.
+    pub listen: Option<String>,
+    /// What to do at the start.
+    pub intent: Intent,
+}
+
+/// What a supervisor is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Keep the fleet as the spec says.
+    Keep,
+    /// Remove what is there, and end.
+    Remove(DownMode),
+}
+
+/// Why a supervisor cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// Another one holds the state folder.
+    #[error("a supervisor (process {pid}) already holds {}", folder.display())]
+    Held {
+        /// The state folder.
+        folder: PathBuf,
+        /// Its process id.
+        pid: String,
+    },
+    /// Another fleet uses the name.
+    #[error(
+        "the engine already has {count} containers of another fleet named `{project}` (id \
+         {fleet}); choose another `project:`, or take that one down where it was started",
+        count = other.objects.containers, fleet = other.fleet
+    )]
+    NameTaken {
+        /// The name.
+        project: ProjectName,
+        /// Whose it is.
+        other: OtherFleet,
+    },
+    /// Nothing says what the fleet is.
+    #[error("there is no fleet here: neither a fleet file nor a recorded one")]
+    NoFleet,
+    /// The spec asks for what this host or file does not allow.
+    #[error("{0}")]
+    Refused(#[source] Refusal),
+    /// A file or folder of the state is not usable.
+    #[error("cannot {action} {}", path.display())]
+    Folder {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The engine cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The store cannot be used. What it did not take was not done either.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The files that runners see cannot be made.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The agents' side cannot be served.
+    #[error(transparent)]
+    Agents(#[from] AgentsError),
+    /// Job output cannot be kept.
+    #[error(transparent)]
+    Logs(#[from] LogError),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// Runs a supervisor until its fleet is down. `connect` makes the engine once the fleet's identity
+/// is known. Dropping the future is safe: runners and their jobs go on, and the next supervisor
+/// adopts them.
+///
+/// # Errors
+/// When it cannot start, or cannot record any more. Runners go on in either case.
+pub async fn run<E: Engine>(
+    options: Options,
+    connect: impl FnOnce(&ProjectName, &FleetId) -> Result<E, EngineError>,
+) -> Result<(), SupervisorError> {
+    let _lock = start::take(&options.state)?;
+    let opened = start::open(&options)?;
+    let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
+    start::prepare(&opened.spec.project, &engine).await?;
+    let (events, events_in) = mpsc::channel(EVENTS_MAX);
+    let parts = start::assemble(&options, opened, Arc::clone(&engine), events.clone())?;
+    let watcher = tokio::spawn(watch::watch(
+        Arc::clone(&engine),
+        parts.executor.clock(),
+        events,
+        parts.executor.relist(),
+    ));
+    let ended = core_loop::run(parts, events_in, &options).await;
+    watcher.abort();
+    ended?;
+    let swept = engine.sweep().await?;
+    tracing::info!(?swept, "the project's network and leftovers are removed");
+    Ok(())
+}
+
+/// Events that wait for the loop; beyond it the senders wait, and so do engine and agents.
+const EVENTS_MAX: usize = 4096;

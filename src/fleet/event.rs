@@ -1,4 +1,5 @@
-//! Everything that the core can be told: facts and requests. Nothing else crosses the border inwards.
+//! Everything that the core can be told: facts and requests. Nothing else crosses the border
+//! inwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

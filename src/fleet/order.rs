@@ -8,8 +8,8 @@ use super::runner::Runner;
 use super::state::State;
 use crate::ids::{IncarnationId, JobId};
 
-/// Where a runner trusts the operator's CA bundle from; the engine mounts it there.
-pub const CA_BUNDLE: &str = "/run/slate-ca.pem";
+/// Where a runner finds the CA bundle that the operator names: a copy beside the agent.
+pub const CA_BUNDLE: &str = "/.slate/ca.pem";
 
 /// The variables by which common tools are told of a CA bundle.
 const CA_VARIABLES: [&str; 6] = [

@@ -56,7 +56,7 @@ fn fence(state: &mut State, job: JobId, id: IncarnationId, why: &Cause) {
 /// The end of a job whose runner was lost, if it is not to run again.
 fn fenced_verdict(job: &Job, stop: Option<Stop>) -> Option<Verdict> {
     stop.map(|stop| Verdict::stopped(stop.by)).or_else(|| {
-        (job.attempt.0 >= ATTEMPTS_MAX).then(|| Verdict {
+        (job.attempt.0 >= ATTEMPTS_MAX).then_some(Verdict {
             status: JobStatus::Lost,
             exit_code: None,
             reason: None,

@@ -1,6 +1,6 @@
 //! Chance with a seed: the same seed gives the same story on every machine.
 
-/// A small generator (SplitMix64 of Steele, Lea and Flood); not for secrets.
+/// A small generator (`SplitMix64` of Steele, Lea and Flood); not for secrets.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 

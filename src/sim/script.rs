@@ -51,7 +51,7 @@ fn profile(cpus: u32, memory: Bytes, gpu: Option<GpuDemand>) -> Profile {
     }
 }
 
-/// A spec with profiles light, standard, gpu_light and gpu_heavy, and no pool yet.
+/// A spec with profiles `light`, `standard`, `gpu_light` and `gpu_heavy`, and no pool yet.
 #[must_use]
 pub fn spec() -> Spec {
     let gpu = |memory, sharing| Some(GpuDemand { memory: GpuMib(memory), sharing });

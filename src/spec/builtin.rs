@@ -218,7 +218,8 @@ mod tests {
         let expected = [
             "gpu_heavy 4 8GiB Some((8000, Shared)) [self-hosted, slate, gpu, gpu-heavy, cuda]",
             "gpu_light 2 2GiB Some((2000, AtMost(5))) [self-hosted, slate, gpu, gpu-light, cuda]",
-            "gpu_max 4 16GiB Some((14000, Exclusive)) [self-hosted, slate, gpu, gpu-max, cuda, exclusive]",
+            "gpu_max 4 16GiB Some((14000, Exclusive)) \
+             [self-hosted, slate, gpu, gpu-max, cuda, exclusive]",
             "light 1 512MiB None [self-hosted, slate, light, cpu-only]",
             "standard 2 1GiB None [self-hosted, slate, standard, cpu-only]",
         ];

@@ -9,8 +9,11 @@ use serde::Serialize;
 
 use super::secret;
 
-/// Most diagnostics that are kept: a reader cannot use more, and mutated input must not grow memory.
+/// Most diagnostics that are kept: a reader cannot use more, and bad input must not grow memory.
 const DIAGNOSTICS_MAX: usize = 100;
+
+/// Longest line, in bytes, of which anything is shown: no person wrote a longer one.
+const LINE_MAX: usize = 16 * 1024;
 
 /// Most characters of a source line that are shown; longer lines are cut around the place.
 const EXCERPT_MAX: usize = 120;
@@ -93,6 +96,11 @@ impl Findings {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
 
+    /// Whether there are more findings than will be shown, so that costly help is not worth it.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.0.len() > 2 * DIAGNOSTICS_MAX
+    }
+
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Added<'_> {
         self.0.push(Finding { severity, span, message, help: None });
         Added(&mut self.0)
@@ -105,8 +113,12 @@ impl Findings {
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let mut list: Vec<Diagnostic> = Vec::new();
         for finding in self.0 {
+            // Looking up a place costs a walk over the text, so it ends with the list.
+            if list.len() == DIAGNOSTICS_MAX {
+                break;
+            }
             let next = Diagnostic::new(finding, files);
-            if list.len() < DIAGNOSTICS_MAX && list.last() != Some(&next) {
+            if list.last() != Some(&next) {
                 list.push(next);
             }
         }
@@ -147,17 +159,22 @@ pub struct Place {
 impl Diagnostic {
     fn new(finding: Finding, files: &[(&str, &str)]) -> Self {
         let place = finding.span.and_then(|span| Place::new(span, files));
-        Self { severity: finding.severity, message: finding.message, help: finding.help, place }
+        let (message, help) = (printable(&finding.message), finding.help.as_deref().map(printable));
+        Self { severity: finding.severity, message, help, place }
     }
+}
+
+/// A text that cannot command a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl Place {
     fn new(span: Span, files: &[(&str, &str)]) -> Option<Self> {
         let (file, text) = files.get(span.file)?;
         let line = text.lines().nth(span.line.saturating_sub(1)).unwrap_or_default();
-        let shown = secret::mask_line(line);
-        let chars: Vec<char> =
-            shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let shown = if line.len() > LINE_MAX { String::new() } else { secret::mask_line(line) };
+        let chars: Vec<char> = printable(&shown).chars().collect();
         let column = span.column.max(1);
         let start =
             if chars.len() > EXCERPT_MAX { column.saturating_sub(EXCERPT_MAX / 3) } else { 0 };
@@ -175,9 +192,11 @@ impl fmt::Display for Diagnostic {
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
-            let caret = format!("{}{}", " ".repeat(place.caret), "^".repeat(place.width));
             write!(f, "\n{gutter}--> {}:{number}:{}", place.file, place.column)?;
-            write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {caret}", place.excerpt)?;
+            if !place.excerpt.is_empty() {
+                let caret = format!("{}{}", " ".repeat(place.caret), "^".repeat(place.width));
+                write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | {caret}", place.excerpt)?;
+            }
         }
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),

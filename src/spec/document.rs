@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as YamlSpan, Tag};
 
 use super::diagnostic::{Findings, Span};
+use super::scalar::{Kind, Origin, Quoting, Scalar};
 
 /// Largest file; real fleet files have a few KiB.
 pub(super) const FILE_MAX: usize = 1 << 20;
 
-/// Most nodes after aliases were expanded: a 1 MiB file of short list items stays below it.
-const NODES_MAX: usize = 200_000;
+/// Most nodes after aliases were expanded; the largest real fleet files have a thousand. Checks
+/// that look names up one by one stay fast under it.
+const NODES_MAX: usize = 50_000;
 
 /// Deepest nesting; a fleet file needs six levels. It also bounds every recursion over the tree.
 const DEPTH_MAX: usize = 32;
@@ -60,105 +62,6 @@ pub(super) struct Entry {
     pub(super) key_span: Span,
     /// Its value.
     pub(super) value: Node,
-}
-
-/// A scalar as written; its type depends on what is expected at its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scalar {
-    /// The text without quotes.
-    pub(super) text: String,
-    /// Whether it is quoted or a block, and so never a number.
-    pub(super) quoting: Quoting,
-    /// Whether variables went into it.
-    pub(super) origin: Origin,
-}
-
-/// Whether a scalar was written with quotes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Quoting {
-    /// `4`
-    Plain,
-    /// `"4"`, or a block scalar.
-    Quoted,
-}
-
-/// Where a scalar's text comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// From the file alone.
-    Literal,
-    /// Variables were put in.
-    Interpolated,
-    /// Variables were put in, one of which has the name of a secret.
-    Secret,
-}
-
-/// The type of a plain scalar under YAML 1.2's core schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number; `None` where it fits no 64 bits.
-    Integer(Option<i64>),
-    /// A number with a fraction or exponent.
-    Float,
-    /// Anything else.
-    Text,
-}
-
-impl Scalar {
-    /// The type of the scalar. Texts with variables count as plain, as compose casts them.
-    pub(super) fn kind(&self) -> Kind {
-        match (self.quoting, self.origin) {
-            (Quoting::Quoted, Origin::Literal) => Kind::Text,
-            (Quoting::Plain, _) | (Quoting::Quoted, Origin::Interpolated | Origin::Secret) => {
-                plain_kind(&self.text)
-            }
-        }
-    }
-
-    /// The text for a message.
-    pub(super) fn shown(&self) -> &str {
-        match self.origin {
-            Origin::Literal | Origin::Interpolated => &self.text,
-            Origin::Secret => super::secret::MASK,
-        }
-    }
-}
-
-/// Resolves a plain text as section 10.3.2 of the YAML 1.2.2 specification says.
-pub(super) fn plain_kind(text: &str) -> Kind {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
-        "true" | "True" | "TRUE" => return Kind::Bool(true),
-        "false" | "False" | "FALSE" => return Kind::Bool(false),
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | ".nan" | ".NaN" | ".NAN" => {
-            return Kind::Float;
-        }
-        _ => {}
-    }
-    if let Some(digits) = text.strip_prefix("0x") {
-        return based(digits, 16);
-    }
-    if let Some(digits) = text.strip_prefix("0o") {
-        return based(digits, 8);
-    }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Kind::Integer(text.parse().ok());
-    }
-    let numeric = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    let has_digit = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if numeric && has_digit && text.parse::<f64>().is_ok() { Kind::Float } else { Kind::Text }
-}
-
-fn based(digits: &str, radix: u32) -> Kind {
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return Kind::Text;
-    }
-    Kind::Integer(i64::from_str_radix(digits, radix).ok())
 }
 
 impl Node {
@@ -291,11 +194,13 @@ impl<'a> Builder<'a> {
                 self.place(node)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.open(Body::List(Vec::new()), anchor, tag.as_deref(), span)
+                let (merging, _) = self.tag(tag.as_deref(), span, Quoting::Plain);
+                self.open(Frame { span, anchor, merging, body: Body::List(Vec::new()) })
             }
             Event::MappingStart(anchor, tag) => {
+                let (merging, _) = self.tag(tag.as_deref(), span, Quoting::Plain);
                 let body = Body::Map { entries: Vec::new(), key: None, seen: BTreeMap::new() };
-                self.open(body, anchor, tag.as_deref(), span)
+                self.open(Frame { span, anchor, merging, body })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
         }
@@ -331,23 +236,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn open(
-        &mut self,
-        body: Body,
-        anchor: usize,
-        tag: Option<&Tag>,
-        span: Span,
-    ) -> Result<(), Stop> {
+    fn open(&mut self, frame: Frame) -> Result<(), Stop> {
         if let Some(Frame { body: Body::Map { key: None, .. }, .. }) = self.stack.last() {
-            self.findings.error(span, "a key must be a plain text, not a list or a map");
+            self.findings.error(frame.span, "a key must be a plain text, not a list or a map");
             return Err(Stop);
         }
         if self.stack.len() >= DEPTH_MAX {
-            self.findings.error(span, format!("nested deeper than {DEPTH_MAX} levels"));
+            self.findings.error(frame.span, format!("nested deeper than {DEPTH_MAX} levels"));
             return Err(Stop);
         }
-        let (merging, _) = self.tag(tag, span, Quoting::Plain);
-        self.stack.push(Frame { span: Span { width: 1, ..span }, anchor, merging, body });
+        self.stack.push(Frame { span: Span { width: 1, ..frame.span }, ..frame });
         Ok(())
     }
 
@@ -451,20 +349,14 @@ impl<'a> Builder<'a> {
 
     fn refuse_syntax(&mut self, error: &ScanError, text: &str) -> Result<(), Stop> {
         let lines = text.lines().count().max(1);
+        let at_end = error.marker().line() > lines;
         let line = error.marker().line().clamp(1, lines);
-        let column = error.marker().col() + 1;
         let written = text.lines().nth(line - 1).unwrap_or_default();
+        // What is missing at the end of the file is shown behind its last character.
+        let column = if at_end { written.chars().count() } else { error.marker().col() } + 1;
         let span = Span { file: self.file, line, column, width: 1 };
-        let finding = self.findings.error(span, format!("not valid YAML: {}", error.info()));
-        let indent = written.len() - written.trim_start().len();
-        if written.get(..indent).is_some_and(|blank| blank.contains('\t')) {
-            finding.help("the line is indented by a tab; YAML allows only spaces");
-        } else if error.info().contains("alias") || error.info().contains("anchor") {
-            finding.help("`*name` needs `&name` earlier in the file; quote a text that starts so");
-        } else {
-            finding
-                .help("look at the line's indentation, colons and quotes, and at the line before");
-        }
+        let help = syntax_help(written, error.info(), at_end);
+        self.findings.error(span, format!("not valid YAML: {}", error.info())).help(help);
         Err(Stop)
     }
 
@@ -494,5 +386,22 @@ impl<'a> Builder<'a> {
             if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
         let (line, column) = (start.line().max(1), start.col() + 1);
         Span { file: self.file, line, column, width: width.max(1) }
+    }
+}
+
+/// The likely reason of a syntax error.
+fn syntax_help(line: &str, info: &str, at_end: bool) -> &'static str {
+    let indent = line.len() - line.trim_start().len();
+    let flow = line.split_once(['{', '[']).is_some_and(|(_, rest)| rest.contains("${"));
+    if line.get(..indent).is_some_and(|blank| blank.contains('\t')) {
+        "the line is indented by a tab; YAML allows only spaces"
+    } else if flow && !line.contains("\"${") {
+        "inside `{ }` and `[ ]` a variable needs quotes: `\"${NAME}\"`"
+    } else if info.contains("alias") || info.contains("anchor") {
+        "`*name` needs `&name` earlier in the file; quote a text that starts so"
+    } else if at_end {
+        "a `[`, `{` or quote may not be closed"
+    } else {
+        "look at the line's indentation, colons and quotes, and at the line before"
     }
 }

@@ -6,7 +6,8 @@
 
 use super::Env;
 use super::diagnostic::{Findings, Span};
-use super::document::{Entry, Kind, Merging, Node, Origin, Scalar, Value};
+use super::document::{Entry, Merging, Node, Value};
+use super::scalar::{Kind, Origin, Scalar};
 use super::secret::{self, Secrets};
 
 /// Deepest nesting of defaults; more is a mistake.

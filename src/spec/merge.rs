@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Findings, Span};
-use super::document::{Entry, Merging, Node, Origin, Value};
+use super::document::{Entry, Merging, Node, Value};
 use super::interpolate::Context;
+use super::scalar::Origin;
 
 /// Lays a later file over an earlier one.
 pub(super) fn merge(base: &mut Node, later: Node) {

@@ -30,12 +30,17 @@ pub(super) struct RawFleet {
     /// `gpu_heavy`, `gpu_max`), whose resources and labels are locked.
     pub(super) profiles: Option<BTreeMap<String, RawProfile>>,
     /// Groups of runners, in the order in which their slots are numbered.
-    #[schemars(required, length(min = 1))]
+    #[schemars(
+        required,
+        length(min = 1),
+        extend("examples" = [[{"name": "default", "profile": "standard", "count": 4}]])
+    )]
     pub(super) pools: Option<Vec<RawPool>>,
     /// Who may use which pools, and in what order. Without lanes every job may use every pool.
     pub(super) lanes: Option<BTreeMap<String, RawLane>>,
     /// Which profile a type of job needs; `run --type lint` looks here. These are added to
-    /// `tests: standard`, `lint: light`, `inference_small: gpu_light`, `inference_large: gpu_heavy`.
+    /// `tests: standard`, `lint: light`, `inference_small: gpu_light` and
+    /// `inference_large: gpu_heavy`.
     #[schemars(example = BTreeMap::from([("docs", "standard")]))]
     pub(super) task_types: Option<BTreeMap<String, String>>,
     /// Bounds for the whole fleet.
@@ -64,9 +69,9 @@ pub(super) struct RawProfile {
     /// Most runners of this profile on one card; without it as many as the memory allows.
     #[schemars(range(min = 1, max = 64), example = 5)]
     pub(super) gpu_max_per_card: Option<u32>,
-    /// Labels by which forges and people choose a runner. Built-in profiles keep theirs and get these
-    /// besides. An own profile has `self-hosted`, `slate`, its name, and `cpu-only` or `gpu` and
-    /// `cuda`, unless it lists its own.
+    /// Labels by which forges and people choose a runner. Built-in profiles keep theirs and get
+    /// these besides. An own profile has `self-hosted`, `slate`, its name, and `cpu-only` or `gpu`
+    /// and `cuda`, unless it lists its own.
     #[schemars(example = ["self-hosted", "replay"])]
     pub(super) labels: Option<Vec<String>>,
     /// The image; defaults to the fleet's `image`.
@@ -81,8 +86,8 @@ pub(super) struct RawProfile {
     /// Size of `/dev/shm`, counted in `memory`. Half of the memory by default, at most `1GiB`
     /// for profiles without a GPU.
     pub(super) shm: Option<Size>,
-    /// Environment of every job, as a map or a list of `NAME=value`; a name without a value takes it
-    /// from the environment or `.env`. Never put secrets here.
+    /// Environment of every job, as a map or a list of `NAME=value`; a name without a value takes
+    /// it from the environment or `.env`. Never put secrets here.
     pub(super) env: Option<Env>,
     /// How long a job may go on after it was asked to stop; at most `1h`.
     #[schemars(extend("default" = "10s"))]
@@ -133,12 +138,12 @@ pub(super) struct RawPool {
     /// Whether a container serves one job and is then replaced; `false` keeps it between jobs.
     #[schemars(extend("default" = true))]
     pub(super) ephemeral: Option<bool>,
-    /// Ready containers kept beside the runners, so that a used one is replaced at once. 1 by default;
-    /// 0 for pools that are not ephemeral, are empty or hold GPU memory.
+    /// Ready containers kept beside the runners, so that a used one is replaced at once. 1 by
+    /// default; 0 for pools that are not ephemeral, are empty or hold GPU memory.
     #[schemars(range(min = 0, max = 50))]
     pub(super) spares: Option<u32>,
-    /// How often Docker itself asks the agent for its health, or `false` for never; at least `1s`. The
-    /// supervisor knows a runner's health without it.
+    /// How often Docker itself asks the agent for its health, or `false` for never; at least `1s`.
+    /// The supervisor knows a runner's health without it.
     #[schemars(extend("default" = false))]
     pub(super) healthcheck: Option<Healthcheck>,
     /// Where these runners register as GitHub Actions runners. Read and checked, but not served by
@@ -153,8 +158,8 @@ pub(super) struct RawGithub {
     /// The address of the repository, organization or enterprise.
     #[schemars(required, example = &"https://github.com/me/site")]
     pub(super) url: Option<String>,
-    /// The name of the variable that holds the token; `{n}` is the runner's number. The token itself
-    /// never enters the file.
+    /// The name of the variable that holds the token; `{n}` is the runner's number. The token
+    /// itself never enters the file.
     #[schemars(required, example = &"RUNNER_TOKEN_{n}")]
     pub(super) token_env: Option<String>,
     /// Labels besides those of the profile.

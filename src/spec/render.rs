@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::document::{Kind, plain_kind};
 use super::quantity::{show_duration, show_size};
+use super::scalar::{Kind, plain_kind};
 use super::validate::show_gpu;
 use super::{Elastic, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports};
 use super::{Reuse, Spec};
@@ -241,7 +241,7 @@ fn scalar(text: &str) -> String {
     let text = text.replace('$', "$$");
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:+-@$".contains(c);
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "/_$.".contains(c));
-    let is_text = matches!(plain_kind(&text), Kind::Text);
+    let is_text = matches!(plain_kind(&text), Kind::Text) && !is_old_yaml(&text);
     if starts && is_text && text.chars().all(is_plain) && !text.ends_with(':') {
         return text;
     }
@@ -259,4 +259,13 @@ fn scalar(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// Whether YAML 1.1, which many tools still read, takes this text for a truth value or for a
+/// number to the base of 60.
+fn is_old_yaml(text: &str) -> bool {
+    const WORDS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    let lower = text.to_ascii_lowercase();
+    WORDS.contains(&lower.as_str())
+        || text.bytes().all(|byte| byte.is_ascii_digit() || b":._".contains(&byte))
 }

@@ -6,9 +6,10 @@
 use serde_json::Value as Json;
 
 use super::diagnostic::{Findings, Span};
-use super::document::{Entry, Kind, Node, Origin, Quoting, Scalar, Value};
+use super::document::{Entry, Node, Value};
 use super::interpolate::refuse_secret;
 use super::raw::RawFleet;
+use super::scalar::{Kind, Origin, Quoting, Scalar};
 use super::{schema, secret, suggest};
 
 /// Reads a merged tree; what is wrong with its structure is added to the findings.
@@ -73,6 +74,10 @@ impl Walk<'_> {
         if key.starts_with("x-") && schema.get("patternProperties").is_some() {
             return;
         }
+        if entry.value.as_text().is_some_and(secret::contains_token) {
+            // The value was refused as a secret already; that is what matters.
+            return;
+        }
         if secret::is_secret_name(key) && self.path.iter().any(|step| step == "github") {
             refuse_secret(self.findings, entry.key_span);
             return;
@@ -132,14 +137,15 @@ impl Walk<'_> {
         let cast = scalar.origin != Origin::Literal || scalar.quoting == Quoting::Quoted;
         let kind = scalar.kind();
         let fits = |name: &str| kinds.contains(&name);
+        let quantity = schema.get("title").is_some();
         match kind {
             // Values with a unit, a choice of forms and variables arrive as text.
             _ if fits("string") && cast => Some(text()),
             Kind::Text if fits("string") => Some(text()),
-            Kind::Integer(_) if fits("string") && (fits("integer") || fits("number")) => {
+            // A quantity says itself what is wrong with a bare number, such as a missing unit.
+            Kind::Integer(_) | Kind::Float if fits("string") && (quantity || fits("number")) => {
                 Some(text())
             }
-            Kind::Float if fits("string") && fits("number") => Some(text()),
             Kind::Bool(_) if fits("string") && fits("boolean") => Some(text()),
             Kind::Null if fits("null") => Some(Json::String(String::new())),
             Kind::Bool(value) if fits("boolean") => Some(Json::Bool(value)),
@@ -159,14 +165,12 @@ impl Walk<'_> {
     }
 
     fn integer(&mut self, span: Span, value: i64, schema: &Json) -> Option<Json> {
-        if let Some(only) = schema.get("const").and_then(Json::as_i64) {
-            if value != only {
-                let place = self.place();
-                self.findings
-                    .error(span, format!("{place} is {value}, which this program does not know"))
-                    .help(format!("write `{place}: {only}`").replace("``", "`"));
-                return None;
-            }
+        if let Some(only) = schema.get("const").and_then(Json::as_i64).filter(|v| *v != value) {
+            let place = self.place();
+            self.findings
+                .error(span, format!("{place} is {value}, but this program reads {only}"))
+                .help(format!("write {only}; this is the format of the file, not of your fleet"));
+            return None;
         }
         let bound = |key: &str| schema.get(key).and_then(Json::as_i64);
         let (least, most) = (bound("minimum"), bound("maximum"));
@@ -249,10 +253,10 @@ fn expected(schema: &Json) -> String {
     }
 }
 
-/// The schema's first example, else its default, as YAML in one line.
+/// The schema's first example, else its only value, as YAML in one line.
 fn example(schema: &Json) -> Option<String> {
     let first = schema.get("examples").and_then(Json::as_array).and_then(|list| list.first());
-    let value = first.or_else(|| schema.get("default")).or_else(|| schema.get("const"))?;
+    let value = first.or_else(|| schema.get("const"))?;
     Some(match value {
         Json::String(text) => text.clone(),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {

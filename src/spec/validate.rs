@@ -199,7 +199,10 @@ impl Context<'_> {
     /// Reports a name that refers to nothing.
     fn unknown(&mut self, spot: Spot<'_>, what: &str, known: &[&str]) {
         let text = spot.shown();
-        let help = suggest::help(suggest::nearest(text, known.iter().copied()), known);
+        // Of thousands of findings a hundred are shown; the rest need no suggestion.
+        let crowded = self.findings.is_crowded();
+        let nearest = if crowded { None } else { suggest::nearest(text, known.iter().copied()) };
+        let help = suggest::help(nearest, known);
         self.findings.error(spot.span, format!("there is no {what} `{text}`")).help(help);
     }
 
@@ -255,8 +258,10 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let image = image.unwrap_or_else(|| ImageRef::new(builtin::IMAGE));
     let mut profiles = profile::profiles(raw, &image, cx);
     let limits = limits(raw.limits.as_ref(), cx);
-    let fleet = pool::Fleet { project: project.as_ref(), image: &image, limits };
-    let pools = pool::pools(raw, &mut profiles, &fleet, cx);
+    let project_name = project.as_ref();
+    let mut fleet =
+        pool::Fleet { project: project_name, image: &image, limits, profiles: &mut profiles };
+    let pools = pool::pools(raw, &mut fleet, cx);
     let lanes = lanes(raw, cx);
     let task_types = task_types(raw, &profiles, cx);
     let reports = reports(raw.reports.as_ref(), cx);

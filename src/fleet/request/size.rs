@@ -20,6 +20,7 @@ pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, 
     if state.engine != EngineContact::Unknown {
         refuse_while_down(state)?;
     }
+    refuse_moving(state, &spec)?;
     let counts = desired::counts(&spec, &BTreeMap::new());
     let admitted = admit(state, &spec, &counts)?;
     state.tell(now, "fleet", "spec applied", format!("{} runners", total_of(&counts)));
@@ -32,6 +33,28 @@ pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, 
     state.backoffs.clear();
     reshape(state, now, admitted);
     Ok(Answer::Accepted)
+}
+
+/// What every runner was made with cannot change under them.
+fn refuse_moving(state: &State, spec: &Spec) -> Result<(), Refusal> {
+    let is = &state.spec;
+    let moved = [
+        ("project", is.project != spec.project),
+        ("reports", is.reports.path != spec.reports.path),
+        ("reports.shared", is.reports.sharing != spec.reports.sharing),
+        ("ca", is.ca != spec.ca),
+    ];
+    let has_runners = state.slots().next().is_some() || state.runners().next().is_some();
+    match moved.iter().find(|(_, moved)| *moved && has_runners) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let message = format!(
+                "`{key}` cannot change while the fleet is up: `slate-fleet down`, change it, then \
+                 `slate-fleet up -d`"
+            );
+            Err(refuse(RefusalKind::Conflict, message))
+        }
+    }
 }
 
 pub(super) fn scale(state: &mut State, now: Time, to: &ScaleTarget) -> Result<Answer, Refusal> {

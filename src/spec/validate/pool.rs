@@ -18,23 +18,20 @@ pub(super) struct Fleet<'a> {
     pub(super) project: Option<&'a ProjectName>,
     pub(super) image: &'a ImageRef,
     pub(super) limits: Limits,
+    /// Every profile; instance types add to them.
+    pub(super) profiles: &'a mut BTreeMap<ProfileName, Profile>,
 }
 
 /// The pools in the order of the file; instance types add to the profiles.
-pub(super) fn pools(
-    raw: &RawFleet,
-    profiles: &mut BTreeMap<ProfileName, Profile>,
-    fleet: &Fleet<'_>,
-    cx: &mut Context<'_>,
-) -> Vec<Pool> {
+pub(super) fn pools(raw: &RawFleet, fleet: &mut Fleet<'_>, cx: &mut Context<'_>) -> Vec<Pool> {
     let list = Spot::root(cx.root).key("pools");
     let mut pools = Vec::new();
     for (index, raw) in raw.pools.iter().flatten().enumerate() {
         let spot = list.index(index);
-        let profile = profile(spot, raw, profiles, fleet, cx);
-        let holds_gpu = profile
-            .as_ref()
-            .is_some_and(|name| profiles.get(name).is_some_and(|profile| profile.gpu.is_some()));
+        let profile = profile(spot, raw, fleet, cx);
+        let holds_gpu = profile.as_ref().is_some_and(|name| {
+            fleet.profiles.get(name).is_some_and(|profile| profile.gpu.is_some())
+        });
         let pool = pool(spot, raw, holds_gpu_as(holds_gpu), cx);
         if let Some(github) = &raw.github {
             check_github(spot.key("github"), github, cx);
@@ -60,8 +57,7 @@ fn holds_gpu_as(holds_gpu: bool) -> Card {
 fn profile(
     spot: Spot<'_>,
     raw: &RawPool,
-    profiles: &mut BTreeMap<ProfileName, Profile>,
-    fleet: &Fleet<'_>,
+    fleet: &mut Fleet<'_>,
     cx: &mut Context<'_>,
 ) -> Option<ProfileName> {
     match (raw.profile.as_deref(), raw.instance_type.as_deref()) {
@@ -76,16 +72,16 @@ fn profile(
         }
         (Some(name), None) => {
             let name = ProfileName::new(name);
-            if !profiles.contains_key(&name) {
-                let known: Vec<&str> = profiles.keys().map(ProfileName::as_str).collect();
+            if !fleet.profiles.contains_key(&name) {
+                let known: Vec<&str> = fleet.profiles.keys().map(ProfileName::as_str).collect();
                 cx.unknown(spot.key("profile"), "profile", &known);
             }
             Some(name)
         }
-        (None, Some(name)) => from_instance(spot.key("instance_type"), name, profiles, fleet, cx),
+        (None, Some(name)) => from_instance(spot.key("instance_type"), name, fleet, cx),
         (None, None) => {
             if !spot.key("profile").is_written() && !spot.key("instance_type").is_written() {
-                let known: Vec<&str> = profiles.keys().map(ProfileName::as_str).collect();
+                let known: Vec<&str> = fleet.profiles.keys().map(ProfileName::as_str).collect();
                 let known = known.join("`, `");
                 cx.findings
                     .error(spot.span, "this pool has no `profile`")
@@ -99,8 +95,7 @@ fn profile(
 fn from_instance(
     spot: Spot<'_>,
     instance: &str,
-    profiles: &mut BTreeMap<ProfileName, Profile>,
-    fleet: &Fleet<'_>,
+    fleet: &mut Fleet<'_>,
     cx: &mut Context<'_>,
 ) -> Option<ProfileName> {
     let Some(resources) = builtin::instance_type(instance) else {
@@ -111,7 +106,7 @@ fn from_instance(
     let name = ProfileName::new(instance.to_ascii_lowercase().replace('.', "-"));
     let labels = builtin::default_labels(name.as_str(), None);
     let made = Profile { labels, ..builtin::bare(resources, fleet.image) };
-    let known = profiles.entry(name.clone()).or_insert_with(|| made.clone());
+    let known = fleet.profiles.entry(name.clone()).or_insert_with(|| made.clone());
     if (known.cpus, known.memory, known.gpu) != (made.cpus, made.memory, made.gpu) {
         cx.findings
             .error(spot.span, format!("there is a profile `{name}` with other resources"))
@@ -235,12 +230,12 @@ fn expand(template: &str, number: u32) -> String {
 
 /// GitHub runners are a later version's; the keys are checked so that a file is right until then.
 fn check_github(spot: Spot<'_>, github: &RawGithub, cx: &mut Context<'_>) {
-    if let Some(url) = github.url.as_deref() {
-        if !url.starts_with("https://") || url.contains([' ', '@']) {
-            cx.findings
-                .error(spot.key("url").span, format!("`{}` is no address", spot.key("url").shown()))
-                .help("write it without a user, such as `https://github.com/me/site`");
-        }
+    if let Some(url) = github.url.as_deref()
+        && (!url.starts_with("https://") || url.contains([' ', '@']))
+    {
+        cx.findings
+            .error(spot.key("url").span, format!("`{}` is no address", spot.key("url").shown()))
+            .help("write it without a user, such as `https://github.com/me/site`");
     }
     if let Some(name) = github.token_env.as_deref() {
         let plain = name.replace("{n}", "0");

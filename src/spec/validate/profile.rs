@@ -7,7 +7,9 @@ use crate::ids::{ImageRef, ProfileName};
 use crate::units::Bytes;
 
 use super::super::builtin::{self, Resources};
+use super::super::document::Value;
 use super::super::raw::{RawFleet, RawProfile};
+use super::super::scalar::Origin;
 use super::super::{GpuDemand, GpuSharing, Profile, quantity};
 use super::{Bounds, Context, Spot};
 
@@ -35,15 +37,15 @@ pub(super) fn profiles(
         let name = ProfileName::new(name);
         let profile = match profiles.remove(&name) {
             Some(locked) => additions(spot, raw, locked, cx),
-            None => own(spot, &name, raw, image, cx),
+            None => own(spot, (&name, raw), image, cx),
         };
         profiles.insert(name, profile);
     }
     profiles
 }
 
-/// A locked profile with what the file adds. Repeating a locked value is fine, so that the output of
-/// `config` is a fleet file.
+/// A locked profile with what the file adds. Repeating a locked value is fine, so that the output
+/// of `config` is a fleet file.
 fn additions(spot: Spot<'_>, raw: &RawProfile, locked: Profile, cx: &mut Context<'_>) -> Profile {
     let same = |written: bool, same: bool| !written || same;
     let cpus = raw.cpus.as_ref().map(|cpus| quantity::cpus(&cpus.0));
@@ -103,8 +105,7 @@ pub(in super::super) fn show_gpu(gpu: Option<GpuDemand>) -> (Option<u32>, bool, 
 /// A profile that only the file has.
 fn own(
     spot: Spot<'_>,
-    name: &ProfileName,
-    raw: &RawProfile,
+    (name, raw): (&ProfileName, &RawProfile),
     image: &ImageRef,
     cx: &mut Context<'_>,
 ) -> Profile {
@@ -200,7 +201,6 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
 }
 
 fn env(spot: Spot<'_>, raw: &RawProfile, cx: &mut Context<'_>) -> BTreeMap<String, String> {
-    use super::super::document::{Origin, Value};
     let Some(env) = &raw.env else { return BTreeMap::new() };
     if env.0.len() > ENV_MAX {
         cx.findings.error(spot.span, format!("`env` has more than {ENV_MAX} variables"));
@@ -224,15 +224,12 @@ fn env(spot: Spot<'_>, raw: &RawProfile, cx: &mut Context<'_>) -> BTreeMap<Strin
             let message = format!("`{name}` is longer than {ENV_VALUE_MAX} bytes or holds a NUL");
             cx.findings.error(entry.span, message);
         }
-        if let Some(Value::Scalar(scalar)) = entry.node.map(|node| &node.value) {
-            if scalar.origin == Origin::Secret {
-                cx.findings
-                    .warning(
-                        entry.key,
-                        format!("every job can read `{name}`, and `inspect` shows it"),
-                    )
-                    .help("an environment keeps no secrets; give it to the one job that needs it");
-            }
+        if let Some(Value::Scalar(scalar)) = entry.node.map(|node| &node.value)
+            && scalar.origin == Origin::Secret
+        {
+            cx.findings
+                .warning(entry.key, format!("every job can read `{name}`, and `inspect` shows it"))
+                .help("an environment keeps no secrets; give it to the one job that needs it");
         }
     }
     env.0.clone()

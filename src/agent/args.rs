@@ -1,0 +1,110 @@
+//! The agent's command line: few words, read by hand to keep the program small.
+
+use std::path::PathBuf;
+
+use super::{Settings, cpus};
+
+/// What the agent is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Serve.
+    Serve(Settings),
+    /// Ask the running agent how it is; for health checks.
+    Health {
+        /// Its enrolment file, which names it.
+        enrolment: PathBuf,
+    },
+    /// Unpack a working folder from standard input; the agent runs itself so, as the job's user.
+    Unpack {
+        /// Into this folder.
+        folder: PathBuf,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// A command line that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}\n{USAGE}")]
+pub struct UsageError(String);
+
+const USAGE: &str = "usage: slate-runner [--cpus 0,3] [--enrolment FILE] [--endpoint unix:/SOCKET]
+                    [--work FOLDER] [--reports FOLDER]
+       slate-runner health [--enrolment FILE]
+       slate-runner unpack FOLDER
+       slate-runner --version";
+
+/// Reads the arguments after the program's name.
+///
+/// # Errors
+/// [`UsageError`] with what is wrong.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, UsageError> {
+    let mut arguments = arguments.into_iter();
+    let mut settings = Settings {
+        enrolment: "/run/slate/enrol.json".into(),
+        endpoint: None,
+        work: "/work".into(),
+        reports: "/reports".into(),
+        cpus: Vec::new(),
+    };
+    let mut health = false;
+    let mut first = true;
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let missing = || UsageError(format!("`{argument}` needs a value"));
+            arguments.next().ok_or_else(missing)
+        };
+        match argument.as_str() {
+            "--version" if first => return Ok(Invocation::Version),
+            "unpack" if first => return Ok(Invocation::Unpack { folder: value()?.into() }),
+            "health" if first => health = true,
+            "--enrolment" => settings.enrolment = value()?.into(),
+            "--work" => settings.work = value()?.into(),
+            "--reports" => settings.reports = value()?.into(),
+            "--cpus" => settings.cpus = parse_cpus(&value()?)?,
+            "--endpoint" => {
+                let parsed = value()?.parse();
+                settings.endpoint = Some(parsed.map_err(|error| UsageError(format!("{error}")))?);
+            }
+            other => return Err(UsageError(format!("`{other}` is not understood"))),
+        }
+        first = false;
+    }
+    Ok(match health {
+        true => Invocation::Health { enrolment: settings.enrolment },
+        false => Invocation::Serve(settings),
+    })
+}
+
+fn parse_cpus(text: &str) -> Result<Vec<u32>, UsageError> {
+    cpus::parse(text)
+        .ok_or_else(|| UsageError(format!("`{text}` is no list of CPU numbers such as 0,3")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, UsageError> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn defaults_are_right_in_a_container() {
+        let Ok(Invocation::Serve(settings)) = parsed("--cpus 0,3") else { panic!("serves") };
+        assert_eq!(settings.cpus, [0, 3]);
+        assert_eq!(settings.work, PathBuf::from("/work"));
+        assert_eq!(
+            parsed("health"),
+            Ok(Invocation::Health { enrolment: "/run/slate/enrol.json".into() })
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_usage() {
+        for line in ["--cpus", "--cpus x", "serve", "--endpoint http://a", "health x", "unpack"] {
+            let error = parsed(line).unwrap_err().to_string();
+            assert!(error.contains("usage:"), "{line}: {error}");
+        }
+    }
+}

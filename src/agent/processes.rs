@@ -1,0 +1,90 @@
+//! What only process 1 must do: bury every dead child, and end every process.
+//!
+//! In a container the agent is process 1 of its own process namespace, and one `kill(-1)` reaches
+//! everything there at once, also what went into other sessions. Run as an ordinary process (as the
+//! tests do) it asks to inherit orphans, finds its descendants in `/proc`, and ends those.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait,
+};
+
+use super::say;
+
+/// Whether there are children, dead or alive, after all dead ones were buried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Some live.
+    Some,
+    /// There are none.
+    None,
+}
+
+/// Buries all dead children, and tells of each.
+pub(super) fn reap(mut each: impl FnMut(Pid, WaitStatus)) -> Left {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => each(pid, status),
+            Ok(None) => return Left::Some,
+            Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => return Left::None,
+            Err(error) => {
+                say(&format!("cannot wait for children: {error}"));
+                return Left::Some;
+            }
+        }
+    }
+}
+
+/// Sends a signal to everything that jobs have started.
+pub(super) fn signal_all(signal: Signal) {
+    if getpid().is_init() {
+        // The group of process 1, negated, is -1: every process in this namespace but process 1.
+        report(kill_process_group(Pid::INIT, signal));
+        return;
+    }
+    for pid in descendants() {
+        report(kill_process(pid, signal));
+    }
+}
+
+fn report(result: rustix::io::Result<()>) {
+    match result {
+        // Nothing is left, or it ended just now.
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => say(&format!("cannot end all processes: {error} (is CAP_KILL missing?)")),
+    }
+}
+
+/// All processes below this one, by parents.
+fn descendants() -> Vec<Pid> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for (pid, parent) in processes() {
+        children.entry(parent).or_default().push(pid);
+    }
+    let mut found = Vec::new();
+    let mut open = vec![getpid().as_raw_nonzero().get()];
+    while let Some(parent) = open.pop() {
+        let below = children.remove(&parent).unwrap_or_default();
+        found.extend(below.iter().copied().filter_map(Pid::from_raw));
+        open.extend(below);
+    }
+    found
+}
+
+/// Process ids with their parents' ids. Processes that end meanwhile are left out.
+fn processes() -> Vec<(i32, i32)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(|pid: i32| Some((pid, parent_of(pid)?))).collect()
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may contain anything, so fields are counted from its end.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}

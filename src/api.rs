@@ -1,0 +1,138 @@
+//! The HTTP API: what clients may ask of a running supervisor, on a unix socket.
+//!
+//! Handlers translate; they decide nothing. Everything goes through the [`Handle`] of the loop,
+//! except for files: working folders come in and job logs go out without passing the loop.
+//! Errors are `application/problem+json` with the words that the CLI prints.
+//! Start with [`Api::router`]; what crosses the wire beside the view types is in [`dto`].
+
+mod ask;
+mod control;
+pub mod dto;
+mod extract;
+mod fleet;
+mod follow;
+mod jobs;
+pub mod listen;
+pub mod logs;
+pub mod problem;
+pub mod record;
+pub mod socket;
+pub mod spec_one;
+mod stream;
+mod uploads;
+mod usage;
+pub mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::state_dir::StateDir;
+use crate::supervisor::handle::Handle;
+use problem::{Problem, ProblemKind};
+
+/// Most open streams (`logs -f`, `run`, `events -f`, `up`) at a time; each costs a task and a file.
+pub const FOLLOWERS_MAX: usize = 512;
+/// Most requests in work at a time; more than this on one host is a client gone wild.
+const REQUESTS_MAX: usize = 1024;
+/// How long the loop may take to answer before a client is told so.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the handlers need.
+pub struct Api {
+    handle: Handle,
+    state: StateDir,
+    logs: Arc<dyn logs::JobLogs>,
+    followers: Arc<Semaphore>,
+    requests: Semaphore,
+    usage: usage::HostUsage,
+}
+
+impl Api {
+    /// An API over a loop, its state folder and the logs of its jobs.
+    #[must_use]
+    pub fn new(handle: Handle, state: StateDir, logs: Arc<dyn logs::JobLogs>) -> Arc<Self> {
+        Arc::new(Self {
+            handle,
+            state,
+            logs,
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            requests: Semaphore::new(REQUESTS_MAX),
+            usage: usage::HostUsage::new(),
+        })
+    }
+
+    /// Every route: what the owner of the socket may do.
+    pub fn router(self: &Arc<Self>) -> Router {
+        self.finish(Self::public_routes().merge(Self::owner_routes()))
+    }
+
+    /// What may be read without being the owner: no job's command, environment or output.
+    pub fn public_router(self: &Arc<Self>) -> Router {
+        self.finish(Self::public_routes())
+    }
+
+    fn public_routes() -> Router<Arc<Self>> {
+        Router::new()
+            .route("/healthz", get(fleet::healthz))
+            .route("/readyz", get(fleet::readyz))
+            .route("/api/runners", get(fleet::specification_one))
+            .route("/v1/fleet", get(fleet::fleet))
+            .route("/v1/runners", get(fleet::runners))
+            .route("/v1/runners/{name}", get(fleet::runner))
+            .route("/v1/runners/{name}/health", get(fleet::runner_health))
+    }
+
+    fn owner_routes() -> Router<Arc<Self>> {
+        Router::new()
+            .route("/v1/jobs", get(jobs::list).post(jobs::submit))
+            .route("/v1/jobs/{id}", get(jobs::show))
+            .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+            .route("/v1/jobs/{id}/logs", get(stream::job_logs))
+            .route("/v1/run", post(stream::run))
+            .route("/v1/blobs", post(uploads::upload))
+            .route("/v1/spec", get(control::spec).put(control::apply))
+            .route("/v1/plan", post(control::plan))
+            .route("/v1/scale", post(control::scale))
+            .route("/v1/down", post(control::down))
+            .route("/v1/cordon", post(control::cordon))
+            .route("/v1/restart", post(control::restart))
+            .route("/v1/events", get(stream::events))
+    }
+
+    fn finish(self: &Arc<Self>, routes: Router<Arc<Self>>) -> Router {
+        routes
+            .fallback(no_such_route)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::from_fn_with_state(Arc::clone(self), bound_requests))
+            .with_state(Arc::clone(self))
+    }
+}
+
+async fn no_such_route(request: Request) -> Problem {
+    let path = request.uri().path();
+    Problem::new(ProblemKind::NotFound, format!("there is no `{path}` in this API"))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let (method, path) = (request.method(), request.uri().path());
+    Problem::new(ProblemKind::WrongMethod, format!("`{path}` does not take {method}"))
+}
+
+/// Refuses requests beyond the bound at once: waiting would only hide the flood.
+async fn bound_requests(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match api.requests.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => Problem::new(
+            ProblemKind::Busy,
+            format!("{REQUESTS_MAX} requests are in work already; try again later"),
+        )
+        .into_response(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading the fleet: health, readiness, runners, and specification 1's summary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, sleep_until};
+
+use super::ask::find_runner;
+use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth};
+use super::extract::query;
+use super::problem::{Problem, ProblemKind};
+use super::spec_one::RunnersSummary;
+use super::words::runner_status;
+use super::{Api, stream};
+use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
+use crate::supervisor::handle::Query;
+
+/// A loop that needs longer than this for a look at itself is not healthy.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// A follower of the fleet sees at most this many views: ten per second is live to the eye.
+const VIEW_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Json<Healthy>, Problem> {
+    api.ask_within(HEALTH_TIMEOUT, Query::Fleet).await?;
+    Ok(Json(Healthy::Ok))
+}
+
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Healthy>, Problem> {
+    let fleet = api.ask_within(HEALTH_TIMEOUT, Query::Fleet).await?;
+    let detail = match fleet.phase {
+        FleetPhase::Ready => return Ok(Json(Healthy::Ready)),
+        FleetPhase::Starting => "the supervisor has not seen the engine's containers yet",
+        FleetPhase::Converging => "the fleet is not as the file says yet",
+        FleetPhase::GoingDown => "the fleet is going down",
+    };
+    let mut problem = Problem::new(ProblemKind::Unavailable, detail);
+    problem.reasons = reasons(&fleet);
+    Err(problem)
+}
+
+/// What stands between the fleet and readiness: its troubles, then each runner that is not ready.
+#[must_use]
+fn reasons(fleet: &FleetView) -> Vec<String> {
+    let waiting = fleet.runners.iter().filter_map(|runner| match runner.status {
+        RunnerStatus::Idle | RunnerStatus::Running => None,
+        RunnerStatus::Planned
+        | RunnerStatus::Creating
+        | RunnerStatus::Starting
+        | RunnerStatus::Stopping
+        | RunnerStatus::Removing
+        | RunnerStatus::Error
+        | RunnerStatus::Stale => Some(match &runner.reason {
+            Some(reason) => format!("{}: {reason}", runner.name),
+            None => format!("{}: {}", runner.name, runner_status(runner.status)),
+        }),
+    });
+    fleet.troubles.iter().cloned().chain(waiting).collect()
+}
+
+pub(super) async fn fleet(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let FleetQuery { follow } = query(&uri)?;
+    match follow {
+        false => Ok(Json(api.fleet_view().await?).into_response()),
+        true => follow_fleet(api).await,
+    }
+}
+
+async fn follow_fleet(api: Arc<Api>) -> Result<Response, Problem> {
+    let permit = stream::follower(&api)?;
+    let (out, body) = stream::body();
+    let first = api.fleet_view().await?;
+    tokio::spawn(async move {
+        // Why it ended is for nobody: the client left, or the supervisor goes.
+        let _ended = send_views(&api, first, &out).await;
+        drop(permit);
+    });
+    Ok(([(header::CONTENT_TYPE, JSON_LINES_TYPE)], Body::from_stream(body)).into_response())
+}
+
+async fn send_views(api: &Api, first: FleetView, out: &stream::Out) -> Result<(), stream::Ended> {
+    let mut steps = api.handle.steps();
+    stream::send_line(out, &first).await?;
+    loop {
+        let next = Instant::now() + VIEW_INTERVAL;
+        stream::step_or_left(&mut steps, out).await?;
+        sleep_until(next).await;
+        steps.mark_unchanged();
+        stream::send_line(out, &api.fleet_view().await.map_err(|_| stream::Ended)?).await?;
+    }
+}
+
+pub(super) async fn runners(State(api): State<Arc<Api>>) -> Result<Json<Vec<RunnerView>>, Problem> {
+    Ok(Json(api.fleet_view().await?.runners))
+}
+
+pub(super) async fn runner(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<Json<RunnerView>, Problem> {
+    let fleet = api.fleet_view().await?;
+    find_runner(&fleet, &name).cloned().map(Json)
+}
+
+pub(super) async fn runner_health(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<Json<RunnerHealth>, Problem> {
+    let fleet = api.fleet_view().await?;
+    let runner = find_runner(&fleet, &name)?;
+    Ok(Json(RunnerHealth {
+        id: runner.id,
+        name: runner.name.clone(),
+        health: runner.health,
+        reason: runner.reason.clone(),
+    }))
+}
+
+pub(super) async fn specification_one(
+    State(api): State<Arc<Api>>,
+) -> Result<Json<RunnersSummary>, Problem> {
+    let fleet = api.fleet_view().await?;
+    Ok(Json(RunnersSummary::of(&fleet, &api.usage)))
+}

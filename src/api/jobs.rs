@@ -1,0 +1,100 @@
+//! Jobs over HTTP: list, show, submit, cancel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Api;
+use super::ask::parse_job;
+use super::dto::{Accepted, JobQuery, JobsQuery, SubmitBody, Submitted};
+use super::extract::{json, query};
+use super::problem::{Problem, ProblemKind};
+use super::words::parse_job_status;
+use crate::fleet::event::{JobSpec, Request};
+use crate::fleet::view::{JobStatus, JobView};
+use crate::ids::JobId;
+use crate::supervisor::handle::{JobFilter, Query};
+
+/// Jobs listed when no limit is given.
+const JOBS_DEFAULT: usize = 100;
+/// Longest wait for a job's end in one request; a client asks again.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+/// A waiting request looks at its job this often at most.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Most jobs in one answer.
+const JOBS_MAX: usize = 10_000;
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+) -> Result<Json<Vec<JobView>>, Problem> {
+    let JobsQuery { status, limit } = query(&uri)?;
+    let statuses = match status {
+        None => Vec::new(),
+        Some(text) => text.split(',').map(parse_status).collect::<Result<_, _>>()?,
+    };
+    let limit = limit.unwrap_or(JOBS_DEFAULT).min(JOBS_MAX);
+    let filter = JobFilter { statuses, limit };
+    Ok(Json(api.ask(|reply| Query::Jobs(filter, reply)).await?))
+}
+
+fn parse_status(text: &str) -> Result<JobStatus, Problem> {
+    parse_job_status(text).map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))
+}
+
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<JobView>, Problem> {
+    let JobQuery { wait_seconds } = query(&uri)?;
+    let id = parse_job(&id)?;
+    let mut steps = api.handle.steps();
+    let mut job = api.job_view(id).await?;
+    let until = Instant::now() + Duration::from_secs(wait_seconds).min(WAIT_MAX);
+    while !job.status.is_final() {
+        match timeout_at(until, steps.changed()).await {
+            // The loop has ended or the time is up: the answer is what is known.
+            Err(_) | Ok(Err(_)) => break,
+            Ok(Ok(())) => job = api.job_view(id).await?,
+        }
+        if timeout_at(until, sleep(LOOK_INTERVAL)).await.is_err() {
+            break;
+        }
+    }
+    Ok(Json(job))
+}
+
+pub(super) async fn submit(
+    State(api): State<Arc<Api>>,
+    body: Body,
+) -> Result<(StatusCode, Json<Submitted>), Problem> {
+    let spec = json::<SubmitBody>(body).await?.into_spec()?;
+    let id = api.submit(spec).await?;
+    Ok((StatusCode::CREATED, Json(Submitted { id })))
+}
+
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<Json<Accepted>, Problem> {
+    api.change(Request::Cancel(parse_job(&id)?)).await?;
+    Ok(Json(Accepted::Accepted))
+}
+
+impl Api {
+    /// Hands a job to the loop; it is durable when this returns.
+    pub(super) async fn submit(&self, spec: JobSpec) -> Result<JobId, Problem> {
+        if let Some(blob) = &spec.workspace {
+            self.check_blob(blob).await?;
+        }
+        self.change(Request::Submit(Box::new(spec))).await?.ok_or_else(|| {
+            Problem::new(ProblemKind::Internal, "the loop took the job but gave it no id")
+        })
+    }
+}

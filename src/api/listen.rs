@@ -1,0 +1,199 @@
+//! Where the API listens: the unix socket, and a loopback port for those who only read.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::HOST;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Api;
+use super::problem::{Problem, ProblemKind};
+use super::socket::SocketPath;
+
+/// Streams end by themselves when the loop ends; what is still open after this is cut off.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Who may use the socket, beside root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SocketAccess {
+    /// The owner (mode 0600).
+    #[default]
+    Owner,
+    /// The owner and the folder's group (mode 0660).
+    Group,
+}
+
+/// Why the API cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The socket cannot be made.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The port cannot be taken.
+    #[error("cannot listen on {address}")]
+    Port {
+        /// Which.
+        address: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// An address that others can reach.
+    #[error("SLATE_LISTEN is `{0}`; without tokens it must be a loopback address: 127.0.0.1:PORT")]
+    NotLoopback(SocketAddr),
+    /// Not an address.
+    #[error("SLATE_LISTEN is `{0}`, which is no address: use 127.0.0.1:PORT")]
+    NoAddress(String),
+}
+
+/// Makes the socket. It never exists with wider permissions, and replaces a dead supervisor's.
+///
+/// # Errors
+/// [`ListenError::Socket`]. The caller holds the state folder's lock, so no other supervisor's
+/// living socket is replaced.
+pub fn bind_socket(api: &Api, access: SocketAccess) -> Result<UnixListener, ListenError> {
+    let path = api.state.api_socket();
+    let fail = |source| ListenError::Socket { path: path.clone(), source };
+    let fresh = path.with_extension("new");
+    match fs::remove_file(&fresh) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fail(error)),
+    }
+    let reachable = SocketPath::new(&fresh).map_err(fail)?;
+    let listener = UnixListener::bind(reachable.as_path()).map_err(fail)?;
+    let mode = match access {
+        SocketAccess::Owner => 0o600,
+        SocketAccess::Group => 0o660,
+    };
+    fs::set_permissions(&fresh, Permissions::from_mode(mode)).map_err(fail)?;
+    fs::rename(&fresh, &path).map_err(fail)?;
+    Ok(listener)
+}
+
+/// Takes the loopback port that `SLATE_LISTEN` names.
+///
+/// # Errors
+/// [`ListenError`] when the text is no loopback address or the port cannot be taken.
+pub async fn bind_port(text: &str) -> Result<TcpListener, ListenError> {
+    let address: SocketAddr = text.parse().map_err(|_| ListenError::NoAddress(text.to_owned()))?;
+    if !address.ip().is_loopback() {
+        return Err(ListenError::NotLoopback(address));
+    }
+    TcpListener::bind(address).await.map_err(|source| ListenError::Port { address, source })
+}
+
+/// Serves the whole API until `stop` changes, then ends open requests within a bound.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_socket(
+    api: Arc<Api>,
+    listener: UnixListener,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let path = api.state.api_socket();
+    let server = axum::serve(listener, api.router())
+        .with_graceful_shutdown(stopped(stop.clone()))
+        .into_future();
+    let end = bounded(server, stop).await;
+    // The state folder is still locked, so this is our own socket and not a successor's. One that
+    // stays behind answers nobody and is replaced by the next supervisor.
+    let _removed = fs::remove_file(path);
+    end
+}
+
+/// Serves what anybody on this host may read until `stop` changes.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_port(
+    api: Arc<Api>,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let server = axum::serve(listener, local_only(api.public_router()))
+        .with_graceful_shutdown(stopped(stop.clone()))
+        .into_future();
+    bounded(server, stop).await
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A dropped sender means the same: nobody keeps the supervisor any more.
+    let _gone = stop.changed().await;
+}
+
+async fn bounded(
+    server: impl Future<Output = io::Result<()>>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    tokio::pin!(server);
+    tokio::select! {
+        end = &mut server => return end,
+        () = stopped(stop) => {}
+    }
+    timeout(SHUTDOWN_GRACE, server).await.unwrap_or(Ok(()))
+}
+
+/// Refuses requests that name another host: a web page in the operator's browser could send them
+/// here by rebinding its own name to the loopback address.
+fn local_only(router: Router) -> Router {
+    router.layer(middleware::from_fn(check_host))
+}
+
+async fn check_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    match is_local(host) {
+        true => next.run(request).await,
+        false => Problem::new(
+            ProblemKind::NotAllowed,
+            format!("`{host}` is not this machine; ask for 127.0.0.1 or localhost"),
+        )
+        .into_response(),
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_pass_the_host_check() {
+        for host in ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "[::1]:80", "[::1]"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["", "evil.example", "evil.example:80", "127.0.0.1.evil.example", "::1:x"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_others_can_reach_is_refused() {
+        assert!(matches!(bind_port("0.0.0.0:0").await, Err(ListenError::NotLoopback(_))));
+        assert!(matches!(bind_port("here").await, Err(ListenError::NoAddress(_))));
+        assert!(bind_port("127.0.0.1:0").await.is_ok());
+    }
+}

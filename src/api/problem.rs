@@ -1,0 +1,128 @@
+//! Errors on the wire (RFC 9457): one kind, one status, the same words as the CLI.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::effect::{Refusal, RefusalKind};
+use crate::supervisor::handle::Gone;
+
+/// What kind of failure it is; clients decide by this, people read the detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// No such job, runner, pool, profile or route.
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    /// It would exceed a bound of the fleet.
+    NoCapacity,
+    /// Not in this state.
+    Conflict,
+    /// The route does not take this method.
+    WrongMethod,
+    /// The body is larger than its bound.
+    TooLarge,
+    /// Too much at a time.
+    Busy,
+    /// The caller may not do this.
+    NotAllowed,
+    /// The supervisor is starting, going away, or not ready.
+    Unavailable,
+    /// The loop did not answer in time.
+    Timeout,
+    /// The supervisor's own failure.
+    Internal,
+}
+
+impl ProblemKind {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::NoCapacity => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::NotFound => "No such thing",
+            Self::Invalid => "Invalid request",
+            Self::NoCapacity => "No capacity",
+            Self::Conflict => "Not in this state",
+            Self::WrongMethod => "Wrong method",
+            Self::TooLarge => "Too large",
+            Self::Busy => "Too many requests",
+            Self::NotAllowed => "Not allowed",
+            Self::Unavailable => "Unavailable",
+            Self::Timeout => "No answer in time",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+/// An error as it travels: `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// What kind, for programs.
+    pub kind: ProblemKind,
+    /// What kind, for people.
+    pub title: String,
+    /// The HTTP status again, so that a saved body is complete.
+    pub status: u16,
+    /// What, why, and what to do.
+    pub detail: String,
+    /// Single reasons, where there are several (`/readyz`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+impl Problem {
+    /// A problem of a kind with its words.
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail: detail.into(),
+            reasons: Vec::new(),
+        }
+    }
+}
+
+impl From<Gone> for Problem {
+    fn from(gone: Gone) -> Self {
+        Self::new(ProblemKind::Unavailable, gone.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.kind {
+            RefusalKind::NotFound => ProblemKind::NotFound,
+            RefusalKind::Invalid => ProblemKind::Invalid,
+            RefusalKind::NoCapacity => ProblemKind::NoCapacity,
+            RefusalKind::Conflict => ProblemKind::Conflict,
+        };
+        Self::new(kind, refusal.message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (self.kind.status(), [(header::CONTENT_TYPE, "application/problem+json")], body)
+            .into_response()
+    }
+}

@@ -1,0 +1,90 @@
+//! The words for states, as the JSON has them; used wherever a state is printed or read.
+
+use crate::fleet::view::{Health, JobStatus, RunnerStatus};
+use crate::ids::ParseIdError;
+
+/// Every job state, in the order of a job's life.
+pub const JOB_STATUSES: [JobStatus; 9] = [
+    JobStatus::Queued,
+    JobStatus::Assigned,
+    JobStatus::Running,
+    JobStatus::Succeeded,
+    JobStatus::Failed,
+    JobStatus::Cancelled,
+    JobStatus::TimedOut,
+    JobStatus::Oom,
+    JobStatus::Lost,
+];
+
+/// A job's state in one word.
+#[must_use]
+pub fn job_status(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Queued => "queued",
+        JobStatus::Assigned => "assigned",
+        JobStatus::Running => "running",
+        JobStatus::Succeeded => "succeeded",
+        JobStatus::Failed => "failed",
+        JobStatus::Cancelled => "cancelled",
+        JobStatus::TimedOut => "timed_out",
+        JobStatus::Oom => "oom",
+        JobStatus::Lost => "lost",
+    }
+}
+
+/// Reads a job's state.
+///
+/// # Errors
+/// The text is no state; the error lists them.
+pub fn parse_job_status(text: &str) -> Result<JobStatus, ParseIdError> {
+    JOB_STATUSES.into_iter().find(|status| job_status(*status) == text).ok_or_else(|| {
+        ParseIdError {
+            text: text.to_owned(),
+            expected: "a job state: queued, assigned, running, succeeded, failed, cancelled, \
+                       timed_out, oom or lost",
+        }
+    })
+}
+
+/// A runner's state in one word.
+#[must_use]
+pub fn runner_status(status: RunnerStatus) -> &'static str {
+    match status {
+        RunnerStatus::Planned => "planned",
+        RunnerStatus::Creating => "creating",
+        RunnerStatus::Starting => "starting",
+        RunnerStatus::Idle => "idle",
+        RunnerStatus::Running => "running",
+        RunnerStatus::Stopping => "stopping",
+        RunnerStatus::Removing => "removing",
+        RunnerStatus::Error => "error",
+        RunnerStatus::Stale => "stale",
+    }
+}
+
+/// A runner's health in one word.
+#[must_use]
+pub fn health(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+        Health::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_json_and_read_back() {
+        for status in JOB_STATUSES {
+            let json = serde_json::to_string(&status).expect("serialises");
+            assert_eq!(json.trim_matches('"'), job_status(status));
+            assert_eq!(parse_job_status(job_status(status)), Ok(status));
+        }
+        let json = serde_json::to_string(&RunnerStatus::Stale).expect("serialises");
+        assert_eq!(json.trim_matches('"'), runner_status(RunnerStatus::Stale));
+        assert!(parse_job_status("done").is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! Where the command line touches what it is not: the fleet file, the supervisor, the engine.
+//!
+//! Verbs know only these functions, so that what is behind them can change without them.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::attach;
+use super::context::note;
+use super::failure::{Failure, chain};
+use crate::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
+use crate::engine::{EngineError, Project};
+use crate::exit::Exit;
+use crate::fleet::Fleet;
+use crate::fleet::event::{DownMode, Event};
+use crate::fleet::host::HostFacts;
+use crate::fleet::state::Restored;
+use crate::fleet::view::PlanView;
+use crate::fleet_file::{self, FleetFile, FleetFileError};
+use crate::ids::{ContainerId, FleetId, ProjectName};
+use crate::spec::Spec;
+use crate::spec::template::{self, HostSize};
+use crate::state_dir::StateDir;
+use crate::store::Store;
+use crate::supervisor::{self, Options, SupervisorError};
+use crate::units::Time;
+use crate::{inventory, spec};
+
+/// Reads, merges and checks the fleet files.
+pub(super) fn load_spec(files: &[PathBuf], project: Option<&str>) -> Result<Spec, Failure> {
+    let file = load(files, project)?;
+    if !file.loaded.warnings.is_empty() {
+        note(file.loaded.warnings.to_string().trim_end());
+    }
+    Ok(file.loaded.spec)
+}
+
+/// The fleet files, resolved, as YAML with secrets masked.
+pub(super) fn render_spec(files: &[PathBuf], project: Option<&str>) -> Result<String, Failure> {
+    load(files, project).map(|file| file.loaded.render_masked())
+}
+
+/// The project that the files name, without `-p`; none if they cannot be read.
+pub(super) fn project_of(files: &[PathBuf]) -> Option<ProjectName> {
+    load(files, None).ok().map(|file| file.loaded.spec.project)
+}
+
+fn load(files: &[PathBuf], project: Option<&str>) -> Result<FleetFile, Failure> {
+    let project = project.map(str::to_owned);
+    fleet_file::Request::from_process(files.to_vec(), project)
+        .and_then(|request| fleet_file::load(&request))
+        .map_err(|error| match error {
+            FleetFileError::Invalid(findings) => Failure::findings(findings.to_string()),
+            other => Failure::new(Exit::Usage, chain(&other)),
+        })
+}
+
+/// The fleet file's JSON Schema.
+pub(super) fn schema() -> Value {
+    spec::schema()
+}
+
+/// Which fleet file `init` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Template {
+    /// As much as this host takes, with comments.
+    Optimal,
+    /// The fewest runners that are of use.
+    Minimal,
+}
+
+/// The text of a new fleet file.
+pub(super) fn template(template: Template) -> Result<String, Failure> {
+    let host = host()?;
+    let size = HostSize { cpus: host.cpus, memory: host.memory };
+    let project = ProjectName::new("slate");
+    Ok(match template {
+        Template::Optimal => template::full(&project, size),
+        Template::Minimal => template::minimal(&project, size),
+    })
+}
+
+fn host() -> Result<HostFacts, Failure> {
+    let inventory = inventory::local();
+    inventory.map(|found| found.facts).map_err(|error| Failure::new(Exit::Failed, chain(&error)))
+}
+
+/// What a spec would change while no supervisor runs: compared with what the state folder knows,
+/// or from nothing.
+pub(super) fn plan_offline(
+    spec: &Spec,
+    state: Option<&StateDir>,
+    other_host: Option<HostFacts>,
+) -> Result<PlanView, Failure> {
+    let restored = match state.map(StateDir::database) {
+        Some(path) if path.exists() => Store::open(&path)
+            .and_then(|store| store.restore())
+            .map_err(|error| Failure::new(Exit::Failed, chain(&error)))?,
+        Some(_) | None => Restored::default(),
+    };
+    let facts = match other_host {
+        Some(facts) => facts,
+        None => host()?,
+    };
+    let mut fleet = Fleet::restore(spec.clone(), restored, Time::default());
+    // Nothing is decided without a list of containers, so there is nothing to be done about it.
+    let _nothing = fleet.handle(Time::default(), vec![Event::Host(facts)]);
+    Ok(fleet.preview(spec))
+}
+
+/// What a supervisor is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// To keep the fleet as it should be.
+    Supervise,
+    /// To take down what a dead supervisor left, and to start nothing.
+    Down(DownMode),
+}
+
+/// How a supervisor is started.
+#[derive(Debug)]
+pub(super) struct SuperviseOptions {
+    /// Its state folder.
+    pub state: StateDir,
+    /// What to bring the fleet to; what the state says if none.
+    pub spec: Option<Spec>,
+    /// Whether it keeps the fleet or takes it down.
+    pub intent: Intent,
+    /// A loopback address for those who only read (`SLATE_LISTEN`).
+    pub listen: Option<String>,
+}
+
+/// Runs a supervisor until the fleet is down. Dropping it leaves the runners to the next one.
+pub(super) async fn supervise(options: SuperviseOptions) -> Result<(), Failure> {
+    start_log();
+    let options = Options {
+        state: options.state,
+        spec: options.spec,
+        host: host()?,
+        listen: options.listen,
+        intent: match options.intent {
+            Intent::Supervise => supervisor::Intent::Keep,
+            Intent::Down(mode) => supervisor::Intent::Remove(mode),
+        },
+    };
+    let ended = supervisor::run(options, connect).await;
+    ended.map_err(|error| Failure::new(exit_of(&error), chain(&error)))
+}
+
+fn connect(project: &ProjectName, fleet: &FleetId) -> Result<DockerEngine, EngineError> {
+    let address = EngineAddress::choose(&DockerEnv::from_process())?;
+    DockerEngine::connect(address, Project { name: project.clone(), fleet: fleet.clone() })
+}
+
+fn exit_of(error: &SupervisorError) -> Exit {
+    match error {
+        SupervisorError::Refused(refusal) => Failure::from_refusal(refusal).exit(),
+        SupervisorError::Engine(_) => Exit::Unreachable,
+        SupervisorError::NameTaken { .. }
+        | SupervisorError::NoFleet
+        | SupervisorError::Held { .. }
+        | SupervisorError::Folder { .. }
+        | SupervisorError::Store(_)
+        | SupervisorError::Files(_)
+        | SupervisorError::Agents(_)
+        | SupervisorError::Logs(_)
+        | SupervisorError::Listen(_) => Exit::Failed,
+    }
+}
+
+/// The supervisor's own log goes to stderr; on a terminal only what needs somebody.
+fn start_log() {
+    let level = if std::io::stderr().is_terminal() { "warn" } else { "info" };
+    let filter = std::env::var("SLATE_LOG").unwrap_or_else(|_| level.to_owned());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second supervisor in one process (there is none) would share the first one's log.
+    drop(log.try_init());
+}
+
+/// A program to run in a runner's container.
+#[derive(Debug)]
+pub(super) struct ExecOrder {
+    /// Which container.
+    pub container: ContainerId,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Numeric `uid:gid`; the container's own if none.
+    pub user: Option<String>,
+    /// The folder to start in.
+    pub workdir: Option<String>,
+    /// Whether it gets this terminal.
+    pub terminal: ExecTerminal,
+}
+
+/// Whether a program gets the terminal of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExecTerminal {
+    /// Plain pipes.
+    Pipes,
+    /// The terminal.
+    Terminal,
+}
+
+/// Runs a program in a container; its exit code.
+pub(super) async fn exec(order: ExecOrder) -> Result<i64, Failure> {
+    let nobody = FleetId::new("");
+    let engine = connect(&ProjectName::new(""), &nobody)
+        .map_err(|error| Failure::new(Exit::Unreachable, error.describe()))?;
+    attach::run(&engine, order).await
+}

@@ -1,0 +1,156 @@
+//! Follows the fleet on its way to a goal, with progress on stderr and a bound on the wait.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep_until};
+
+use super::clock;
+use super::context::{Context, note};
+use super::failure::Failure;
+use super::progress::{Tracker, renderer};
+use crate::client::{Client, ClientError, Lines};
+use crate::exit::Exit;
+use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus};
+
+/// Between two views the seconds on the screen move on.
+const TICK: Duration = Duration::from_millis(200);
+/// Reasons that are printed when the time is up; a fleet of hundreds fails for few of them.
+const REASONS_MAX: usize = 10;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Every runner as the file says.
+    Ready,
+    /// No job waits or runs.
+    Idle,
+    /// The supervisor has removed everything and ended.
+    Gone,
+}
+
+/// How following ended.
+enum End {
+    Reached,
+    TimeUp(Option<Box<FleetView>>),
+    SupervisorGone,
+}
+
+/// Follows the fleet until the goal or the timeout; exit code 3 with reasons when it is late.
+pub(super) async fn follow_until(
+    context: &Context,
+    goal: Goal,
+    timeout: Duration,
+) -> Result<Exit, Failure> {
+    let mut tracker = Tracker::new(renderer(context.progress()));
+    let until = clock::start() + timeout;
+    let end = match views(context).await {
+        Ok(views) => watch(views, goal, until, &mut tracker).await,
+        // It may be gone before the first look, even between connecting and asking.
+        Err(failure) if goal == Goal::Gone && failure.exit() == Exit::Unreachable => {
+            Ok(End::SupervisorGone)
+        }
+        Err(failure) => Err(failure),
+    };
+    if matches!((&end, goal), (Ok(End::SupervisorGone), Goal::Gone)) {
+        tracker.all_gone();
+    }
+    tracker.finish();
+    match end? {
+        End::Reached => Ok(Exit::Done),
+        End::SupervisorGone if goal == Goal::Gone => gone(context, until).await,
+        End::SupervisorGone => Err(Failure::new(
+            Exit::Unreachable,
+            "the supervisor went away before the fleet was ready",
+        )
+        .help("its log is in the state folder: supervisor.log")),
+        End::TimeUp(fleet) => Err(late(goal, timeout, fleet.as_deref())),
+    }
+}
+
+async fn views(context: &Context) -> Result<Lines, Failure> {
+    Ok(context.connect().await?.lines("/v1/fleet?follow=true").await?)
+}
+
+async fn watch(
+    mut lines: Lines,
+    goal: Goal,
+    until: Instant,
+    tracker: &mut Tracker,
+) -> Result<End, Failure> {
+    let mut ticks = interval(TICK);
+    let mut last = None;
+    loop {
+        tokio::select! {
+            fleet = lines.next::<FleetView>() => match fleet {
+                Ok(Some(fleet)) => {
+                    tracker.see(&fleet);
+                    if reached(goal, &fleet) {
+                        return Ok(End::Reached);
+                    }
+                    last = Some(Box::new(fleet));
+                }
+                Ok(None) | Err(ClientError::Broken(_)) => return Ok(End::SupervisorGone),
+                Err(error) => return Err(error.into()),
+            },
+            _ = ticks.tick() => tracker.tick(),
+            () = sleep_until(until) => return Ok(End::TimeUp(last)),
+        }
+    }
+}
+
+fn reached(goal: Goal, fleet: &FleetView) -> bool {
+    match goal {
+        Goal::Ready => fleet.phase == FleetPhase::Ready,
+        Goal::Idle => fleet.queued == 0 && fleet.running == 0,
+        Goal::Gone => false,
+    }
+}
+
+/// The stream has ended; the supervisor's last act is to let go of its socket.
+async fn gone(context: &Context, until: Instant) -> Result<Exit, Failure> {
+    let state = context.state_dir()?;
+    let mut looks = interval(Duration::from_millis(10));
+    loop {
+        looks.tick().await;
+        match Client::connect(&state).await {
+            Err(ClientError::NotUp { .. }) => return Ok(Exit::Done),
+            Ok(_) if clock::start() < until => {}
+            Ok(_) => {
+                return Err(Failure::new(Exit::NotReady, "the supervisor did not end in time"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn late(goal: Goal, timeout: Duration, fleet: Option<&FleetView>) -> Failure {
+    let what = match goal {
+        Goal::Ready => "the fleet is not ready",
+        Goal::Idle => "jobs still wait or run",
+        Goal::Gone => "the fleet is not down",
+    };
+    for reason in fleet.map(reasons).unwrap_or_default() {
+        note(&format!("  {reason}"));
+    }
+    let seconds = timeout.as_secs_f64();
+    Failure::new(Exit::NotReady, format!("{what} after {seconds} s"))
+        .help("`slate-fleet ps` shows how it goes on; `--timeout` waits longer")
+}
+
+fn reasons(fleet: &FleetView) -> Vec<String> {
+    let runners = fleet.runners.iter().filter_map(|runner| match runner.status {
+        RunnerStatus::Idle | RunnerStatus::Running => None,
+        RunnerStatus::Planned
+        | RunnerStatus::Creating
+        | RunnerStatus::Starting
+        | RunnerStatus::Stopping
+        | RunnerStatus::Removing
+        | RunnerStatus::Error
+        | RunnerStatus::Stale => {
+            let status = crate::api::words::runner_status(runner.status);
+            let reason = runner.reason.as_deref().unwrap_or("no reason is known");
+            Some(format!("{} is {status}: {reason}", runner.name))
+        }
+    });
+    fleet.troubles.iter().cloned().chain(runners).take(REASONS_MAX).collect()
+}

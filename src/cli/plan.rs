@@ -1,0 +1,63 @@
+//! `plan`: what `up` would change, and why.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::border;
+use super::context::{Context, Format, print};
+use super::failure::Failure;
+use super::render;
+use crate::client::{Client, ClientError};
+use crate::exit::Exit;
+use crate::fleet::host::HostFacts;
+use crate::fleet::view::PlanView;
+
+/// Show what `up` would create, recreate and remove, and why
+///
+/// Exits with 10 when there are changes and with 0 when there are none.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet plan\n  slate-fleet plan --format json\n  \
+                        slate-fleet plan --inventory big-box.json    for another machine")]
+pub(super) struct PlanArgs {
+    /// Plan for the host that this JSON file describes, from nothing
+    ///
+    /// The file has `cpus`, `memory` in bytes, and `gpus` with `index`, `uuid`, `name` and
+    /// `memory` in MiB.
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// How the plan is printed
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+impl PlanArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let spec = context.spec()?;
+        let state = context.state_dir()?;
+        let plan: PlanView = match &self.inventory {
+            Some(file) => border::plan_offline(&spec, None, Some(read_inventory(file)?))?,
+            None => match Client::connect(&state).await {
+                Ok(mut client) => client.post("/v1/plan", &spec).await?,
+                Err(ClientError::NotUp { .. }) => border::plan_offline(&spec, Some(&state), None)?,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        match render::machine_one(self.format, &plan) {
+            Some(text) => super::context::print(&text)?,
+            None => print(&render::plan::text(&plan, context.paint()))?,
+        }
+        Ok(match render::plan::has_changes(&plan) {
+            true => Exit::Changes,
+            false => Exit::Done,
+        })
+    }
+}
+
+fn read_inventory(file: &Path) -> Result<HostFacts, Failure> {
+    let text = std::fs::read(file)
+        .map_err(|error| Failure::system(format!("cannot read {}", file.display()), &error))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{} is no inventory: {error}", file.display()))
+    })
+}

@@ -1,0 +1,73 @@
+//! `ps`: the runners.
+
+use clap::Args;
+
+use super::context::{Context, Format, print};
+use super::failure::Failure;
+use super::{render, suggest};
+use crate::exit::Exit;
+use crate::fleet::view::{FleetView, RunnerView};
+
+/// List the runners
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet ps\n  slate-fleet ps --format wide\n  \
+                        slate-fleet ps -q slate-light-01\n  \
+                        slate-fleet ps --format jsonl | jq -r 'select(.status == \"error\").name'")]
+pub(super) struct PsArgs {
+    /// Only these, by name or id
+    #[arg(value_name = "RUNNER")]
+    runners: Vec<String>,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// How they are printed
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+impl PsArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut fleet: FleetView = context.get("/v1/fleet").await?;
+        if !self.runners.is_empty() {
+            let wanted = find_all(&fleet, &self.runners)?;
+            fleet.runners = wanted.into_iter().cloned().collect();
+        }
+        if self.quiet {
+            let ids = fleet.runners.iter().map(|runner| format!("{}\n", runner.id));
+            print(&ids.collect::<String>())?;
+            return Ok(Exit::Done);
+        }
+        let paint = context.paint();
+        print(&match self.format {
+            Format::Table => render::ps::table(&fleet, paint),
+            Format::Wide => render::ps::wide(&fleet, paint),
+            Format::Json | Format::Jsonl | Format::Yaml => {
+                render::machine(self.format, &fleet.runners).unwrap_or_default()
+            }
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The runners of these names or ids; all must exist.
+pub(super) fn find_all<'a>(
+    fleet: &'a FleetView,
+    names: &[String],
+) -> Result<Vec<&'a RunnerView>, Failure> {
+    names.iter().map(|name| find(fleet, name)).collect()
+}
+
+/// The runner of this name or id.
+pub(super) fn find<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a RunnerView, Failure> {
+    let id = name.parse().ok();
+    fleet
+        .runners
+        .iter()
+        .find(|runner| runner.name == name)
+        .or_else(|| fleet.runners.iter().find(|runner| Some(runner.id) == id))
+        .ok_or_else(|| {
+            let names: Vec<&str> =
+                fleet.runners.iter().map(|runner| runner.name.as_str()).collect();
+            suggest::no_such("runner", name, &names)
+        })
+}

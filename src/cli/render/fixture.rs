@@ -1,0 +1,148 @@
+//! A fleet and jobs for tests: the fleet of specification 1's sample.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::fleet::event::{Cordon, JobSpec};
+use crate::fleet::view::{
+    FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
+};
+use crate::ids::{
+    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+};
+use crate::units::{Bytes, MilliCpu, Time};
+
+/// The moment of every view: 2026-02-08T12:00:00Z.
+pub(in crate::cli) const NOW: Time = Time(1_770_552_000_000);
+
+fn before(seconds: u64) -> Time {
+    Time(NOW.0 - seconds * 1000)
+}
+
+/// Nineteen runners: three running, fifteen idle, one in error.
+pub(in crate::cli) fn fleet() -> FleetView {
+    FleetView {
+        project: ProjectName::new("slate"),
+        at: NOW,
+        phase: FleetPhase::Ready,
+        troubles: Vec::new(),
+        max_parallel_workflows: 8,
+        runners: (1..=19).map(runner).collect(),
+        pools: vec![pool()],
+        queued: 0,
+        running: 3,
+    }
+}
+
+fn pool() -> PoolView {
+    PoolView {
+        name: PoolName::new("light"),
+        profile: ProfileName::new("light"),
+        desired: 8,
+        idle: 7,
+        running: 0,
+        error: 1,
+        spares: 0,
+        scaled: false,
+    }
+}
+
+fn runner(number: u32) -> RunnerView {
+    let (profile, pool, gpu, cpus, memory) = match number {
+        1 => ("gpu_heavy", "heavy", Some(0), 4, Bytes::gib(8)),
+        2..=7 => ("gpu_light", "inference", Some(1), 2, Bytes::gib(2)),
+        8..=11 => ("standard", "default", None, 2, Bytes::gib(1)),
+        _ => ("light", "light", None, 1, Bytes::mib(512)),
+    };
+    let (status, since, job) = match number {
+        1 => (RunnerStatus::Running, 130, Some(JobId(42))),
+        4 => (RunnerStatus::Running, 60, Some(JobId(44))),
+        8 => (RunnerStatus::Running, 3, Some(JobId(43))),
+        19 => (RunnerStatus::Error, 5, None),
+        _ => (RunnerStatus::Idle, 3700, None),
+    };
+    RunnerView {
+        id: SlotId(number),
+        name: format!("slate-{}-{number:02}", profile.replace('_', "-")),
+        pool: PoolName::new(pool),
+        profile: ProfileName::new(profile),
+        labels: vec!["self-hosted".to_owned(), "slate".to_owned()],
+        gpu,
+        status,
+        since: before(since),
+        cordon: if number == 19 { Cordon::Closed } else { Cordon::Open },
+        incarnation: Some(IncarnationId(u64::from(number))),
+        container: Some(ContainerId::new(format!("0123456789abcdef{number:048}"))),
+        container_name: Some(format!("slate-i{number}")),
+        image: "slate-runner:latest".to_owned(),
+        job,
+        tasks_completed: match number {
+            1 => 5,
+            8 => 1,
+            _ => 0,
+        },
+        cpus: MilliCpu::cpus(cpus),
+        memory,
+        reason: (number == 19).then(|| "exited with 137, tried again in 4 s".to_owned()),
+        health: Health::Healthy,
+    }
+}
+
+/// A job that waits.
+pub(in crate::cli) fn queued_job() -> JobView {
+    JobView {
+        id: JobId(45),
+        spec: job_spec(&["pytest", "-n", "auto", "tests/a very long folder name"]),
+        profile: ProfileName::new("standard"),
+        reports: "attrs/45".to_owned(),
+        status: JobStatus::Queued,
+        attempt: AttemptNo(0),
+        runner: None,
+        runner_name: None,
+        queued_at: before(20),
+        assigned_at: None,
+        started_at: None,
+        ended_at: None,
+        exit_code: None,
+        reason: Some("all 4 runners of pool `default` are busy".to_owned()),
+        position: Some(3),
+    }
+}
+
+/// A job that ended with an exit code.
+pub(in crate::cli) fn failed_job() -> JobView {
+    JobView {
+        id: JobId(41),
+        spec: job_spec(&["ruff", "check", "."]),
+        profile: ProfileName::new("light"),
+        status: JobStatus::Failed,
+        attempt: AttemptNo(1),
+        runner: Some(SlotId(12)),
+        runner_name: Some("slate-light-12".to_owned()),
+        queued_at: before(300),
+        assigned_at: Some(before(300)),
+        started_at: Some(before(300)),
+        ended_at: Some(Time(before(300).0 + 420)),
+        exit_code: Some(1),
+        reason: None,
+        position: None,
+        ..queued_job()
+    }
+}
+
+fn job_spec(command: &[&str]) -> JobSpec {
+    JobSpec {
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        env: BTreeMap::new(),
+        profile: None,
+        task_type: None,
+        pool: None,
+        lane: None,
+        workflow: Some("attrs".to_owned()),
+        run_id: None,
+        priority: 0,
+        timeout: Some(Duration::from_secs(1800)),
+        workspace: None,
+        submitter: "ana".to_owned(),
+    }
+}

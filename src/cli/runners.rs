@@ -1,0 +1,136 @@
+//! `cordon`, `drain`, `resume` and `restart`: single runners, by name or id.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::timeout_at;
+
+use super::context::{Context, note};
+use super::failure::Failure;
+use super::{clock, ps};
+use crate::api::dto::{Accepted, CordonBody, RestartBody};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::fleet::event::Cordon;
+use crate::fleet::view::FleetView;
+use crate::ids::SlotId;
+
+/// Give runners no new jobs; what runs there goes on
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet cordon slate-light-01\n  \
+                        slate-fleet cordon runner-001 runner-002")]
+pub(super) struct CordonArgs {
+    /// Runners by name or id
+    #[arg(required = true, value_name = "RUNNER")]
+    runners: Vec<String>,
+}
+
+/// Give runners no new jobs, and wait until theirs have ended
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet drain slate-light-01\n  \
+                        slate-fleet drain runner-001 runner-002 --timeout 1h")]
+pub(super) struct DrainArgs {
+    /// Runners by name or id
+    #[arg(required = true, value_name = "RUNNER")]
+    runners: Vec<String>,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m",
+          value_parser = clock::parse_duration)]
+    timeout: Duration,
+}
+
+/// Give runners jobs again after `cordon` or `drain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet resume slate-light-01")]
+pub(super) struct ResumeArgs {
+    /// Runners by name or id
+    #[arg(required = true, value_name = "RUNNER")]
+    runners: Vec<String>,
+}
+
+/// Replace the containers of runners, busy ones after their job
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet restart slate-light-01\n  \
+                        slate-fleet restart $(slate-fleet ps -q)      every runner")]
+pub(super) struct RestartArgs {
+    /// Runners by name or id
+    #[arg(required = true, value_name = "RUNNER")]
+    runners: Vec<String>,
+}
+
+impl CordonArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        cordon(&mut client, &self.runners, Cordon::Closed).await?;
+        Ok(Exit::Done)
+    }
+}
+
+impl DrainArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        let slots = cordon(&mut client, &self.runners, Cordon::Closed).await?;
+        let until = clock::start() + self.timeout;
+        let seconds = self.timeout.as_secs_f64();
+        timeout_at(until, without_jobs(&mut client, &slots)).await.map_err(|_| {
+            Failure::new(Exit::NotReady, format!("jobs still run there after {seconds} s"))
+                .help("the runners stay cordoned; `slate-fleet ps` shows their jobs")
+        })??;
+        Ok(Exit::Done)
+    }
+}
+
+impl ResumeArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        cordon(&mut client, &self.runners, Cordon::Open).await?;
+        Ok(Exit::Done)
+    }
+}
+
+impl RestartArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        let (names, _) = resolve(&mut client, &self.runners).await?;
+        let body = RestartBody { runners: names.clone() };
+        let _: Accepted = client.post("/v1/restart", &body).await?;
+        note(&format!("{}: replaced as soon as no job runs there", names.join(", ")));
+        Ok(Exit::Done)
+    }
+}
+
+async fn cordon(
+    client: &mut Client,
+    runners: &[String],
+    to: Cordon,
+) -> Result<Vec<SlotId>, Failure> {
+    let (names, slots) = resolve(client, runners).await?;
+    let _: Accepted = client.post("/v1/cordon", &CordonBody { runners: names.clone(), to }).await?;
+    let what = match to {
+        Cordon::Closed => "cordoned",
+        Cordon::Open => "open for jobs",
+    };
+    note(&format!("{}: {what}", names.join(", ")));
+    Ok(slots)
+}
+
+/// Names and ids of runners that all exist.
+async fn resolve(
+    client: &mut Client,
+    runners: &[String],
+) -> Result<(Vec<String>, Vec<SlotId>), Failure> {
+    let fleet: FleetView = client.get("/v1/fleet").await?;
+    let found = ps::find_all(&fleet, runners)?;
+    Ok(found.into_iter().map(|runner| (runner.name.clone(), runner.id)).unzip())
+}
+
+async fn without_jobs(client: &mut Client, slots: &[SlotId]) -> Result<(), Failure> {
+    let mut lines = client.lines("/v1/fleet?follow=true").await?;
+    while let Some(fleet) = lines.next::<FleetView>().await? {
+        let busy = fleet.runners.iter().filter(|runner| slots.contains(&runner.id));
+        if busy.filter(|runner| runner.job.is_some()).count() == 0 {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(Exit::Unreachable, "the supervisor went away while its runners drained"))
+}

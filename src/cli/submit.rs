@@ -1,0 +1,236 @@
+//! `submit`: hands a job in and goes; and the options that it shares with `run`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::{Context, print};
+use super::failure::Failure;
+use super::workspace::{self, Git, Packing};
+use super::{clock, suggest};
+use crate::api::dto::{SubmitBody, Submitted};
+use crate::client::{Client, ClientError};
+use crate::exit::Exit;
+use crate::ids::{LaneName, ProfileName};
+use crate::spec::Spec;
+
+/// Hand in a job and print its id
+///
+/// `logs -f JOB` follows it, `wait JOB` waits for its end.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet submit -- pytest -n auto\n  \
+                        slate-fleet submit --type lint --workflow nightly -- ruff check .\n  \
+                        slate-fleet wait $(slate-fleet submit -- make test)")]
+pub(super) struct SubmitArgs {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+impl SubmitArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        submit(self.job, context, &mut client).await
+    }
+}
+
+/// Hands in a job and prints its id.
+pub(super) async fn submit(
+    job: JobArgs,
+    context: &Context,
+    client: &mut Client,
+) -> Result<Exit, Failure> {
+    let body = job.into_body(context, client).await?;
+    let Submitted { id } = match client.post("/v1/jobs", &body).await {
+        Ok(submitted) => submitted,
+        Err(error) => return Err(explain(client, &body, error).await),
+    };
+    print(&format!("{id}\n"))?;
+    Ok(Exit::Done)
+}
+
+/// What a job is and where it runs.
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// Profile that the job needs at least
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Type of work; the fleet file's `task_types` say which profile it needs
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "profile")]
+    task_type: Option<String>,
+    /// Only this pool
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// Lane that the job belongs to
+    #[arg(long, value_name = "LANE")]
+    lane: Option<String>,
+    /// Workflow; groups reports, and its runs count against `limits.max_parallel_workflows`
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+    /// Run within the workflow [default: the job's id]
+    #[arg(long, value_name = "NAME")]
+    run_id: Option<String>,
+    /// Higher starts first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    priority: i32,
+    /// End the job after this long [default: the fleet file's `limits.task_timeout`]
+    #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
+    timeout: Option<Duration>,
+    /// Environment variable; without a value, this shell's
+    #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
+    env: Vec<String>,
+    /// Folder to send instead of this one
+    #[arg(short, long, value_name = "DIR", conflicts_with = "no_workspace")]
+    workspace: Option<PathBuf>,
+    /// Send no folder; the job starts in an empty one
+    #[arg(long)]
+    no_workspace: bool,
+    /// Send the repository (.git), too
+    #[arg(long, conflicts_with = "no_workspace")]
+    with_git: bool,
+    /// Program and arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
+}
+
+impl JobArgs {
+    /// The job as it is submitted; sends the working folder first.
+    pub(super) async fn into_body(
+        self,
+        context: &Context,
+        client: &mut Client,
+    ) -> Result<SubmitBody, Failure> {
+        let env = environment(&self.env)?;
+        let folder = match &self.workspace {
+            Some(folder) => folder.clone(),
+            None => PathBuf::from("."),
+        };
+        let workspace = match self.no_workspace {
+            true => None,
+            false => {
+                let packing = self.packing(folder, context, &client.get("/v1/spec").await?)?;
+                Some(workspace::send(client, packing).await?)
+            }
+        };
+        Ok(SubmitBody {
+            command: self.command,
+            env,
+            profile: self.profile,
+            task_type: self.task_type,
+            pool: self.pool,
+            lane: self.lane,
+            workflow: self.workflow,
+            run_id: self.run_id,
+            priority: self.priority,
+            timeout_seconds: self.timeout.map(whole_seconds),
+            workspace,
+            submitter: Some(submitter()),
+        })
+    }
+
+    /// What never leaves this machine: the fleet's state, its `.env`, its reports.
+    fn packing(&self, root: PathBuf, context: &Context, spec: &Spec) -> Result<Packing, Failure> {
+        let base = context.base()?;
+        let never = [
+            context.state_dir()?.root().to_owned(),
+            base.join(".env"),
+            base.join(".slate_runners.json"),
+            spec.reports.path.clone(),
+        ];
+        // The walk goes over resolved paths; what does not exist cannot be met on it.
+        let never = never.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let git = match self.with_git {
+            true => Git::Send,
+            false => Git::Leave,
+        };
+        Ok(Packing { root, never, git, limit: spec.limits.workspace_max })
+    }
+}
+
+/// Adds the nearest name to a refusal that says that there is no such thing.
+pub(super) async fn explain(client: &mut Client, body: &SubmitBody, error: ClientError) -> Failure {
+    let failure = Failure::from(error);
+    if failure.exit() != Exit::NotFound && failure.exit() != Exit::Usage {
+        return failure;
+    }
+    let Ok(spec) = client.get::<Spec>("/v1/spec").await else { return failure };
+    let pools: Vec<&str> = spec.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let profiles: Vec<&str> = spec.profiles.keys().map(ProfileName::as_str).collect();
+    let lanes: Vec<&str> = spec.lanes.keys().map(LaneName::as_str).collect();
+    let types: Vec<&str> = spec.task_types.keys().map(String::as_str).collect();
+    let asked = [
+        ("profile", &body.profile, profiles),
+        ("type of work", &body.task_type, types),
+        ("pool", &body.pool, pools),
+        ("lane", &body.lane, lanes),
+    ];
+    for (what, name, known) in asked {
+        if let Some(name) = name
+            && !known.contains(&name.as_str())
+        {
+            return suggest::no_such(what, name, &known);
+        }
+    }
+    failure
+}
+
+fn environment(pairs: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    pairs.iter().map(|pair| variable(pair)).collect()
+}
+
+fn variable(pair: &str) -> Result<(String, String), Failure> {
+    match pair.split_once('=') {
+        Some(("", _)) => {
+            Err(Failure::new(Exit::Usage, format!("`--env {pair}` has no name before the `=`")))
+        }
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => match std::env::var(pair) {
+            Ok(value) => Ok((pair.to_owned(), value)),
+            Err(_) => Err(Failure::new(
+                Exit::Usage,
+                format!("`--env {pair}` has no value, and this shell has no readable `{pair}`"),
+            )
+            .help(format!("write `--env {pair}=VALUE`"))),
+        },
+    }
+}
+
+/// A job never gets less time than was asked for.
+fn whole_seconds(timeout: Duration) -> u64 {
+    timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
+}
+
+/// Who submits, for fair sharing: the user's name as the shell has it.
+fn submitter() -> String {
+    std::env::var("USER")
+        .ok()
+        .filter(|user| !user.is_empty())
+        .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_have_a_value_or_take_the_shells() {
+        let pair = |text: &str| variable(text).map_err(|failure| failure.exit());
+        assert_eq!(pair("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("A="), Ok(("A".to_owned(), String::new())));
+        assert!(pair("PATH").is_ok_and(|(key, value)| key == "PATH" && !value.is_empty()));
+        assert_eq!(pair("SLATE_SURELY_NOT_SET"), Err(Exit::Usage));
+        assert_eq!(pair("=x"), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn a_timeout_is_never_rounded_down() {
+        assert_eq!(whole_seconds(Duration::from_millis(1500)), 2);
+        assert_eq!(whole_seconds(Duration::from_secs(30)), 30);
+    }
+}

@@ -1,0 +1,207 @@
+//! Docker, through its HTTP API (1.41 and newer, engine 20.10 on).
+//!
+//! Errors of an operation belong to its runner: nothing here ends the process or retries by
+//! itself. `address` says where the engine is, `errors` sorts failures, the rest is one file per
+//! kind of object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::Stream;
+
+use self::address::Transport;
+use self::errors::{Call, deadline};
+use self::events::RecentDeaths;
+use super::translate::{EngineTraits, Narrowing};
+use super::{
+    ContainerStats, Engine, EngineError, EngineInfo, ExecId, ExecRequest, ExecSession, HostPaths,
+    LogRange, OtherFleet, OutputChunk, Project, Swept, TerminalSize,
+};
+use crate::fleet::effect::ContainerPlan;
+use crate::fleet::event::{ContainerFact, EngineEvent};
+use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId};
+use crate::units::Time;
+
+mod address;
+mod containers;
+mod errors;
+mod events;
+mod exec;
+mod images;
+mod info;
+mod project;
+
+pub use address::{DockerEnv, EngineAddress};
+
+/// The client's own limit, above every deadline here: `errors::Call` is the one that counts.
+const CLIENT_TIMEOUT_S: u64 = 2 * 60 * 60;
+
+/// One project's view of a Docker engine.
+pub struct DockerEngine {
+    client: Docker,
+    address: EngineAddress,
+    project: Project,
+    /// Whether this engine was seen to refuse mounts over `/proc` files.
+    refuses_narrowing: AtomicBool,
+    /// Logical CPUs of its host, once it was asked.
+    cpus: AtomicU32,
+    /// Containers that died lately: the engine's lists go on calling them running for a moment.
+    died: Arc<RecentDeaths>,
+    /// Held while the network is looked for and made: the engine makes second ones of one name.
+    network: tokio::sync::Mutex<()>,
+    /// For each image seen, whether it brings this program's own labels: content never changes.
+    labelled_images: Mutex<BTreeMap<ImageId, bool>>,
+    /// Warnings of the engine that were logged already: it repeats them for every container.
+    warned: Mutex<BTreeSet<String>>,
+}
+
+impl DockerEngine {
+    /// A client for the engine at `address`; nothing is sent before the first call.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] when there is no such socket.
+    pub fn connect(address: EngineAddress, project: Project) -> Result<Self, EngineError> {
+        let connect = match address.transport() {
+            Transport::Unix => Docker::connect_with_unix,
+            Transport::Tcp => Docker::connect_with_http,
+        };
+        let call = Call {
+            action: "connect to the engine".to_owned(),
+            host: address.as_str().to_owned(),
+            deadline: deadline::INFO,
+        };
+        let client = connect(address.as_str(), CLIENT_TIMEOUT_S, API_DEFAULT_VERSION)
+            .map_err(|error| call.sort(error))?;
+        Ok(Self {
+            client,
+            address,
+            project,
+            refuses_narrowing: AtomicBool::new(false),
+            cpus: AtomicU32::new(0),
+            died: Arc::default(),
+            network: tokio::sync::Mutex::new(()),
+            labelled_images: Mutex::default(),
+            warned: Mutex::default(),
+        })
+    }
+
+    fn call(&self, action: impl Into<String>, deadline: Duration) -> Call {
+        Call { action: action.into(), host: self.address.as_str().to_owned(), deadline }
+    }
+
+    fn narrowing(&self) -> Narrowing {
+        match self.refuses_narrowing.load(Ordering::Relaxed) {
+            true => Narrowing::Off,
+            false => Narrowing::On,
+        }
+    }
+
+    /// What to heed when containers are made; asks the engine if nobody did before.
+    async fn traits(&self) -> Result<EngineTraits, EngineError> {
+        let known = self.cpus.load(Ordering::Relaxed);
+        let cpus = if known > 0 { known } else { self.ask_info().await?.cpus };
+        Ok(EngineTraits { narrowing: self.narrowing(), cpus })
+    }
+
+    /// Logs an engine's warning the first time that it comes.
+    fn warn_once(&self, warning: &str) {
+        // Bounded, because an engine could put a changing number into its words.
+        const KEPT: usize = 100;
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < KEPT && warned.insert(warning.to_owned()) {
+            tracing::warn!("the engine warns: {warning}");
+        }
+    }
+}
+
+impl Engine for DockerEngine {
+    async fn info(&self) -> Result<EngineInfo, EngineError> {
+        self.ask_info().await
+    }
+
+    async fn prepare(&self) -> Result<(), EngineError> {
+        self.make_network().await
+    }
+
+    async fn list(&self) -> Result<Vec<ContainerFact>, EngineError> {
+        self.list_containers().await
+    }
+
+    fn watch(
+        &self,
+        since: Time,
+    ) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send + Unpin + 'static {
+        self.follow_events(since)
+    }
+
+    async fn resolve_image(&self, image: &ImageRef) -> Result<ImageId, EngineError> {
+        self.find_or_pull(image).await
+    }
+
+    async fn create(
+        &self,
+        plan: &ContainerPlan,
+        paths: &HostPaths,
+    ) -> Result<ContainerId, EngineError> {
+        self.create_container(plan, paths).await
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.start_container(container).await
+    }
+
+    async fn stop(&self, container: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        self.stop_container(container, grace).await
+    }
+
+    async fn remove(
+        &self,
+        container: Option<&ContainerId>,
+        incarnation: IncarnationId,
+    ) -> Result<(), EngineError> {
+        self.remove_runner(container, incarnation).await
+    }
+
+    async fn find(&self, incarnation: IncarnationId) -> Result<Option<ContainerFact>, EngineError> {
+        self.find_container(incarnation).await
+    }
+
+    async fn stats(&self, container: &ContainerId) -> Result<ContainerStats, EngineError> {
+        self.read_stats(container).await
+    }
+
+    fn container_logs(
+        &self,
+        container: &ContainerId,
+        range: LogRange,
+    ) -> impl Stream<Item = Result<OutputChunk, EngineError>> + Send + Unpin + 'static {
+        self.read_logs(container, range)
+    }
+
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        request: &ExecRequest,
+    ) -> Result<ExecSession, EngineError> {
+        self.start_exec(container, request).await
+    }
+
+    async fn resize_exec(&self, exec: &ExecId, size: TerminalSize) -> Result<(), EngineError> {
+        self.resize_terminal(exec, size).await
+    }
+
+    async fn exec_exit(&self, exec: &ExecId) -> Result<Option<i64>, EngineError> {
+        self.read_exec_exit(exec).await
+    }
+
+    async fn sweep(&self) -> Result<Swept, EngineError> {
+        self.remove_everything().await
+    }
+
+    async fn others(&self) -> Result<Vec<OtherFleet>, EngineError> {
+        self.list_other_fleets().await
+    }
+}

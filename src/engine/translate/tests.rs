@@ -1,0 +1,158 @@
+//! Golden files of the create body: a field that is not in them fails.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --lib translate` writes them anew; read the diff before committing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::*;
+use crate::fleet::effect::Template;
+use crate::ids::{FleetId, ImageId, ImageRef, PoolName, ProfileName, ProjectName};
+use crate::spec::{JobUser, Reports};
+use crate::state_dir::StateDir;
+use crate::units::Bytes;
+
+fn project() -> Project {
+    Project { name: ProjectName::new("slate"), fleet: FleetId::new("f1e2") }
+}
+
+fn paths(sharing: ReportSharing) -> HostPaths {
+    HostPaths {
+        state: StateDir::new(PathBuf::from("/srv/ci/.slate")),
+        reports: Reports { path: PathBuf::from("/srv/ci/reports"), keep: None, sharing },
+        ca: None,
+    }
+}
+
+fn plan(profile: &str, cpus: u32, memory: Bytes) -> ContainerPlan {
+    ContainerPlan {
+        incarnation: IncarnationId(17),
+        name: format!("slate-{profile}-01-i17"),
+        image: ImageId::new("sha256:aa"),
+        gpu: None,
+        cpuset: Vec::new(),
+        template: Template {
+            pool: PoolName::new("default"),
+            profile: ProfileName::new(profile),
+            image: ImageRef::new("slate-runner:latest"),
+            cpus: MilliCpu::cpus(cpus),
+            memory,
+            pids: 4096,
+            shm: Bytes::mib(64),
+            user: JobUser { uid: 1000, gid: 1000 },
+            env: BTreeMap::from([("PROFILE_VARIABLE".to_owned(), "secret?".to_owned())]),
+            labels: vec!["self-hosted".to_owned(), profile.to_owned()],
+            stop_grace: Duration::from_secs(10),
+            reuse: Reuse::OneJob,
+            docker_healthcheck: None,
+        },
+    }
+}
+
+fn golden(name: &str, body: &ContainerCreateBody) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("src/engine/translate/golden")
+        .join(format!("{name}.json"));
+    let made = serde_json::to_value(body).expect("a body is JSON");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = serde_json::to_string_pretty(&made).expect("JSON");
+        std::fs::write(&file, text + "\n").expect("written");
+    }
+    let text = std::fs::read_to_string(&file).expect("a golden file");
+    let wanted: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(made, wanted, "{name}: the create body is not as {} says", file.display());
+}
+
+const ENGINE: EngineTraits = EngineTraits { narrowing: Narrowing::On, cpus: 32 };
+
+fn body(plan: &ContainerPlan) -> ContainerCreateBody {
+    container_body(plan, &project(), &paths(ReportSharing::Own), ENGINE)
+}
+
+#[test]
+fn a_limit_above_the_hosts_cpus_is_cut_because_the_engine_would_refuse_it() {
+    assert_eq!(nano_cpus(MilliCpu::cpus(8), 2), 2_000_000_000);
+    assert_eq!(nano_cpus(MilliCpu(250), 2), 250_000_000);
+}
+
+#[test]
+fn light_and_standard_runners_are_made_as_the_golden_files_say() {
+    golden("light", &body(&plan("light", 1, Bytes::mib(512))));
+    golden("standard", &body(&plan("standard", 2, Bytes::gib(1))));
+}
+
+#[test]
+fn gpu_runners_get_their_one_gpu_by_uuid() {
+    for (profile, cpus, memory) in [
+        ("gpu_light", 2, Bytes::gib(2)),
+        ("gpu_heavy", 4, Bytes::gib(8)),
+        ("gpu_max", 4, Bytes::gib(16)),
+    ] {
+        let mut plan = plan(profile, cpus, memory);
+        plan.gpu = Some(GpuUuid::new("GPU-6a1c"));
+        golden(profile, &body(&plan));
+    }
+}
+
+#[test]
+fn a_persistent_runner_is_restarted_by_docker_and_may_have_a_health_check() {
+    let mut plan = plan("standard", 2, Bytes::gib(1));
+    plan.template.reuse = Reuse::Persistent;
+    plan.template.docker_healthcheck = Some(Duration::from_secs(30));
+    golden("persistent", &body(&plan));
+}
+
+#[test]
+fn shared_reports_and_an_engine_without_narrowing_change_only_mounts() {
+    let plan = plan("light", 1, Bytes::mib(512));
+    let wide = EngineTraits { narrowing: Narrowing::Off, ..ENGINE };
+    let shared = container_body(&plan, &project(), &paths(ReportSharing::Shared), wide);
+    golden("shared_reports", &shared);
+    let mut own = body(&plan);
+    let mounts = |body: &mut ContainerCreateBody| {
+        body.host_config.as_mut().and_then(|host| host.mounts.take()).map_or(0, |all| all.len())
+    };
+    let mut shared = shared;
+    assert_eq!((mounts(&mut own), mounts(&mut shared)), (4 + NARROWED.len(), 4));
+    assert_eq!(own, shared);
+}
+
+#[test]
+fn the_network_keeps_runners_apart() {
+    let made = serde_json::to_value(network_body(&project())).expect("JSON");
+    let wanted = serde_json::json!({
+        "Name": "slate_slate",
+        "Driver": "bridge",
+        "EnableIPv6": false,
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        "Labels": {"dev.slate.fleet.project": "slate", "dev.slate.fleet.fleet": "f1e2"},
+    });
+    assert_eq!(made, wanted);
+}
+
+#[test]
+fn a_jobs_environment_is_not_in_the_container() {
+    let text = serde_json::to_string(&body(&plan("light", 1, Bytes::mib(512)))).expect("JSON");
+    assert!(!text.contains("PROFILE_VARIABLE") && !text.contains("secret?"), "{text}");
+}
+
+#[test]
+fn the_ca_bundle_is_where_the_core_tells_jobs_to_look() {
+    assert_eq!(format!("{SHARED}/{CA_FILE}"), crate::fleet::CA_BUNDLE);
+}
+
+#[test]
+fn host_names_are_legal_whatever_the_container_is_called() {
+    assert_eq!(hostname("homelab_runner.1"), "homelab-runner-1");
+    assert_eq!(hostname(&"x".repeat(80)).len(), 63);
+}
+
+#[test]
+fn a_field_that_no_golden_file_knows_is_noticed() {
+    let mut body = body(&plan("light", 1, Bytes::mib(512)));
+    body.domainname = Some("example".to_owned());
+    let failed = std::panic::catch_unwind(|| golden("light", &body));
+    assert!(failed.is_err() || std::env::var_os("UPDATE_GOLDEN").is_some());
+}

@@ -1,0 +1,198 @@
+//! The files that ship: ready fleet files, templates, schema and reference agree with the code.
+
+use super::*;
+use crate::spec::template::{self, HostSize};
+
+const CONFIG: [(&str, &str); 4] = [
+    ("one-box", include_str!("../../../config/one-box.yaml")),
+    ("workstation-50", include_str!("../../../config/workstation-50.yaml")),
+    ("bench", include_str!("../../../config/bench.yaml")),
+    ("example", include_str!("../../../config/example.yaml")),
+];
+
+const REFERENCE: &str = include_str!("../../../docs/reference/config.md");
+
+fn ready(name: &str) -> Spec {
+    let file = CONFIG.iter().find(|(known, _)| *known == name).expect("a ready file");
+    spec_of(file.1)
+}
+
+/// Pools as `name profile size`.
+fn pools(spec: &Spec) -> Vec<String> {
+    let show = |pool: &Pool| format!("{} {} {:?}", pool.name, pool.profile, pool.size);
+    spec.pools.iter().map(show).collect()
+}
+
+#[test]
+fn every_ready_file_loads_without_a_word() {
+    for (name, text) in CONFIG {
+        let loaded = load_all(&[text], &[]).unwrap_or_else(|found| panic!("{name}:\n{found}"));
+        assert!(loaded.warnings.is_empty(), "{name}:\n{}", loaded.warnings);
+    }
+}
+
+#[test]
+fn the_workstation_is_specification_1s_layout() {
+    let spec = ready("workstation-50");
+    let expected = [
+        "gpu-heavy gpu_heavy Fixed(1)",
+        "gpu-light gpu_light Fixed(10)",
+        "standard standard Fixed(14)",
+        "light light Fixed(25)",
+    ];
+    assert_eq!(pools(&spec), expected);
+    let memory: u64 = spec
+        .pools
+        .iter()
+        .map(|pool| spec.profiles[&pool.profile].memory.0 * u64::from(pool.size.at_rest()))
+        .sum();
+    assert_eq!(Bytes(memory).to_string(), "54.5GiB");
+}
+
+#[test]
+fn the_box_and_the_bench_have_the_runners_that_they_promise() {
+    let spec = ready("one-box");
+    assert_eq!(pools(&spec), ["homelab standard Fixed(4)"]);
+    let name = spec.pools.first().and_then(|pool| pool.runner_name.as_deref());
+    assert_eq!(name, Some("homelab-runner-{n}"));
+    assert_eq!(pools(&ready("bench")), ["light light Fixed(30)"]);
+    let bench = CONFIG.iter().find(|(name, _)| *name == "bench").expect("a ready file").1;
+    let fifty = load_all(&[bench], &[("BENCH_RUNNERS", "50")]).expect("it should load");
+    assert_eq!(pools(&fifty.spec), ["light light Fixed(50)"]);
+}
+
+#[test]
+fn templates_are_valid_on_every_host() {
+    let project = ProjectName::new("my-box");
+    for (cpus, memory) in
+        [(1, Bytes::gib(1)), (2, Bytes::gib(24)), (64, Bytes::gib(256)), (1, Bytes(1))]
+    {
+        let host = HostSize { cpus, memory };
+        for text in [template::minimal(&project, host), template::full(&project, host)] {
+            let loaded = load_all(&[&text], &[]).unwrap_or_else(|found| panic!("{text}\n{found}"));
+            assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+            assert_eq!(loaded.spec.project, project);
+            let counts: Vec<u32> =
+                loaded.spec.pools.iter().map(|pool| pool.size.at_rest()).collect();
+            assert!(counts.iter().take(2).all(|count| *count >= 1), "{text}");
+        }
+    }
+    let large = HostSize { cpus: 16, memory: Bytes::gib(64) };
+    let full = load_all(&[&template::full(&project, large)], &[]).expect("it should load").spec;
+    assert!(pools(&full).starts_with(&["light light Fixed(16)".to_owned()]), "{:?}", pools(&full));
+    assert!(pools(&full).contains(&"standard standard Fixed(8)".to_owned()));
+}
+
+/// Every key of the schema as `limits.scale_max`, `pools[].name`, `profiles.*.cpus`.
+fn schema_keys(schema: &serde_json::Value, path: &str, keys: &mut Vec<String>) {
+    for (key, below) in schema.get("properties").and_then(|p| p.as_object()).into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        keys.push(path.clone());
+        schema_keys(below, &path, keys);
+    }
+    if let Some(items) = schema.get("items") {
+        schema_keys(items, &format!("{path}[]"), keys);
+    }
+    if let Some(others) = schema.get("additionalProperties") {
+        schema_keys(others, &format!("{path}.*"), keys);
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_is_in_the_reference_and_in_the_example() {
+    let mut keys = Vec::new();
+    schema_keys(&schema(), "", &mut keys);
+    assert!(keys.len() > 50, "{keys:?}");
+    let example = CONFIG.iter().find(|(name, _)| *name == "example").expect("a ready file").1;
+    for key in keys {
+        assert!(REFERENCE.contains(&format!("`{key}`")), "docs/reference/config.md lacks `{key}`");
+        let last = key.rsplit('.').next().expect("a key has a last part");
+        assert!(example.contains(&format!("{last}:")), "config/example.yaml lacks `{last}`");
+    }
+}
+
+/// Calls `visit` with every schema object and its path.
+fn walk(schema: &serde_json::Value, path: &str, visit: &mut impl FnMut(&str, &serde_json::Value)) {
+    visit(path, schema);
+    for (key, below) in schema.get("properties").and_then(|p| p.as_object()).into_iter().flatten() {
+        walk(below, &format!("{path}.{key}"), visit);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get(key).filter(|below| below.is_object()) {
+            walk(below, &format!("{path}.{key}"), visit);
+        }
+    }
+}
+
+#[test]
+fn the_schema_describes_every_key_and_allows_no_null() {
+    let schema = schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["title"], "slate-fleet fleet file");
+    assert!(schema.get("$defs").is_none());
+    walk(&schema, "", &mut |path, schema| {
+        let types = schema.get("type").map(ToString::to_string).unwrap_or_default();
+        assert!(!types.contains("null"), "{path} allows null: {schema}");
+        assert!(schema.get("$ref").is_none(), "{path}: {schema}");
+        let described = schema.get("description").is_some();
+        let is_value = path.ends_with(".items") || path.ends_with(".additionalProperties");
+        assert!(described || is_value || path.is_empty(), "{path} has no description");
+        if schema.get("properties").is_some() {
+            assert_eq!(schema["additionalProperties"], false, "{path} would allow unknown keys");
+        }
+    });
+}
+
+#[test]
+fn defaults_in_the_schema_are_the_defaults_in_the_code() {
+    let text = render(&spec_of("version: 1\npools: [{name: a, profile: light}]\n"));
+    let text = text.replace('"', "");
+    walk(&schema(), "", &mut |path, schema| {
+        let Some(default) = schema.get("default") else { return };
+        let key = path.rsplit('.').next().unwrap_or_default();
+        let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let shown = if key == "path" { "/srv/slate/reports".to_owned() } else { shown };
+        let elastic = ["min_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay"];
+        let elsewhere = ["count", "gpu_exclusive", "priority"];
+        if !elastic.contains(&key) && !elsewhere.contains(&key) {
+            assert!(text.contains(&format!("{key}: {shown}")), "{path}: {shown}\n{text}");
+        }
+    });
+}
+
+#[test]
+fn every_example_of_the_reference_loads() {
+    let base =
+        "version: 1\nlanes: {l: {pools: [homelab]}}\npools: [{name: homelab, profile: light}]\n";
+    let blocks: Vec<&str> = REFERENCE
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(block, _)| block))
+        .collect();
+    assert!(blocks.len() >= 8, "{blocks:?}");
+    for block in blocks {
+        let texts = if block.contains("version: 1") { vec![block] } else { vec![base, block] };
+        let loaded = load_all(&texts, &[("HTTPS_PROXY", "http://proxy")]);
+        loaded.unwrap_or_else(|found| panic!("{block}\n{found}"));
+    }
+}
+
+#[test]
+fn the_reference_names_every_instance_type_and_every_default() {
+    let named = |name: &str| {
+        REFERENCE.contains(name) || {
+            let (family, size) = name.split_once('.').unwrap_or((name, ""));
+            REFERENCE.contains(family) && REFERENCE.contains(size)
+        }
+    };
+    assert!(builtin::instance_types().into_iter().all(named));
+    walk(&schema(), "", &mut |path, schema| {
+        let key = path.trim_start_matches('.').replace(".additionalProperties", ".*");
+        let key = key.replace(".items", "[]");
+        let row = REFERENCE.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
+        if let (Some(default), Some(row)) = (schema.get("default"), row) {
+            let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+            assert!(row.contains(&format!("`{shown}`")), "{key} is {shown} by default:\n{row}");
+        }
+    });
+}

@@ -1,0 +1,134 @@
+//! Mutated files: whatever comes in, loading ends with a spec or with findings, never a panic.
+
+use super::*;
+
+/// A small generator, so that a failure can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        // Constants of Knuth's MMIX generator.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or(0) % sides.max(1)
+    }
+}
+
+const SEED_FILES: [&str; 2] = [
+    include_str!("../../../config/example.yaml"),
+    "version: 1\nx: &a {b: [1, ~, \"q\\u00e9\", 'x', |\n  t\n]}\n\
+     profiles: {p: {<<: *a, cpus: 1}}\n",
+];
+
+const PIECES: [&str; 28] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ": ",
+    "- ",
+    "\n",
+    "\n  ",
+    "\t",
+    "&a ",
+    "*a",
+    "!reset ",
+    "${",
+    "${A:-",
+    "$$",
+    "\"",
+    "'",
+    "|\n",
+    "#",
+    "? ",
+    "<<: *a",
+    "---\n",
+    "\u{feff}",
+    "é",
+    "\0",
+    "99999999999999999999",
+    "~",
+];
+
+fn mutate(text: &str, dice: &mut Dice) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    for _ in 0..=dice.roll(6) {
+        let at = dice.roll(chars.len() + 1).min(chars.len());
+        match dice.roll(4) {
+            0 => {
+                let end = (at + dice.roll(20)).min(chars.len());
+                chars.drain(at..end);
+            }
+            1 => {
+                let end = (at + dice.roll(40)).min(chars.len());
+                let copy: Vec<char> = chars.get(at..end).unwrap_or_default().to_vec();
+                let to = dice.roll(chars.len() + 1).min(chars.len());
+                chars.splice(to..to, copy);
+            }
+            2 => chars.truncate(at.max(40)),
+            _ => {
+                let piece = PIECES[dice.roll(PIECES.len())];
+                chars.splice(at..at, piece.chars());
+            }
+        }
+    }
+    chars.into_iter().collect()
+}
+
+#[test]
+fn mutated_files_never_panic_and_always_say_something() {
+    let mut dice = Dice(3);
+    let env = [("A", "${A}"), ("PROJECT", "x"), ("TOKEN", "t")];
+    for round in 0..1500 {
+        let seed = dice.0;
+        let text = mutate(SEED_FILES[round % SEED_FILES.len()], &mut dice);
+        match load_all(&[&text], &env) {
+            Ok(loaded) => {
+                let again = load_all(&[&render(&loaded.spec)], &[]).map(|again| again.spec);
+                assert_eq!(again, Ok(loaded.spec), "seed {seed}\n{text}");
+            }
+            Err(found) => {
+                assert!(found.errors() > 0 && !found.to_string().is_empty(), "seed {seed}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_mutated_files_merge_without_a_panic() {
+    let mut dice = Dice(11);
+    for _ in 0..300 {
+        let first = mutate(SEED_FILES[0], &mut dice);
+        let second = mutate(SEED_FILES[0], &mut dice);
+        if let Err(found) = load_all(&[&first, &second], &[]) {
+            assert!(found.errors() > 0);
+        }
+    }
+}
+
+#[test]
+fn the_largest_hostile_files_are_refused_quickly() {
+    let lines = |count: usize, line: &str| -> String {
+        (0..count).map(|n| line.replace('@', &n.to_string())).collect()
+    };
+    let pools = lines(5000, "  - {name: k@, profile: light}\n");
+    let cases = [
+        lines(24_000, "k@: 1\n"),
+        format!("version: 1\npools:\n{pools}lanes: {{l: {{pools: [{}]}}}}", lines(15_000, "z@,")),
+        "[".repeat(1 << 20),
+        "- ".repeat(1 << 19),
+        "a:".repeat(1 << 19),
+        format!("a: {}", "${A:-".repeat(200_000)),
+        format!("a: {}", "ghp_0123456789012345678901 ".repeat(38_000)),
+        format!("a: {}", "x".repeat((1 << 20) - 10)),
+    ];
+    for text in cases {
+        let start = std::time::Instant::now();
+        assert!(load_all(&[&text], &[]).is_err());
+        // Takes about a second without optimization; what is quadratic takes minutes.
+        let took = start.elapsed();
+        let head: String = text.chars().take(20).collect();
+        assert!(took < Duration::from_secs(30), "{head}… took {took:?}");
+    }
+}

@@ -1,0 +1,195 @@
+//! Carries out effects. Every outcome becomes an event; nothing is decided here.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+
+use super::clock::Clock;
+use super::reports;
+use crate::agents::Agents;
+use crate::engine::files::{self, Forgotten};
+use crate::engine::narrow::HostView;
+use crate::engine::translate::incoming;
+use crate::engine::{Engine, HostPaths};
+use crate::fleet::effect::{ContainerPlan, Effect, EngineAction};
+use crate::fleet::event::{EngineEvent, Event, OpError, OpErrorClass, Outcome};
+use crate::ids::{BlobId, ImageRef, IncarnationId, JobId, OpId};
+use crate::logs::LogStore;
+use crate::spec::ReportSharing;
+
+/// Fewer operations at a time leave the engine idle, more only queue up inside it.
+const OPERATIONS_MIN: u32 = 2;
+const OPERATIONS_MAX: u32 = 8;
+
+/// What effects act on.
+pub(super) struct Workplace<E> {
+    pub engine: Arc<E>,
+    pub agents: Arc<Agents>,
+    pub logs: Arc<LogStore>,
+    pub paths: HostPaths,
+    pub clock: Clock,
+}
+
+/// Runs effects beside the loop.
+pub(super) struct Executor<E> {
+    place: Workplace<E>,
+    events: mpsc::Sender<Event>,
+    relist: Arc<Notify>,
+    operations: Semaphore,
+    host: HostView,
+}
+
+impl<E: Engine> Executor<E> {
+    pub fn new(place: Workplace<E>, events: mpsc::Sender<Event>, cpus: u32) -> Arc<Self> {
+        let operations = cpus.saturating_mul(2).clamp(OPERATIONS_MIN, OPERATIONS_MAX);
+        Arc::new(Self {
+            place,
+            events,
+            relist: Arc::new(Notify::new()),
+            operations: Semaphore::new(operations as usize),
+            host: files::host_view(),
+        })
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.place.clock.clone()
+    }
+
+    pub fn relist(&self) -> Arc<Notify> {
+        Arc::clone(&self.relist)
+    }
+
+    pub fn agents(&self) -> &Agents {
+        &self.place.agents
+    }
+
+    /// Carries out one effect. Answers and the end are the loop's own business.
+    pub fn run(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Engine { op, incarnation, action } => {
+                tokio::spawn(Arc::clone(self).operate(op, incarnation, action));
+            }
+            Effect::ResolveImage(image) => {
+                tokio::spawn(Arc::clone(self).resolve(image));
+            }
+            Effect::Agent { incarnation, order } => {
+                let delivery = self.place.agents.order(incarnation, order);
+                tracing::debug!(%incarnation, ?delivery, "order");
+            }
+            Effect::PublishReports { incarnation, job, reports } => {
+                tokio::spawn(Arc::clone(self).publish(incarnation, job, reports));
+            }
+            Effect::CloseLog(job) => {
+                warn(self.place.logs.finish(job, self.place.clock.now()), "close the log of a job");
+            }
+            Effect::DropLog(job) => warn(self.place.logs.remove(job), "delete the log of a job"),
+            Effect::DropBlob(blob) => self.drop_blob(&blob),
+            Effect::Forget(incarnation) => self.forget(incarnation),
+            Effect::Relist => self.relist.notify_one(),
+            Effect::Answer { .. } | Effect::Finish => {}
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // Without a loop the supervisor is on its way out, and the next one looks for itself.
+        let _gone = self.events.send(event).await;
+    }
+
+    async fn operate(self: Arc<Self>, op: OpId, incarnation: IncarnationId, action: EngineAction) {
+        let Ok(_permit) = self.operations.acquire().await else { return };
+        let outcome = match action {
+            EngineAction::Create(plan) => self.create(&plan).await,
+            EngineAction::Start(container) => done(self.place.engine.start(&container).await),
+            EngineAction::Remove { container } => {
+                done(self.place.engine.remove(container.as_ref(), incarnation).await)
+            }
+        };
+        self.tell(Event::Operation { op, outcome }).await;
+    }
+
+    async fn create(&self, plan: &ContainerPlan) -> Outcome {
+        if let Err(error) = files::prepare_files(plan, &self.place.paths, &self.host) {
+            return refused(with_causes(&error));
+        }
+        if let Err(error) = self.place.agents.expect(plan.incarnation) {
+            return refused(with_causes(&error));
+        }
+        match self.place.engine.create(plan, &self.place.paths).await {
+            Ok(container) => Outcome::Created(container),
+            Err(error) => error.into_outcome(),
+        }
+    }
+
+    async fn resolve(self: Arc<Self>, image: ImageRef) {
+        let outcome = self.place.engine.resolve_image(&image).await;
+        let outcome = outcome.map_err(|error| error.describe());
+        self.tell(Event::Engine(EngineEvent::Image { image, outcome })).await;
+    }
+
+    async fn publish(self: Arc<Self>, incarnation: IncarnationId, job: JobId, reports: String) {
+        let store = self.place.paths.reports.clone();
+        let outcome = match store.sharing {
+            ReportSharing::Shared => Ok(()),
+            ReportSharing::Own => {
+                let from = incoming(&self.place.paths, incarnation);
+                let moved = spawn_blocking(move || reports::publish(&from, &store.path, &reports));
+                match moved.await {
+                    Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        };
+        self.tell(Event::Published { job, outcome }).await;
+    }
+
+    fn drop_blob(&self, blob: &BlobId) {
+        let path = self.place.paths.state.blob(blob);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "cannot delete a working folder");
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&self, incarnation: IncarnationId) {
+        warn(self.place.agents.revoke(incarnation), "revoke a runner's certificate");
+        match files::forget_files(incarnation, &self.place.paths) {
+            Ok(Forgotten::All) => {}
+            Ok(Forgotten::ButReports(path)) => {
+                tracing::warn!(path = %path.display(), "reports of no job are left here");
+            }
+            Err(error) => tracing::warn!(error = with_causes(&error), "cannot clean up a runner"),
+        }
+    }
+}
+
+fn done(result: Result<(), crate::engine::EngineError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => error.into_outcome(),
+    }
+}
+
+fn refused(message: String) -> Outcome {
+    Outcome::Failed(OpError { class: OpErrorClass::Retry, message })
+}
+
+fn warn<T, Error: std::error::Error>(result: Result<T, Error>, what: &str) {
+    if let Err(error) = result {
+        tracing::warn!(error = with_causes(&error), "cannot {what}");
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

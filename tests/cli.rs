@@ -1,0 +1,17 @@
+//! The API over a real socket, and the real command line, before a fleet that is played.
+//!
+//! What is behind the loop's handle is a script (`cli/fake.rs`); everything before it is real: the
+//! socket, HTTP, the client, the program with its arguments, streams and exit codes.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod cli {
+    mod api;
+    pub mod fake;
+    mod program;
+}

@@ -1,0 +1,323 @@
+//! The API over a real unix socket.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use futures_util::stream;
+use slate_fleet::api::dto::{Accepted, CordonBody, Healthy, SubmitBody, Submitted};
+use slate_fleet::api::listen;
+use slate_fleet::api::problem::ProblemKind;
+use slate_fleet::api::record::{Record, RecordKind};
+use slate_fleet::api::spec_one::RunnersSummary;
+use slate_fleet::client::{Client, ClientError, Records};
+use slate_fleet::fleet::event::{Cordon, Request};
+use slate_fleet::fleet::view::{
+    FleetPhase, FleetView, HistoryEntry, JobStatus, JobView, RunnerStatus, RunnerView,
+};
+use slate_fleet::ids::{BlobId, JobId, SlotId};
+use slate_fleet::wire::frame::Stream;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::fake::{Fake, NOW};
+
+async fn begin() -> (TempDir, std::sync::Arc<Fake>, Client) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Fake::start(&folder.path().join("state"));
+    let client = Client::connect(&fake.state).await.expect("the socket takes connections");
+    (folder, fake, client)
+}
+
+fn job(command: &[&str]) -> SubmitBody {
+    let command = command.iter().map(|&word| word.to_owned()).collect();
+    SubmitBody { command, ..SubmitBody::default() }
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemKind {
+    match result.expect_err("a problem") {
+        ClientError::Refused(problem) => problem.kind,
+        other => panic!("no problem but {other:?}"),
+    }
+}
+
+async fn all(mut records: Records) -> Vec<Record> {
+    let mut all = Vec::new();
+    while let Some(record) = records.next().await.expect("records") {
+        all.push(record);
+    }
+    all
+}
+
+#[tokio::test]
+async fn only_the_owner_may_use_the_socket() {
+    let (_folder, fake, _client) = begin().await;
+    let mode = std::fs::metadata(fake.state.api_socket()).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn readiness_says_what_stands_in_the_way() {
+    let (_folder, fake, mut client) = begin().await;
+    assert_eq!(client.get::<Healthy>("/healthz").await.expect("healthy"), Healthy::Ok);
+    assert_eq!(client.get::<Healthy>("/readyz").await.expect("ready"), Healthy::Ready);
+    fake.change(|world| {
+        world.fleet.phase = FleetPhase::Converging;
+        world.fleet.troubles.push("the engine is slow".to_owned());
+        world.fleet.runners[1].status = RunnerStatus::Error;
+        world.fleet.runners[1].reason = Some("no such image".to_owned());
+    });
+    let Err(ClientError::Refused(problem)) = client.get::<Healthy>("/readyz").await else {
+        panic!("a fleet that converges is not ready");
+    };
+    assert_eq!(problem.kind, ProblemKind::Unavailable);
+    assert_eq!(problem.reasons, ["the engine is slow", "slate-light-02: no such image"]);
+    assert_eq!(client.get::<Healthy>("/healthz").await.expect("healthy"), Healthy::Ok);
+}
+
+#[tokio::test]
+async fn runners_are_found_by_name_and_by_id() {
+    let (_folder, fake, mut client) = begin().await;
+    for name in ["slate-light-02", "runner-002", "2"] {
+        let runner: RunnerView = client.get(&format!("/v1/runners/{name}")).await.expect(name);
+        assert_eq!(runner.id, SlotId(2), "{name}");
+    }
+    assert_eq!(kind(client.get::<RunnerView>("/v1/runners/nobody").await), ProblemKind::NotFound);
+    let body = CordonBody { runners: vec!["slate-light-02".to_owned()], to: Cordon::Closed };
+    let _: Accepted = client.post("/v1/cordon", &body).await.expect("accepted");
+    let expected = Request::Cordon { slots: vec![SlotId(2)], to: Cordon::Closed };
+    assert_eq!(fake.requests(), [expected]);
+    let body = CordonBody { runners: vec!["nobody".to_owned()], to: Cordon::Closed };
+    assert_eq!(kind(client.post::<Accepted>("/v1/cordon", &body).await), ProblemKind::NotFound);
+}
+
+#[tokio::test]
+async fn the_specifications_summary_has_its_keys() {
+    let (_folder, _fake, mut client) = begin().await;
+    let summary: RunnersSummary = client.get("/api/runners").await.expect("a summary");
+    assert_eq!((summary.total_runners, summary.idle, summary.max_parallel), (2, 2, 8));
+    assert!(summary.utilization["cpu"] <= 100);
+}
+
+#[tokio::test]
+async fn errors_are_problems_with_words() {
+    let (_folder, _fake, mut client) = begin().await;
+    assert_eq!(kind(client.get::<JobView>("/v1/jobs/7").await), ProblemKind::NotFound);
+    assert_eq!(kind(client.get::<JobView>("/v1/jobs/x").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.get::<JobView>("/v1/nothing").await), ProblemKind::NotFound);
+    assert_eq!(kind(client.get::<JobView>("/v1/jobs?status=done").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.get::<JobView>("/v1/jobs?limt=1").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.put::<Accepted>("/v1/scale", &1).await), ProblemKind::WrongMethod);
+    assert_eq!(kind(client.post::<Accepted>("/v1/scale", &1).await), ProblemKind::Invalid);
+    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &job(&[])).await), ProblemKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_run_is_one_answer_with_output_and_end() {
+    let (_folder, _fake, mut client) = begin().await;
+    let (id, records) = client.run(&job(&["both"])).await.expect("runs");
+    assert_eq!(id, JobId(1));
+    let records = all(records).await;
+    let kinds: Vec<RecordKind> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [RecordKind::Stdout, RecordKind::Stderr, RecordKind::End, RecordKind::Job]);
+    assert_eq!(records[0].bytes, b"out\0\xff\n");
+    let end: JobView = serde_json::from_slice(&records[3].bytes).expect("a job");
+    assert_eq!((end.status, end.exit_code), (JobStatus::Failed, Some(7)));
+}
+
+#[tokio::test]
+async fn long_output_arrives_whole_and_in_order() {
+    let (_folder, _fake, mut client) = begin().await;
+    let (_, records) = client.run(&job(&["long"])).await.expect("runs");
+    let output: Vec<u8> = all(records)
+        .await
+        .into_iter()
+        .filter(|record| record.kind == RecordKind::Stdout)
+        .flat_map(|record| record.bytes)
+        .collect();
+    assert_eq!(output, b"0123456789abcdef\n".repeat(4096 * 64));
+}
+
+#[tokio::test]
+async fn a_follower_learns_why_a_job_waits_and_that_it_was_cancelled() {
+    let (_folder, fake, mut client) = begin().await;
+    let (id, mut records) = client.run(&job(&["wait"])).await.expect("runs");
+    let first = records.next().await.expect("a record").expect("a record");
+    let waiting: JobView = serde_json::from_slice(&first.bytes).expect("a job");
+    assert_eq!(waiting.reason.as_deref(), Some("both runners are busy"));
+    let mut other = Client::connect(&fake.state).await.expect("connects");
+    let path = format!("/v1/jobs/{id}/cancel");
+    let _: Accepted = other.post(&path, &()).await.expect("accepted");
+    let last = all(records).await.pop().expect("a last record");
+    let end: JobView = serde_json::from_slice(&last.bytes).expect("a job");
+    assert_eq!(end.status, JobStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn a_job_whose_runner_died_ends_its_stream_without_an_end_record() {
+    let (_folder, fake, mut client) = begin().await;
+    let (id, mut records) = client.run(&job(&["wait"])).await.expect("runs");
+    fake.write(id, Stream::Stdout, 0, b"last words");
+    fake.change(|world| {
+        world.jobs.get_mut(&id).expect("the job").status = JobStatus::Lost;
+    });
+    let mut output = Vec::new();
+    let mut end = None;
+    while let Some(record) = records.next().await.expect("records") {
+        match record.kind {
+            RecordKind::Stdout => output.extend(record.bytes),
+            RecordKind::Job => end = serde_json::from_slice::<JobView>(&record.bytes).ok(),
+            RecordKind::Stderr | RecordKind::Attempt | RecordKind::End => {}
+        }
+    }
+    assert_eq!(output, b"last words");
+    assert_eq!(end.map(|job| job.status), Some(JobStatus::Lost));
+}
+
+#[tokio::test]
+async fn logs_go_on_where_a_reader_stopped() {
+    let (_folder, _fake, mut client) = begin().await;
+    let (id, records) = client.run(&job(&["both"])).await.expect("runs");
+    let records = all(records).await;
+    let path = format!("/v1/jobs/{id}/logs?from={}", records[0].encode().len());
+    let rest = all(client.records(&path).await.expect("a log")).await;
+    assert_eq!(rest, records[1..3]);
+    let path = format!("/v1/jobs/{id}/logs?follow=true");
+    assert_eq!(all(client.records(&path).await.expect("a log")).await, records[..3]);
+}
+
+#[tokio::test]
+async fn a_wait_for_a_jobs_end_is_answered_when_it_ends() {
+    let (_folder, fake, mut client) = begin().await;
+    let Submitted { id } = client.post("/v1/jobs", &job(&["wait"])).await.expect("submitted");
+    let ending = std::sync::Arc::clone(&fake);
+    let path = format!("/v1/jobs/{id}?wait_seconds=20");
+    let waited = client.get::<JobView>(&path);
+    let ended = async {
+        ending.end(id, JobStatus::Succeeded, Some(0));
+    };
+    let (job, ()) = tokio::join!(waited, ended);
+    assert_eq!(job.expect("a job").status, JobStatus::Succeeded);
+}
+
+#[tokio::test]
+async fn an_upload_is_kept_under_its_hash_and_a_broken_one_leaves_nothing() {
+    let (_folder, fake, mut client) = begin().await;
+    let whole = stream::iter([Ok("abc".into())]);
+    let uploaded = client.upload(whole).await.expect("uploaded");
+    // SHA-256 of `abc`, FIPS 180-4.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(uploaded.blob, BlobId::new(hash));
+    assert_eq!(std::fs::read(fake.state.blob(&uploaded.blob)).expect("kept"), b"abc");
+    let mut body = job(&["true"]);
+    body.workspace = Some(uploaded.blob);
+    client.post::<Submitted>("/v1/jobs", &body).await.expect("submitted");
+    body.workspace = Some(BlobId::new("0".repeat(64)));
+    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::NotFound);
+    body.workspace = Some(BlobId::new("../../etc/passwd"));
+    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::Invalid);
+
+    let broken = stream::iter([Ok("abc".into()), Err(std::io::ErrorKind::Other.into())]);
+    client.upload(broken).await.expect_err("broken");
+    let kept = || std::fs::read_dir(fake.state.blobs()).expect("a folder").count();
+    super::fake::until("the broken upload is removed", || kept() == 1).await;
+}
+
+#[tokio::test]
+async fn an_upload_beyond_the_limit_is_refused() {
+    let (_folder, _fake, mut client) = begin().await;
+    let chunks = (0..32).map(|_| Ok(vec![0; 64 * 1024].into()));
+    let result = client.upload(stream::iter(chunks)).await;
+    match result.expect_err("2 MiB are more than 1 MiB") {
+        ClientError::Refused(problem) => assert_eq!(problem.kind, ProblemKind::TooLarge),
+        // The server may close the connection before the client has read why.
+        ClientError::Broken(_) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_record_is_read_and_followed() {
+    let (_folder, fake, mut client) = begin().await;
+    let entry = |seq| HistoryEntry {
+        seq,
+        at: NOW,
+        object: "runner-001".to_owned(),
+        what: "created".to_owned(),
+        why: String::new(),
+    };
+    fake.change(|world| world.history.extend((1..=3).map(entry)));
+    let mut lines = client.lines("/v1/events?after=1").await.expect("lines");
+    let mut read = Vec::new();
+    while let Some(line) = lines.next::<HistoryEntry>().await.expect("an entry") {
+        read.push(line.seq);
+    }
+    assert_eq!(read, [2, 3]);
+    let mut client = Client::connect(&fake.state).await.expect("connects");
+    let mut lines = client.lines("/v1/events?after=3&follow=true").await.expect("lines");
+    fake.change(|world| world.history.push(entry(4)));
+    let next = lines.next::<HistoryEntry>().await.expect("an entry");
+    assert_eq!(next.map(|entry| entry.seq), Some(4));
+}
+
+#[tokio::test]
+async fn a_follower_of_the_fleet_sees_each_change() {
+    let (_folder, fake, mut client) = begin().await;
+    let mut views = client.lines("/v1/fleet?follow=true").await.expect("lines");
+    let first: FleetView = views.next().await.expect("a view").expect("a view");
+    assert_eq!(first.phase, FleetPhase::Ready);
+    fake.change(|world| world.fleet.phase = FleetPhase::GoingDown);
+    let next: FleetView = views.next().await.expect("a view").expect("a view");
+    assert_eq!(next.phase, FleetPhase::GoingDown);
+}
+
+async fn over_tcp(request: &str, port: u16) -> String {
+    let mut connection =
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+    connection.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let read = connection.read_to_string(&mut answer);
+    tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time").expect("read");
+    answer
+}
+
+#[tokio::test]
+async fn the_port_answers_this_host_alone_and_shows_no_jobs() {
+    let (_folder, fake, _client) = begin().await;
+    let listener = listen::bind_port("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(listen::serve_port(std::sync::Arc::clone(&fake.api), listener, stopped));
+    let get = |path: &str, host: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
+    let answer = over_tcp(&get("/healthz", "127.0.0.1"), port).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = over_tcp(&get("/healthz", "evil.example"), port).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    for path in ["/v1/jobs", "/v1/spec", "/v1/events"] {
+        let answer = over_tcp(&get(path, "localhost"), port).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+    let down = "POST /v1/down HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: \
+                close\r\n\r\n";
+    assert!(over_tcp(down, port).await.starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn every_route_is_in_the_reference() {
+    let routes = include_str!("../../src/api.rs");
+    let reference = include_str!("../../docs/reference/api.md");
+    let mut count = 0;
+    for line in routes.lines().filter(|line| line.contains(".route(\"")) {
+        let path = line.split('"').nth(1).expect("a path");
+        let methods = ["get(", "post(", "put("].iter().filter(|method| line.contains(**method));
+        for method in methods {
+            let method = method.trim_end_matches('(').to_uppercase();
+            let entry = format!("`{method} {path}`");
+            assert!(reference.contains(&entry), "{entry} is not in api.md");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "the routes were not found");
+}

@@ -1,0 +1,298 @@
+//! A loop that is played: it answers like a supervisor, and jobs follow a script.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use slate_fleet::api::Api;
+use slate_fleet::api::listen::{self, SocketAccess};
+use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
+use slate_fleet::fleet::event::{Cordon, JobSpec, Request};
+use slate_fleet::fleet::view::{
+    FleetPhase, FleetView, Health, HistoryEntry, JobStatus, JobView, PlanView, PoolView,
+    RunnerStatus, RunnerView,
+};
+use slate_fleet::ids::{
+    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+};
+use slate_fleet::logs::LogStore;
+use slate_fleet::spec::{self, Source, Spec};
+use slate_fleet::state_dir::StateDir;
+use slate_fleet::supervisor::handle::{Handle, Message, Query};
+use slate_fleet::units::{Bytes, MilliCpu, Time};
+use slate_fleet::wire::frame::{Output, Stream};
+use tokio::sync::{mpsc, watch};
+
+/// The fleet file of the played fleet.
+pub const FLEET_FILE: &str = "\
+version: 1
+project: slate
+pools:
+  - {name: light, profile: light, count: 2}
+limits: {workspace_max: 1MiB}
+";
+
+/// The moment of every view.
+pub const NOW: Time = Time(1_770_552_000_000);
+
+/// What the fleet is and was asked for.
+pub struct World {
+    pub fleet: FleetView,
+    pub jobs: BTreeMap<JobId, JobView>,
+    pub history: Vec<HistoryEntry>,
+    pub requests: Vec<Request>,
+}
+
+/// A played supervisor.
+pub struct Fake {
+    pub world: Arc<Mutex<World>>,
+    pub steps: watch::Sender<u64>,
+    pub state: StateDir,
+    pub api: Arc<Api>,
+    logs: Arc<LogStore>,
+}
+
+impl Fake {
+    /// Plays in a state folder and serves the API there until the runtime ends.
+    pub fn start(root: &Path) -> Arc<Self> {
+        let state = StateDir::new(root.to_owned());
+        std::fs::create_dir_all(root).expect("the state folder can be made");
+        let logs = Arc::new(LogStore::new(state.clone(), Bytes::mib(64)).expect("a log store"));
+        let (messages, inbox) = mpsc::channel(64);
+        let (steps, steps_in) = watch::channel(0);
+        let handle = Handle::new(messages, steps_in);
+        let api = Api::new(handle, state.clone(), Arc::clone(&logs) as _);
+        let world = Arc::new(Mutex::new(World {
+            fleet: fleet(),
+            jobs: BTreeMap::new(),
+            history: Vec::new(),
+            requests: Vec::new(),
+        }));
+        let fake = Arc::new(Self { world, steps, state, api, logs });
+        tokio::spawn(play(Arc::clone(&fake), inbox));
+        let socket = listen::bind_socket(&fake.api, SocketAccess::Owner).expect("a socket");
+        // The sender lives as long as the server: it is never told to stop.
+        let (stop, stopped) = watch::channel(false);
+        let api = Arc::clone(&fake.api);
+        tokio::spawn(async move {
+            let _stop = stop;
+            listen::serve_socket(api, socket, stopped).await
+        });
+        fake
+    }
+
+    /// Changes the world and makes a step.
+    pub fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.world.lock().expect("no player panicked"));
+        self.steps.send_modify(|count| *count += 1);
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.world.lock().expect("no player panicked").requests.clone()
+    }
+
+    fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        self.change(|world| world.requests.push(request.clone()));
+        match request {
+            Request::Submit(spec) => self.submit(*spec),
+            Request::Cancel(id) => self.cancel(id),
+            Request::Down(_) => {
+                self.change(|world| world.fleet.phase = FleetPhase::GoingDown);
+                Answer::Accepted
+            }
+            Request::Apply(_)
+            | Request::Scale(_)
+            | Request::Cordon { .. }
+            | Request::Restart { .. } => Answer::Accepted,
+        }
+    }
+
+    fn submit(self: &Arc<Self>, spec: JobSpec) -> Answer {
+        if let Some(wrong) = spec.profile.as_ref().filter(|profile| profile.as_str() != "light") {
+            return refused(RefusalKind::NotFound, &format!("there is no profile `{wrong}`"));
+        }
+        let mut id = JobId(0);
+        self.change(|world| {
+            id = JobId(world.jobs.len() as u64 + 1);
+            world.jobs.insert(id, queued(id, spec));
+        });
+        tokio::spawn(script(Arc::clone(self), id));
+        Answer::Submitted(id)
+    }
+
+    fn cancel(&self, id: JobId) -> Answer {
+        if !self.world.lock().expect("no player panicked").jobs.contains_key(&id) {
+            return refused(RefusalKind::NotFound, &format!("there is no job `{id}`"));
+        }
+        self.end(id, JobStatus::Cancelled, None);
+        Answer::Accepted
+    }
+
+    /// Writes a job's output as its agent would.
+    pub fn write(&self, job: JobId, stream: Stream, offset: u64, text: &[u8]) {
+        let bytes = text.to_vec();
+        let output = Output { stream, job, attempt: AttemptNo(1), offset, bytes };
+        self.logs.append(&output, NOW).expect("the log can be written");
+    }
+
+    /// Ends a job's log and then the job, as a supervisor does.
+    pub fn end(&self, id: JobId, status: JobStatus, exit_code: Option<i32>) {
+        self.logs.finish(id, NOW).expect("the log can be ended");
+        self.change(|world| {
+            if let Some(job) = world.jobs.get_mut(&id).filter(|job| !job.status.is_final()) {
+                job.status = status;
+                job.exit_code = exit_code;
+                job.position = None;
+                job.reason = (status != JobStatus::Failed).then(|| "as told".to_owned());
+                job.ended_at = Some(NOW);
+            }
+        });
+    }
+}
+
+fn refused(kind: RefusalKind, message: &str) -> Answer {
+    Answer::Refused(Refusal { kind, message: message.to_owned() })
+}
+
+async fn play(fake: Arc<Fake>, mut inbox: mpsc::Receiver<Message>) {
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Request(request, reply) => drop(reply.send(fake.answer(request))),
+            Message::Query(query) => tell(&fake, query),
+        }
+    }
+}
+
+fn tell(fake: &Fake, query: Query) {
+    let world = fake.world.lock().expect("no player panicked");
+    match query {
+        Query::Fleet(reply) => drop(reply.send(world.fleet.clone())),
+        Query::Jobs(filter, reply) => {
+            let wanted = |job: &&JobView| {
+                filter.statuses.is_empty() || filter.statuses.contains(&job.status)
+            };
+            let jobs = world.jobs.values().rev().filter(wanted).take(filter.limit);
+            drop(reply.send(jobs.cloned().collect()));
+        }
+        Query::Job(id, reply) => drop(reply.send(world.jobs.get(&id).cloned())),
+        Query::History(filter, reply) => {
+            let later = world.history.iter().filter(|entry| entry.seq > filter.after);
+            drop(reply.send(later.take(filter.limit).cloned().collect()));
+        }
+        Query::Plan(_, reply) => {
+            drop(reply.send(PlanView { changes: Vec::new(), warnings: Vec::new() }));
+        }
+        Query::Spec(reply) => drop(reply.send(spec())),
+    }
+}
+
+/// What becomes of a job, by its program's name.
+async fn script(fake: Arc<Fake>, id: JobId) {
+    let program = fake.world.lock().expect("no player panicked").jobs[&id].spec.command[0].clone();
+    match program.as_str() {
+        "both" => {
+            fake.write(id, Stream::Stdout, 0, b"out\0\xff\n");
+            fake.write(id, Stream::Stderr, 0, b"err\n");
+            fake.end(id, JobStatus::Failed, Some(7));
+        }
+        "long" => {
+            let line = b"0123456789abcdef\n".repeat(4096);
+            for piece in 0..64 {
+                fake.write(id, Stream::Stdout, piece * line.len() as u64, &line);
+                tokio::task::yield_now().await;
+            }
+            fake.end(id, JobStatus::Succeeded, Some(0));
+        }
+        "late" => fake.end(id, JobStatus::TimedOut, None),
+        // Waits until somebody ends it.
+        "wait" => {}
+        _ => fake.end(id, JobStatus::Succeeded, Some(0)),
+    }
+}
+
+fn spec() -> Spec {
+    let source = Source {
+        path: "slate.yaml".to_owned(),
+        text: FLEET_FILE.to_owned(),
+        base: "/nowhere".into(),
+    };
+    spec::load(&[source], &BTreeMap::new()).expect("the fleet file is valid").spec
+}
+
+fn fleet() -> FleetView {
+    FleetView {
+        project: ProjectName::new("slate"),
+        at: NOW,
+        phase: FleetPhase::Ready,
+        troubles: Vec::new(),
+        max_parallel_workflows: 8,
+        runners: vec![runner(1), runner(2)],
+        pools: vec![PoolView {
+            name: PoolName::new("light"),
+            profile: ProfileName::new("light"),
+            desired: 2,
+            idle: 2,
+            running: 0,
+            error: 0,
+            spares: 0,
+            scaled: false,
+        }],
+        queued: 0,
+        running: 0,
+    }
+}
+
+fn runner(number: u32) -> RunnerView {
+    RunnerView {
+        id: SlotId(number),
+        name: format!("slate-light-{number:02}"),
+        pool: PoolName::new("light"),
+        profile: ProfileName::new("light"),
+        labels: Vec::new(),
+        gpu: None,
+        status: RunnerStatus::Idle,
+        since: Time(NOW.0 - 120_000),
+        cordon: Cordon::Open,
+        incarnation: Some(IncarnationId(u64::from(number))),
+        container: Some(ContainerId::new("0123456789abcdef")),
+        container_name: None,
+        image: "slate-runner:latest".to_owned(),
+        job: None,
+        tasks_completed: 0,
+        cpus: MilliCpu::cpus(1),
+        memory: Bytes::mib(512),
+        reason: None,
+        health: Health::Healthy,
+    }
+}
+
+fn queued(id: JobId, spec: JobSpec) -> JobView {
+    JobView {
+        id,
+        spec,
+        profile: ProfileName::new("light"),
+        reports: format!("jobs/{id}"),
+        status: JobStatus::Queued,
+        attempt: AttemptNo(0),
+        runner: None,
+        runner_name: None,
+        queued_at: NOW,
+        assigned_at: None,
+        started_at: None,
+        ended_at: None,
+        exit_code: None,
+        reason: Some("both runners are busy".to_owned()),
+        position: Some(1),
+    }
+}
+
+/// Waits for something, with a bound.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let bound = tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while !holds() {
+        assert!(tokio::time::Instant::now() < bound, "waited in vain: {what}");
+        looks.tick().await;
+    }
+}

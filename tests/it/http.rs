@@ -1,0 +1,49 @@
+//! A request over a unix socket or a port, as `curl` would send it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the server answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Asks over a unix socket.
+pub fn over_socket(socket: &Path, path: &str) -> Answer {
+    let stream = UnixStream::connect(socket).expect("a listening socket");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    ask(stream, "localhost", path).expect("an answer")
+}
+
+/// Asks over TCP, as this host; none if nobody listens.
+pub fn over_port(address: &str, host: &str, path: &str) -> Option<Answer> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    ask(stream, host, path).ok()
+}
+
+fn ask(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<Answer> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Ok(Answer { status, body: body.to_owned() })
+}

@@ -1,0 +1,26 @@
+//! The whole, as a user types it: the real program, the real engine, real jobs.
+//!
+//! Each test has a fleet of its own in a folder of its own, removed by `down -v` whatever happens,
+//! so the tests run beside each other and beside fleets that are up on the same engine.
+#![cfg(feature = "fleet")]
+
+mod any_image;
+mod clean_machine;
+mod crashes;
+mod docker;
+mod exits;
+mod fleet;
+mod health;
+mod http;
+mod lifecycle;
+mod limits;
+mod process;
+mod queue;
+mod ready_files;
+mod real_projects;
+mod refusals;
+mod reports;
+mod run;
+mod secrets;
+mod size;
+mod words;
