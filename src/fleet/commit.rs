@@ -43,7 +43,7 @@ fn make(state: &mut State, now: Time, slot: Option<SlotId>, (name, build): (Name
     let name = match name {
         Name::Slot(name) => name,
         Name::Incarnation => {
-            format!("{}-{}-{}", state.spec.project, build.template.pool, id.0)
+            format!("{}-{}-{id}", state.spec.project, build.template.pool)
         }
     };
     let object = slot.map_or_else(|| id.to_string(), |slot| slot.to_string());
@@ -107,7 +107,10 @@ fn start(state: &mut State, id: IncarnationId) {
 }
 
 fn remove(state: &mut State, id: IncarnationId) {
-    let container = state.runner(id).and_then(Runner::container).cloned();
+    let container = match state.runner(id) {
+        Some(runner) => runner.container().cloned(),
+        None => state.orphans.get(&id).cloned(),
+    };
     operate(state, id, OpKind::Remove, EngineAction::Remove { container });
 }
 

@@ -74,7 +74,10 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
 }
 
 fn is_down(state: &State) -> bool {
-    state.is_going_down() && state.runners().next().is_none() && state.held_jobs().next().is_none()
+    state.is_going_down()
+        && state.runners().next().is_none()
+        && state.orphans.is_empty()
+        && state.held_jobs().next().is_none()
 }
 
 /// The pool of a runner or slot, if the spec still has it.

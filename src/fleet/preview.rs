@@ -31,7 +31,17 @@ pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
         });
     }
     for slot in shape.stay.iter().filter_map(|id| state.slot(*id)) {
-        changes.extend(desired::pool(spec, &slot.pool).map(|pool| kept(state, spec, pool, slot)));
+        let Some(pool) = desired::pool(spec, &slot.pool) else { continue };
+        let (change, reason) = kept(state, spec, pool, slot);
+        let name = desired::renamed(state, spec, slot).unwrap_or_else(|| slot.name.clone());
+        changes.push(PlannedChange {
+            id: slot.id,
+            name,
+            pool: slot.pool.clone(),
+            profile: pool.profile.clone(),
+            change,
+            reason,
+        });
     }
     for slot in shape.leave.iter().filter_map(|id| state.slot(*id)) {
         let reason = match desired::pool(spec, &slot.pool) {
@@ -40,42 +50,43 @@ pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
             }
             None => format!("pool {} is not in the file any more", slot.pool),
         };
-        changes.push(change(slot, Change::Remove, reason));
+        changes.push(PlannedChange {
+            id: slot.id,
+            name: slot.name.clone(),
+            pool: slot.pool.clone(),
+            profile: slot.profile.clone(),
+            change: Change::Remove,
+            reason,
+        });
     }
     changes.sort_by_key(|change| change.id);
     PlanView { changes, warnings: warnings(state, spec, &counts) }
 }
 
-fn change(slot: &Slot, change: Change, reason: String) -> PlannedChange {
-    PlannedChange {
-        id: slot.id,
-        name: slot.name.clone(),
-        pool: slot.pool.clone(),
-        profile: slot.profile.clone(),
-        change,
-        reason,
-    }
-}
-
 /// A slot that stays: is its runner as the new spec says?
-fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> PlannedChange {
+fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> (Change, String) {
     let Some(runner) = slot.runner.and_then(|id| state.runner(id)) else {
-        return change(slot, Change::Create, "it has no runner".to_owned());
+        return (Change::Create, "it has no runner".to_owned());
     };
     let Some(wanted) = desired::template(spec, pool) else {
-        return change(slot, Change::Keep, String::new());
+        return (Change::Keep, String::new());
     };
     let mut differences = differences(&runner.build.template, &wanted);
+    let held = runner.build.gpu.as_ref().map(|hold| hold.demand);
+    let demand = spec.profiles.get(&pool.profile).and_then(|profile| profile.gpu);
+    if held != demand {
+        differences.push("gpu".to_owned());
+    }
     if let Some(Image::Known(image)) = state.images.get(&wanted.image)
         && *image != runner.build.image
     {
         differences.push("the image was built anew".to_owned());
     }
     if differences.is_empty() {
-        return change(slot, Change::Keep, String::new());
+        return (Change::Keep, String::new());
     }
     let when = if runner.job().is_some() { ", after its job" } else { "" };
-    change(slot, Change::Recreate, format!("{}{when}", differences.join(", ")))
+    (Change::Recreate, format!("{}{when}", differences.join(", ")))
 }
 
 /// The fields in which two templates differ, in words.

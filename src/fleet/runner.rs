@@ -134,8 +134,6 @@ pub enum Cause {
     Down,
     /// An operator asked for a new one.
     Restart,
-    /// Its container is on the engine, but not in the record.
-    Orphan,
     /// Its first process ended.
     Died(ContainerExit),
     /// Its container disappeared.
@@ -162,7 +160,6 @@ impl Cause {
             | Self::Surplus
             | Self::Down
             | Self::Restart
-            | Self::Orphan
             | Self::Stuck => false,
             Self::Died(_)
             | Self::Vanished
@@ -182,7 +179,6 @@ impl fmt::Display for Cause {
             Self::Surplus => f.write_str("there are more runners than wanted"),
             Self::Down => f.write_str("the fleet goes down"),
             Self::Restart => f.write_str("an operator asked for a new one"),
-            Self::Orphan => f.write_str("its container is not in the record"),
             Self::Died(exit) if exit.oom => {
                 write!(f, "the container ran out of memory (exit code {})", exit.code)
             }
@@ -234,4 +230,12 @@ pub struct Contact {
     pub connected: bool,
     /// The agent's last sign of life.
     pub heard: Time,
+}
+
+impl Contact {
+    /// Whether something may be done now: nothing is in flight, and nothing is in doubt.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.op.is_none() && !self.uncertain
+    }
 }

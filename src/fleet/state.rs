@@ -16,7 +16,9 @@ use super::queue::{Kind, Line, Queue};
 use super::runner::{Contact, Runner};
 use super::slot::Slot;
 use super::view::HistoryEntry;
-use crate::ids::{BlobId, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId};
+use crate::ids::{
+    BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId,
+};
 use crate::spec::Spec;
 use crate::units::Time;
 
@@ -111,6 +113,8 @@ pub(super) struct State {
     pub images: BTreeMap<ImageRef, Image>,
     pub backoffs: BTreeMap<Place, Backoff>,
     pub contacts: BTreeMap<IncarnationId, Contact>,
+    /// Containers of this fleet that no record knows; they are to be removed.
+    pub orphans: BTreeMap<IncarnationId, ContainerId>,
     /// Runners that are gone, and since when: a list begun earlier may still show them.
     pub graves: BTreeMap<IncarnationId, Time>,
     slots: BTreeMap<SlotId, Slot>,
@@ -147,6 +151,7 @@ impl State {
             images: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             graves: BTreeMap::new(),
             slots: restored.slots.into_iter().map(|slot| (slot.id, slot)).collect(),
             runners: BTreeMap::new(),
@@ -233,9 +238,15 @@ impl State {
 
     pub fn remove_runner(&mut self, id: IncarnationId, now: Time) {
         self.notes.runners.insert(id);
-        self.graves.insert(id, now);
+        self.bury(id, now);
         self.runners.remove(&id);
+    }
+
+    /// A runner or an orphan is gone.
+    pub fn bury(&mut self, id: IncarnationId, now: Time) {
+        self.orphans.remove(&id);
         self.contacts.remove(&id);
+        self.graves.insert(id, now);
     }
 
     /// What is known of a runner beside its record.

@@ -66,7 +66,12 @@ fn fenced_verdict(job: &Job, stop: Option<Stop>) -> Option<Verdict> {
 
 /// A runner's container and volume are known to be gone: the fence for its job is passed.
 pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
-    let Some(runner) = state.runner(id) else { return };
+    let Some(runner) = state.runner(id) else {
+        state.bury(id, now);
+        state.tell(now, id, "removed", "the orphan is gone");
+        state.effect(Effect::Forget(id));
+        return;
+    };
     let label = runner_label(runner.slot, id);
     let fenced: Vec<JobId> = state
         .held_jobs()

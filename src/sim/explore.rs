@@ -16,7 +16,7 @@ use crate::spec::{Pool, PoolSize, Reuse, Spec};
 use crate::units::MilliCpu;
 
 /// Lines of the story that are shown when it went wrong.
-const TAIL: usize = 400;
+const TAIL: usize = 300;
 
 /// A story that went well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -338,22 +338,30 @@ mod tests {
     use super::*;
 
     /// Seeds that once went wrong; each stays here for ever.
-    const BAD_SEEDS: &[u64] = &[];
+    const BAD_SEEDS: &[u64] = &[
+        5, // a lost acknowledgement cost a persistent runner its next job
+        9, 93,     // surplus runners, seen while the engine was away
+        299,    // containers piled up while their removal failed
+        361,    // a heartbeat did not make a runner ready whose start was told late
+        697,    // a slot was filled with a spare whose agent was away
+        2_819,  // a late start revived a dead container
+        11_182, // the same, and the death was told late
+        20_495, // a spare's container had the name of another pool's slot
+    ];
 
-    fn run(seeds: impl Iterator<Item = u64>) {
-        let mut total = Told::default();
-        let mut bad = Vec::new();
-        for seed in seeds {
-            match explore(seed) {
-                Ok(told) => {
-                    total.jobs += told.jobs;
-                    total.containers += told.containers;
-                    total.history += told.history;
+    /// Tells stories on every processor, and shows the first that went wrong with the ends of all.
+    fn run(seeds: &[u64]) {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let bad: Vec<String> = std::thread::scope(|scope| {
+            let part = |worker: usize| {
+                move || {
+                    let own = seeds.iter().skip(worker).step_by(workers);
+                    own.filter_map(|seed| explore(*seed).err()).collect::<Vec<_>>()
                 }
-                Err(what) => bad.push(what),
-            }
-        }
-        println!("{total:?}");
+            };
+            let all: Vec<_> = (0..workers).map(|worker| scope.spawn(part(worker))).collect();
+            all.into_iter().flat_map(|it| it.join().expect("a story does not panic")).collect()
+        });
         if let Some(first) = bad.first() {
             let ends: Vec<&str> = bad.iter().filter_map(|it| it.lines().rev().nth(1)).collect();
             println!("{first}\n\n{} stories went wrong:\n{}", bad.len(), ends.join("\n"));
@@ -368,16 +376,16 @@ mod tests {
     #[test]
     fn nothing_is_lost_whatever_goes_wrong() {
         if let Some(seed) = number("SLATE_SIM_SEED") {
-            run(std::iter::once(seed));
+            run(&[seed]);
             return;
         }
-        let count = number("SLATE_SIM_SEEDS").unwrap_or(1000);
+        let count = number("SLATE_SIM_SEEDS").unwrap_or(600);
         let first = number("SLATE_SIM_FIRST").unwrap_or(0);
-        run(first..first + count);
+        run(&(first..first + count).collect::<Vec<_>>());
     }
 
     #[test]
     fn seeds_that_went_wrong_once_go_well() {
-        run(BAD_SEEDS.iter().copied());
+        run(BAD_SEEDS);
     }
 }

@@ -17,7 +17,7 @@ use crate::fleet::slot::Fate;
 use crate::fleet::state::Record;
 use crate::fleet::view::{FleetPhase, JobStatus};
 use crate::fleet::{Fleet, Step};
-use crate::ids::{GpuUuid, IncarnationId, JobId, PoolName, SlotId};
+use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, PoolName, SlotId};
 use crate::spec::{GpuSharing, Pool, Spec};
 use crate::units::Time;
 
@@ -132,12 +132,16 @@ impl Oracle {
         id: IncarnationId,
         (container, phase): (Option<&Container>, Option<&Phase>),
     ) {
-        let Some(Phase::Retiring { why, .. }) = phase else {
-            self.breach(format!("{id} is removed and not retiring: {phase:?}"));
-            return;
+        let job = container.and_then(Container::live_work).map(|(job, _)| job);
+        let why = match (phase, job) {
+            (Some(Phase::Retiring { why, .. }), Some(_)) => why,
+            (Some(Phase::Retiring { .. }) | None, None) => return,
+            (phase, job) => {
+                self.breach(format!("{id} is removed, with {job:?} in it, and is {phase:?}"));
+                return;
+            }
         };
-        let Some(container) = container else { return };
-        let Some((job, _)) = container.live_work() else { return };
+        let (Some(container), Some(job)) = (container, job) else { return };
         let is_allowed = match why {
             Cause::Stuck => true,
             Cause::Stale => world.now().since(container.agent.heard) >= SILENCE,
@@ -146,7 +150,6 @@ impl Oracle {
             | Cause::Surplus
             | Cause::Down
             | Cause::Restart
-            | Cause::Orphan
             | Cause::Died(_)
             | Cause::Vanished
             | Cause::Failed(_)
@@ -313,8 +316,7 @@ impl Oracle {
         for runner in new {
             self.retired.insert(runner.id);
             let Phase::Retiring { container, why } = &runner.phase else { continue };
-            let container = container.as_ref().and_then(|id| world.containers.get(id));
-            if !is_true(world, container, why) {
+            if !is_true(world, container.as_ref(), why) {
                 self.breach(format!("{} was retired because {why}, which is not so", runner.id));
             }
         }
@@ -358,7 +360,8 @@ impl Oracle {
 /// Cards of simulated hosts have this much memory, in MiB.
 pub const CARD_MEMORY: u32 = 16_384;
 
-fn is_true(world: &World, container: Option<&Container>, why: &Cause) -> bool {
+fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
+    let container = id.and_then(|id| world.containers.get(id));
     let state = container.map(|container| container.state);
     let is_running = state == Some(ContainerState::Running);
     match why {
@@ -366,7 +369,7 @@ fn is_true(world: &World, container: Option<&Container>, why: &Cause) -> bool {
         Cause::LostJob => {
             container.is_some_and(|it| it.served.values().any(|life| *life != it.agent.life))
         }
-        Cause::Died(_) => !is_running || container.is_some_and(|it| it.agent.session.is_none()),
+        Cause::Died(_) => id.is_some_and(|id| world.truth.died.contains(id)),
         Cause::Vanished => container.is_none() || state == Some(ContainerState::Removing),
         Cause::Stale => {
             container.is_none_or(|it| !is_running || world.now().since(it.agent.heard) >= SILENCE)
@@ -379,7 +382,6 @@ fn is_true(world: &World, container: Option<&Container>, why: &Cause) -> bool {
         | Cause::Surplus
         | Cause::Down
         | Cause::Restart
-        | Cause::Orphan
         | Cause::Failed(_)
         | Cause::Stuck => true,
     }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fleet::effect::{Effect, Template};
+use crate::fleet::effect::Effect;
 use crate::fleet::event::{
     ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
 };
-use crate::fleet::runner::{Build, Cause, OpKind, Phase, Runner};
+use crate::fleet::runner::{Cause, Contact, OpKind, Phase};
 use crate::fleet::state::{EngineContact, Image, State};
 use crate::fleet::transition::{gone, retire};
-use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId, OpId, PoolName, ProfileName};
-use crate::spec::{JobUser, Reuse};
-use crate::units::{Bytes, MilliCpu, Time};
+use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId, OpId};
+use crate::units::Time;
 
 /// An image that is not to be had is asked for again after this long.
 const IMAGE_RETRY: Duration = Duration::from_secs(30);
@@ -91,6 +90,7 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
             compare(state, now, id, listed.get(&id));
         }
     }
+    forget_orphans(state, begun, &listed);
     state.graves.retain(|_, gone| *gone >= begun);
     for fact in listed.into_values() {
         if is_orphan(state, &fact) {
@@ -99,6 +99,24 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
     }
     if state.contacts.values().any(|contact| contact.uncertain) {
         state.effect(Effect::Relist);
+    }
+}
+
+/// Orphans that somebody else has removed meanwhile.
+fn forget_orphans(state: &mut State, begun: Time, listed: &BTreeMap<IncarnationId, ContainerFact>) {
+    let ids: Vec<IncarnationId> = state.orphans.keys().copied().collect();
+    for id in ids {
+        let contact = state.contact(id);
+        if contact.op.is_some() || contact.op_ended >= begun {
+            continue;
+        }
+        if listed.contains_key(&id) {
+            state.contacts.entry(id).or_default().uncertain = false;
+        } else {
+            state.orphans.remove(&id);
+            state.contacts.remove(&id);
+            state.effect(Effect::Forget(id));
+        }
     }
 }
 
@@ -165,40 +183,17 @@ fn boot(state: &mut State, now: Time, id: IncarnationId, container: ContainerId)
     enter(state, now, id, phase);
 }
 
-/// A container with this fleet's labels that the record does not know goes the way of all others.
+/// A container with this fleet's labels that the record does not know is removed. Its number is
+/// never used again.
 fn take_orphan(state: &mut State, now: Time, fact: ContainerFact) {
-    let meta = state.meta_mut();
-    meta.incarnation = meta.incarnation.max(fact.incarnation.0);
-    state.tell(now, fact.incarnation, "orphan found", format!("container {}", fact.id));
-    let runner = Runner {
-        id: fact.incarnation,
-        slot: None,
-        name: String::new(),
-        build: unknown_build(),
-        phase: Phase::Retiring { container: Some(fact.id), why: Cause::Orphan },
-        since: now,
-    };
-    state.insert_runner(runner, now);
-}
-
-/// An orphan's build does not matter: it is never compared, and never serves.
-fn unknown_build() -> Build {
-    let template = Template {
-        pool: PoolName::new(""),
-        profile: ProfileName::new(""),
-        image: ImageRef::new(""),
-        cpus: MilliCpu(0),
-        memory: Bytes(0),
-        pids: 0,
-        shm: Bytes(0),
-        user: JobUser { uid: 0, gid: 0 },
-        env: BTreeMap::new(),
-        labels: Vec::new(),
-        stop_grace: Duration::ZERO,
-        reuse: Reuse::OneJob,
-        docker_healthcheck: None,
-    };
-    Build { template, image: ImageId::new(""), gpu: None }
+    if fact.incarnation.0 > state.meta.incarnation {
+        state.meta_mut().incarnation = fact.incarnation.0;
+    }
+    if !state.orphans.contains_key(&fact.incarnation) {
+        state.tell(now, fact.incarnation, "orphan found", format!("container {}", fact.id));
+        state.contacts.insert(fact.incarnation, Contact::default());
+    }
+    state.orphans.insert(fact.incarnation, fact.id);
 }
 
 /// The end of an operation.

@@ -23,9 +23,15 @@ const STOP_MARGIN: Duration = Duration::from_secs(15);
 pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision>) {
     let mut spares_left: BTreeMap<PoolName, usize> =
         state.spec.pools.iter().map(|it| (it.name.clone(), wanted_spares(state, it))).collect();
+    for id in state.orphans.keys() {
+        let contact = state.contact(*id);
+        if contact.is_free() && now >= contact.retry_at {
+            plan.push(Decision::Remove(*id));
+        }
+    }
     for runner in state.runners() {
         let contact = state.contact(runner.id);
-        if contact.op.is_some() || contact.uncertain {
+        if !contact.is_free() {
             continue;
         }
         let decision = match &runner.phase {

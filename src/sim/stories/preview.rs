@@ -34,6 +34,11 @@ fn other_spec(rng: &mut Rng, mut spec: Spec) -> Spec {
     if rng.chance(300) {
         spec.pools.pop();
     }
+    if rng.chance(300)
+        && let Some(pool) = spec.pools.first_mut()
+    {
+        pool.profile = crate::ids::ProfileName::new("light");
+    }
     match rng.below(4) {
         0 => spec.edit("light", |it| it.cpus = MilliCpu(500)),
         1 => spec.edit("standard", |it| it.image = ImageRef::new("runner:2")),
@@ -71,6 +76,8 @@ fn plan_says_what_up_then_does() {
             assert_eq!(said, Some(really), "seed {seed}, {id}: {plan:?}");
             if let (Some(new), Some(said)) = (after.get(id), planned.get(id)) {
                 assert_eq!(said.name, new.0, "seed {seed}, {id}");
+                let slot = sim.slot(id.0).expect("it is there");
+                assert_eq!(said.profile, slot.profile, "seed {seed}, {id}");
             }
         }
         assert_eq!(

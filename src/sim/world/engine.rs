@@ -169,6 +169,7 @@ impl World {
         }
         let exit = ContainerExit { code, oom: false };
         container.state = ContainerState::Exited(exit);
+        self.truth.died.insert(id.clone());
         self.bury(id);
         self.engine_event(EngineEvent::Died { container: id.clone(), exit });
     }

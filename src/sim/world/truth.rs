@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fleet::event::JobEnd;
-use crate::ids::{AttemptNo, IncarnationId, JobId, OpId};
+use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId, OpId};
 
 /// The world's own book.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub struct Truth {
     pub operations: BTreeMap<OpId, String>,
     /// Runners of which an operation was given up, or outlived its supervisor.
     pub limbo: BTreeSet<IncarnationId>,
+    /// Containers whose first process has ended, even if a late start revived them.
+    pub died: BTreeSet<ContainerId>,
     /// Which runner each attempt was given to.
     pub given: BTreeMap<(JobId, AttemptNo), IncarnationId>,
     /// How attempts ended by themselves or by an order.
