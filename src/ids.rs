@@ -146,7 +146,7 @@ name_id!(
     GpuUuid
 );
 name_id!(
-    /// An uploaded working folder, named by its content's hash.
+    /// An uploaded working folder, named by its content's hash and a part of its own.
     BlobId
 );
 

@@ -1,4 +1,4 @@
-//! Working folders: streamed to a temporary file, hashed on the way, kept under their hash.
+//! Working folders: streamed to a temporary file, hashed on the way, kept until their job is over.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::StreamExt;
 use ring::digest::{Context, SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -33,7 +34,8 @@ pub(super) async fn upload(
     let folder = blob_folder(&api).await?;
     let part = Part::new(&folder);
     let (hash, bytes) = receive(body, part.path(), limit).await?;
-    let blob = BlobId::new(hash);
+    // Equal folders of two jobs are two files: each goes with its own job.
+    let blob = BlobId::new(format!("{hash}-{}", hex(&unique()?)));
     fs::rename(part.path(), api.state.blob(&blob)).await.map_err(storing)?;
     Ok((StatusCode::CREATED, Json(Uploaded { blob, bytes })))
 }
@@ -82,11 +84,28 @@ async fn next_chunk(chunks: &mut axum::body::BodyDataStream) -> Result<Option<By
     }
 }
 
+/// Four bytes that no other upload has, except by a chance of one in billions.
+fn unique() -> Result<[u8; 4], Problem> {
+    let mut bytes = [0; 4];
+    SystemRandom::new().fill(&mut bytes).map_err(|_unspecified| {
+        Problem::new(ProblemKind::Internal, "the system gives no random numbers".to_owned())
+    })?;
+    Ok(bytes)
+}
+
+/// Whether a text is of the form that uploads get; it becomes a file's name.
+fn is_name(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split_once('-').is_some_and(|(hash, own)| {
+        hash.len() == 64 && own.len() == 8 && is_hex(hash) && is_hex(own)
+    })
+}
+
 impl Api {
     /// Refuses a job whose working folder is not here, instead of failing it later on a runner.
     pub(super) async fn check_blob(&self, blob: &BlobId) -> Result<(), Problem> {
         let name = blob.as_str();
-        if name.len() != 64 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_name(name) {
             return Err(Problem::new(
                 ProblemKind::Invalid,
                 format!("`{name}` is no workspace; `POST /v1/blobs` answers with one"),

@@ -116,13 +116,37 @@ fn exit_of(kind: ProblemKind) -> Exit {
     }
 }
 
-/// An error with its causes in one line.
+/// An error with its causes in one line; a cause that the error has told already is left out.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let _infallible = write!(text, ": {cause}");
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            let _infallible = write!(text, ": {words}");
+        }
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot start: {0}")]
+    struct Told(#[source] io::Error);
+
+    #[test]
+    fn a_cause_is_told_once_and_help_follows_after_a_line() {
+        let error = Told(io::Error::other("the disk is full"));
+        assert_eq!(chain(&error), "cannot start: the disk is full");
+        let failure = Failure::new(Exit::Failed, chain(&error)).help("make room");
+        assert_eq!(
+            failure.render(),
+            "error: cannot start: the disk is full\n\n  help: make room\n"
+        );
+        assert_eq!(Failure::reader_left().render(), "");
+    }
 }

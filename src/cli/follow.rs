@@ -43,15 +43,14 @@ pub(super) async fn follow_until(
 ) -> Result<Exit, Failure> {
     let mut tracker = Tracker::new(renderer(context.progress()));
     let until = clock::start() + timeout;
-    let lines = match context.connect().await {
-        Ok(mut client) => client.lines("/v1/fleet?follow=true").await,
-        // It may be gone before the first look.
+    let end = match views(context).await {
+        Ok(views) => watch(views, goal, until, &mut tracker).await,
+        // It may be gone before the first look, even between connecting and asking.
         Err(failure) if goal == Goal::Gone && failure.exit() == Exit::Unreachable => {
-            return Ok(Exit::Done);
+            Ok(End::SupervisorGone)
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => Err(failure),
     };
-    let end = watch(lines?, goal, until, &mut tracker).await;
     if matches!((&end, goal), (Ok(End::SupervisorGone), Goal::Gone)) {
         tracker.all_gone();
     }
@@ -66,6 +65,10 @@ pub(super) async fn follow_until(
         .help("its log is in the state folder: supervisor.log")),
         End::TimeUp(fleet) => Err(late(goal, timeout, fleet.as_deref())),
     }
+}
+
+async fn views(context: &Context) -> Result<Lines, Failure> {
+    Ok(context.connect().await?.lines("/v1/fleet?follow=true").await?)
 }
 
 async fn watch(

@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use super::border::{self, Intent, SuperviseOptions};
 use super::clock;
 use super::failure::Failure;
 use crate::client::{Client, ClientError};
-use crate::exit::Exit;
+use crate::exit::{CATALOGUE, Exit};
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
 
@@ -136,7 +136,7 @@ impl Host {
         let late = clock::start() >= until;
         match self {
             Self::Detached(child) => match child.try_wait() {
-                Ok(Some(status)) => Err(ended(state, &status.to_string())),
+                Ok(Some(status)) => Err(ended(state, status)),
                 Ok(None) if late => Err(silent(state)),
                 Ok(None) => Ok(None),
                 Err(error) => Err(Failure::system("cannot watch the supervisor", &error)),
@@ -148,14 +148,18 @@ impl Host {
     }
 }
 
-fn ended(state: &StateDir, how: &str) -> Failure {
+/// The supervisor's own code says what kind of failure it was.
+fn ended(state: &StateDir, status: ExitStatus) -> Failure {
+    let known = CATALOGUE.iter().map(|(exit, _)| *exit);
+    let code = status.code().unwrap_or_default();
+    let exit = known
+        .filter(|exit| *exit != Exit::Done)
+        .find(|exit| i32::from(exit.code()) == code)
+        .unwrap_or(Exit::Failed);
     let log = state.supervisor_log();
     let lines = last_lines(&log).unwrap_or_default();
-    Failure::new(
-        Exit::Unreachable,
-        format!("the supervisor ended at once ({how}); its last words:\n{lines}"),
-    )
-    .help(format!("the whole log is {}", log.display()))
+    Failure::new(exit, format!("the supervisor ended at once; its last words:\n{lines}"))
+        .help(format!("the whole log is {}", log.display()))
 }
 
 fn silent(state: &StateDir) -> Failure {

@@ -1,5 +1,7 @@
 //! The read model made from the state.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::desired::{self, Models};
 use super::effect::Effect;
 use super::job::{Job, JobState};
@@ -11,7 +13,7 @@ use super::state::{EngineContact, Image, Place, State};
 use super::view::{
     FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
 };
-use crate::ids::JobId;
+use crate::ids::{JobId, PoolName};
 use crate::spec::Pool;
 use crate::units::{Bytes, MilliCpu, Time};
 
@@ -217,15 +219,55 @@ fn pool(state: &State, pool: &Pool, runners: &[RunnerView]) -> PoolView {
 
 pub(super) fn jobs(state: &State, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
     let wanted = |job: &&Job| statuses.is_empty() || statuses.contains(&job.status());
-    state.jobs().rev().filter(wanted).take(limit).map(|job| describe(state, job)).collect()
+    let jobs: Vec<&Job> = state.jobs().rev().filter(wanted).take(limit).collect();
+    let line = Waiting::of(state, &jobs);
+    jobs.into_iter().map(|job| describe(state, &line, job)).collect()
 }
 
 pub(super) fn job(state: &State, id: JobId) -> Option<JobView> {
-    state.job(id).map(|job| describe(state, job))
+    let job = state.job(id)?;
+    Some(describe(state, &Waiting::of(state, &[job]), job))
 }
 
-fn describe(state: &State, job: &Job) -> JobView {
-    let position = matches!(job.state, JobState::Queued).then(|| position(state, job));
+/// What jobs wait for, counted once for all that are shown.
+struct Waiting<'a> {
+    /// Places in the queue, from 1.
+    places: BTreeMap<JobId, u32>,
+    runs: BTreeSet<String>,
+    /// Slots of each pool: with a job, and all.
+    pools: BTreeMap<&'a PoolName, (usize, usize)>,
+}
+
+impl<'a> Waiting<'a> {
+    fn of(state: &'a State, jobs: &[&Job]) -> Self {
+        let mut waiting =
+            Self { places: BTreeMap::new(), runs: BTreeSet::new(), pools: BTreeMap::new() };
+        let queued = jobs.iter().filter(|job| matches!(job.state, JobState::Queued));
+        let queued: BTreeSet<JobId> = queued.map(|job| job.id).collect();
+        if queued.is_empty() {
+            return waiting;
+        }
+        for (place, job) in (1u32..).zip(state.queue()) {
+            if queued.contains(&job.id) {
+                waiting.places.insert(job.id, place);
+            }
+            if waiting.places.len() == queued.len() {
+                break;
+            }
+        }
+        waiting.runs = running_workflows(state);
+        for slot in state.slots() {
+            let (busy, all) = waiting.pools.entry(&slot.pool).or_default();
+            let runner = slot.runner.and_then(|id| state.runner(id));
+            *busy += usize::from(runner.is_some_and(|runner| runner.job().is_some()));
+            *all += 1;
+        }
+        waiting
+    }
+}
+
+fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
+    let position = waiting.places.get(&job.id).copied();
     let (ended_at, exit_code, ended_why) = match &job.state {
         JobState::Ended { at, verdict } => (Some(*at), verdict.exit_code, verdict.reason.clone()),
         JobState::Queued
@@ -247,34 +289,27 @@ fn describe(state: &State, job: &Job) -> JobView {
         started_at: job.started_at,
         ended_at,
         exit_code,
-        reason: ended_why.or_else(|| position.map(|place| wait(state, job, place))),
+        reason: ended_why.or_else(|| position.map(|place| wait(state, waiting, (job, place)))),
         position,
     }
 }
 
-fn position(state: &State, job: &Job) -> u32 {
-    let before = state.queue().take_while(|other| other.id != job.id).count();
-    u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
-}
-
 /// Why a job waits, with numbers.
-fn wait(state: &State, job: &Job, position: u32) -> String {
-    if !may_run(state, &running_workflows(state), job) {
+fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> String {
+    if !may_run(state, &waiting.runs, job) {
         let max = state.spec.limits.max_parallel_workflows;
         return format!("{max} workflow runs are under way, the most that may run at a time");
     }
     let pools = placement::servers(&state.spec, job);
-    let slots: Vec<&Slot> = state.slots().filter(|slot| pools.contains(&&slot.pool)).collect();
-    let busy = slots
-        .iter()
-        .filter(|slot| {
-            slot.runner.and_then(|id| state.runner(id)).is_some_and(|r| r.job().is_some())
-        })
-        .count();
+    let counts = pools.iter().filter_map(|pool| waiting.pools.get(pool));
+    let (busy, all) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let names: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();
-    let ahead = match position {
+    if names.is_empty() {
+        return format!("no pool offers the profile {} or more to this job any more", job.profile);
+    }
+    let ahead = match place {
         0 | 1 => "next in line".to_owned(),
         place => format!("{} before it", place - 1),
     };
-    format!("{busy} of {} runners in {} are busy; {ahead}", slots.len(), names.join(", "))
+    format!("{busy} of {all} runners in {} are busy; {ahead}", names.join(", "))
 }

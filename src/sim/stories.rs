@@ -7,6 +7,7 @@ mod changes;
 mod faults;
 mod jobs;
 mod life;
+mod load;
 mod placement;
 mod preview;
 mod scale;

@@ -394,14 +394,23 @@ impl World {
         self.list_soon();
     }
 
-    fn lookup(&mut self, epoch: Turn, image: ImageRef) {
-        let is_missing =
-            self.missing_images.contains(&image) || self.rng.chance(self.faults.image_missing);
-        let outcome = match is_missing {
+    /// What looking up an image says now.
+    #[must_use]
+    pub fn image(&self, name: &str) -> Event {
+        let image = ImageRef::new(name);
+        let outcome = match self.missing_images.contains(&image) {
             true => Err("no such image".to_owned()),
             false => Ok(ImageId::new(format!("sha256:{image}-{}", self.image_build))),
         };
-        let event = Event::Engine(EngineEvent::Image { image, outcome });
+        Event::Engine(EngineEvent::Image { image, outcome })
+    }
+
+    fn lookup(&mut self, epoch: Turn, image: ImageRef) {
+        let mut event = self.image(image.as_str());
+        if self.rng.chance(self.faults.image_missing) {
+            let outcome = Err("no such image".to_owned());
+            event = Event::Engine(EngineEvent::Image { image, outcome });
+        }
         self.clock.after(Duration::ZERO, Due::Tell(epoch, Box::new(event)));
     }
 }

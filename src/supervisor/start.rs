@@ -1,5 +1,6 @@
 //! Starting, which is recovering: the same steps after a first `up` and after a crash.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,7 @@ use crate::agents::{Access, AgentLimits, Agents, AgentsConfig, embedded};
 use crate::engine::{Engine, HostPaths, files};
 use crate::fleet::Fleet;
 use crate::fleet::event::{AgentEvent, Event, Held};
+use crate::fleet::job::JobState;
 use crate::fleet::runner::Runner;
 use crate::fleet::state::Restored;
 use crate::ids::{FleetId, IncarnationId, ProjectName};
@@ -142,6 +144,7 @@ pub(super) fn assemble<E: Engine>(
         ca: wanted.ca.clone(),
     };
     files::prepare_shared(&paths)?;
+    drop_unused_blobs(&options.state, &restored)?;
     embedded::install(&options.state)?;
     let logs = Arc::new(LogStore::new(options.state.clone(), wanted.limits.log_max)?);
     let (facts, facts_in) = mpsc::channel(super::EVENTS_MAX);
@@ -161,6 +164,29 @@ pub(super) fn assemble<E: Engine>(
     let workplace = Workplace { engine, agents, logs: Arc::clone(&logs), paths, clock };
     let executor = Executor::new(workplace, events, options.host.cpus);
     Ok(Parts { fleet, store, executor, logs })
+}
+
+/// Working folders whose job was never recorded, or is over: an upload or a clean-up was cut off.
+fn drop_unused_blobs(state: &StateDir, restored: &Restored) -> Result<(), SupervisorError> {
+    let folder = state.blobs();
+    let failed = |action| {
+        let path = folder.clone();
+        move |source| SupervisorError::Folder { action, path, source }
+    };
+    let is_needed = |name: &OsStr| {
+        restored.jobs.iter().any(|job| {
+            let is_over = matches!(job.state, JobState::Ended { .. });
+            let blob = job.spec.workspace.as_ref().filter(|_| !is_over);
+            blob.is_some_and(|blob| OsStr::new(blob.as_str()) == name)
+        })
+    };
+    for entry in fs::read_dir(&folder).map_err(failed("read"))? {
+        let entry = entry.map_err(failed("read"))?;
+        if !is_needed(&entry.file_name()) {
+            fs::remove_file(entry.path()).map_err(failed("clean up"))?;
+        }
+    }
+    Ok(())
 }
 
 fn admitted(runner: &Runner) -> (IncarnationId, Option<Held>) {

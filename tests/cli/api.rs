@@ -207,12 +207,13 @@ async fn an_upload_is_kept_under_its_hash_and_a_broken_one_leaves_nothing() {
     let uploaded = client.upload(whole).await.expect("uploaded");
     // SHA-256 of `abc`, FIPS 180-4.
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    assert_eq!(uploaded.blob, BlobId::new(hash));
+    let (named, own) = uploaded.blob.as_str().split_once('-').expect("a hash and a part");
+    assert_eq!((named, own.len()), (hash, 8), "equal folders of two jobs are two files");
     assert_eq!(std::fs::read(fake.state.blob(&uploaded.blob)).expect("kept"), b"abc");
     let mut body = job(&["true"]);
     body.workspace = Some(uploaded.blob);
     client.post::<Submitted>("/v1/jobs", &body).await.expect("submitted");
-    body.workspace = Some(BlobId::new("0".repeat(64)));
+    body.workspace = Some(BlobId::new(format!("{}-00000000", "0".repeat(64))));
     assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::NotFound);
     body.workspace = Some(BlobId::new("../../etc/passwd"));
     assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::Invalid);

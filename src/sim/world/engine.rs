@@ -228,6 +228,12 @@ impl World {
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Engine(event))));
     }
 
+    /// What a list that was begun at a time says now.
+    #[must_use]
+    pub fn list(&self, begun: Time) -> Event {
+        Event::Engine(EngineEvent::Listed { begun, containers: self.facts() })
+    }
+
     fn facts(&self) -> Vec<ContainerFact> {
         let fact = |(id, it): (&ContainerId, &Container)| ContainerFact {
             id: id.clone(),
