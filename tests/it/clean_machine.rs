@@ -8,7 +8,7 @@ use crate::fleet::{Fleet, ONE_LIGHT};
 const LOOK: &str = "
     ls /work/mark /tmp/mark /var/tmp/mark /dev/shm/mark $HOME/mark $HOME/.profile.mark 2>/dev/null
     env | grep MARK
-    for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file 2>/dev/null | grep 'sleep 98765'; done
+    for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file 2>/dev/null | grep '^sleep 98765'; done
     find /reports -type f 2>/dev/null
 ";
 const MARK: &str = "
@@ -78,7 +78,7 @@ fn a_persistent_runner_keeps_its_container_but_no_processes_and_no_working_folde
     fleet.job("touch /tmp/kept /work/left; sleep 98766 & true").ok();
     let second = fleet.job(
         "ls /tmp/kept; ls -A /work
-        for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file 2>/dev/null | grep 'sleep 98766'; done
+        for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$file 2>/dev/null | grep '^sleep 98766'; done
         true",
     );
     assert_eq!(second.ok().word(), "/tmp/kept");

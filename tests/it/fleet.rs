@@ -1,6 +1,7 @@
 //! One test's fleet: a folder, a project of its own, and an end that leaves nothing behind.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -261,7 +262,10 @@ impl Fleet {
     pub fn kill_supervisor(&self) {
         let pid = self.supervisor();
         kill_process(pid, Signal::KILL).expect("killed");
-        wait_until("the supervisor is gone", || !is_alive(pid));
+        // Its threads may still hold the socket when the process counts as dead.
+        wait_until("the supervisor is gone", || {
+            !is_alive(pid) && UnixStream::connect(self.path(".slate/api.sock")).is_err()
+        });
     }
 
     fn tell_state(&self) {

@@ -187,6 +187,12 @@ impl Running {
 
     fn too_slow(&mut self) -> ! {
         let _ = self.child.kill();
+        for which in 0..2 {
+            let stream = if which == 0 { &self.stdout } else { &self.stderr };
+            while let Ok(bytes) = stream.recv_timeout(LOOK) {
+                self.seen[which].extend(bytes);
+            }
+        }
         let seen = self.seen.each_ref().map(|bytes| String::from_utf8_lossy(bytes));
         panic!("{} did not end within {PATIENCE:?}: {seen:?}", self.line)
     }

@@ -6,7 +6,7 @@ use crate::fleet::{Fleet, NO_SPARE};
 #[test]
 fn more_memory_than_the_host_has_is_refused() {
     let fleet = Fleet::new(
-        "profiles: {huge: {cpus: 1, memory: 100TiB}}\npools: [{name: huge, profile: huge}]\n",
+        "profiles: {huge: {cpus: 1, memory: 60TiB}}\npools: [{name: huge, profile: huge}]\n",
     );
     let refused = fleet.cli(&["up", "-d"]).expect_code(4);
     assert!(refused.err().contains("memory"), "{refused}");
@@ -20,7 +20,7 @@ fn an_edit_that_does_not_fit_leaves_the_fleet_as_it_was() {
     let fleet = Fleet::up(NO_SPARE);
     let before = fleet.containers();
     fleet.edit(
-        "profiles: {huge: {cpus: 1, memory: 100TiB}}\npools: [{name: huge, profile: huge}]\n",
+        "profiles: {huge: {cpus: 1, memory: 60TiB}}\npools: [{name: huge, profile: huge}]\n",
     );
     fleet.cli(&["up", "-d"]).expect_code(4);
     assert_eq!(fleet.containers(), before);

@@ -158,7 +158,7 @@ fn ctrl_c_cancels_the_job_and_its_process_tree() {
 #[test]
 fn a_second_ctrl_c_leaves_the_job_alone() {
     let fleet =
-        Fleet::up("profiles: {light: {stop_grace: 60s}}\npools: [{name: light, profile: light}]\n");
+        Fleet::up("profiles: {light: {stop_grace: 5s}}\npools: [{name: light, profile: light}]\n");
     let mut job = fleet.start_job("trap '' TERM; echo ready; while :; do sleep 0.1; done");
     job.wait_for_stdout("ready");
     job.signal(Signal::INT);

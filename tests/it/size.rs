@@ -10,8 +10,8 @@ fn programs_find_one_cpu_in_a_runner_of_one() {
         python3 -c 'import os; print(os.cpu_count())'
         python3 -c 'import os; print(len(os.sched_getaffinity(0)))'
         grep -c ^processor /proc/cpuinfo
-        cat /sys/devices/system/cpu/online";
-    assert_eq!(fleet.job(counts).ok().lines(), ["1", "1", "1", "1", "1", "0"]);
+        grep -cE '^[0-9]+$' /sys/devices/system/cpu/online";
+    assert_eq!(fleet.job(counts).ok().lines(), ["1", "1", "1", "1", "1", "1"]);
 }
 
 #[test]

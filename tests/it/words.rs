@@ -31,7 +31,7 @@ limits: {task_timeout: soon}
     );
     let told = fleet.cli(&["config"]).expect_code(2).err();
     for expected in [
-        "slate.yaml:4:18",
+        "slate.yaml:4:19",
         "did you mean `profile`?",
         "lihgt",
         "did you mean `light`?",
