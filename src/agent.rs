@@ -25,6 +25,7 @@ pub mod health;
 mod identity;
 mod job;
 mod link;
+mod memory;
 mod output;
 mod place;
 mod processes;

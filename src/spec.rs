@@ -101,7 +101,7 @@ pub struct GpuDemand {
 pub enum GpuSharing {
     /// Alone on the card (`gpu_max`).
     Exclusive,
-    /// Beside others, at most this many of the profile on one card (`gpu_light`: 5).
+    /// Beside others, at most this many of the profile for each card of the host (`gpu_light`: 5).
     AtMost(u32),
     /// Beside others, as many as the memory allows.
     Shared,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::output::Outbox;
-use super::place::Place;
+use super::place::{self, Place};
 use super::processes::Left;
 use super::running::{Running, Start};
 use super::unpacking::{Unpacked, Unpacking};
@@ -63,6 +63,10 @@ impl Job {
         let output = Outbox::new(order.job);
         let phase = Phase::Over(End::Cancelled);
         let mut job = Self { order, output, phase, started: false };
+        if let Err(why) = place::empty_work(settings) {
+            job.phase = Phase::Over(End::NotStarted(why));
+            return job;
+        }
         job.phase = match job.order.workspace {
             None => job.start(settings),
             Some(_) => match Unpacking::begin(&job.order, settings) {
@@ -75,13 +79,14 @@ impl Job {
 
     fn start(&mut self, settings: &Settings) -> Phase {
         let started = Place::prepare(&self.order, settings)
+            .map_err(End::NotStarted)
             .and_then(|place| Running::start(&Start { order: &self.order, place: &place }));
         match started {
             Ok(running) => {
                 self.started = true;
                 Phase::Running(Box::new(running))
             }
-            Err(why) => Phase::Over(End::NotStarted(why)),
+            Err(end) => Phase::Over(end),
         }
     }
 

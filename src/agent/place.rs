@@ -54,6 +54,21 @@ impl Place {
     }
 }
 
+/// Empties the working folder: in a runner that serves many jobs, the last one's files are there.
+pub(super) fn empty_work(settings: &Settings) -> Result<(), String> {
+    let emptied = || -> std::io::Result<()> {
+        for entry in fs::read_dir(&settings.work)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(())
+    };
+    emptied().map_err(|error| problem("empty", &settings.work, error))
+}
+
 /// Gives the working folder to the job's user.
 pub(super) fn own_work(order: &JobOrder, settings: &Settings) -> Result<(), String> {
     let folder = open_folder(&settings.work)?;

@@ -13,6 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::job::JobEvent;
+use super::memory;
 use super::output::Outbox;
 use super::place::Place;
 use super::processes::{Left, signal_all};
@@ -34,6 +35,9 @@ const READ: usize = 16 * 1024;
 /// Added to a job's `oom_score_adj`: the kernel must take the job before the agent.
 const OOM_MORE: i32 = 300;
 const OOM_MAX: i32 = 1000;
+
+/// The number of the signal that the kernel kills with for memory.
+const KILL: i32 = 9;
 
 /// What a job is started from.
 pub(super) struct Start<'a> {
@@ -62,21 +66,24 @@ pub(super) struct Running {
     left: Left,
     kill_at: Option<Instant>,
     kills: u32,
+    memory_kills: u64,
 }
 
 impl Running {
-    /// Starts the job. Comes back when its program runs, or with the reason in words.
-    pub(super) fn start(start: &Start<'_>) -> Result<Self, String> {
+    /// Starts the job. Comes back when its program runs, or with the end that it has instead.
+    pub(super) fn start(start: &Start<'_>) -> Result<Self, End> {
+        let memory_kills = memory::kills();
         let mut child = spawn(start)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let main = pid.ok_or("the system gave an impossible process id")?;
+        let impossible = || End::NotStarted("the system gave an impossible process id".to_owned());
+        let main = pid.ok_or_else(impossible)?;
         let stdout = child.stdout.take().map(OwnedFd::from);
         let stderr = child.stderr.take().map(OwnedFd::from);
         let now = Instant::now();
         Ok(Self {
             main,
-            stdout: receiver(stdout)?,
-            stderr: receiver(stderr)?,
+            stdout: receiver(stdout).map_err(End::NotStarted)?,
+            stderr: receiver(stderr).map_err(End::NotStarted)?,
             deadline: now + start.order.timeout,
             grace: start.order.stop_grace,
             stop: None,
@@ -84,6 +91,7 @@ impl Running {
             left: Left::Some,
             kill_at: None,
             kills: 0,
+            memory_kills,
         })
     }
 
@@ -176,7 +184,7 @@ impl Running {
         }
         let rest_read = drain(&mut self.stdout, Stream::Stdout, output)
             & drain(&mut self.stderr, Stream::Stderr, output);
-        rest_read.then(|| cause.unwrap_or_else(|| end_of(status)))
+        rest_read.then(|| cause.unwrap_or_else(|| end_of(status, self.memory_kills)))
     }
 
     fn kill_if_due(&mut self, now: Instant) {
@@ -188,7 +196,14 @@ impl Running {
     }
 }
 
-fn end_of(status: WaitStatus) -> End {
+/// How a job ended. One that was killed while the kernel killed for memory was killed for memory:
+/// the signal alone does not say so.
+fn end_of(status: WaitStatus, memory_kills_before: u64) -> End {
+    let killed =
+        matches!(status.terminating_signal(), Some(KILL)) || status.exit_status() == Some(137);
+    if killed && memory::kills() > memory_kills_before {
+        return End::OutOfMemory;
+    }
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => End::Exited(code),
         (None, Some(signal)) => End::Signalled(signal),
@@ -231,9 +246,10 @@ fn drain(pipe: &mut Option<Receiver>, stream: Stream, output: &mut Outbox) -> bo
     pipe.is_none()
 }
 
-fn spawn(start: &Start<'_>) -> Result<Child, String> {
+fn spawn(start: &Start<'_>) -> Result<Child, End> {
     let order = start.order;
-    let (program, arguments) = order.command.split_first().ok_or("its command is empty")?;
+    let empty = || End::NotStarted("its command is empty".to_owned());
+    let (program, arguments) = order.command.split_first().ok_or_else(empty)?;
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -252,13 +268,15 @@ fn spawn(start: &Start<'_>) -> Result<Child, String> {
     spawned.map_err(|error| not_started(program, &error))
 }
 
-fn not_started(program: &str, error: &io::Error) -> String {
+fn not_started(program: &str, error: &io::Error) -> End {
     match error.kind() {
-        io::ErrorKind::NotFound => format!("the program `{program}` was not found"),
-        io::ErrorKind::PermissionDenied => {
-            format!("the program `{program}` may not be run by the job's user: {error}")
+        io::ErrorKind::NotFound => {
+            End::NoSuchProgram(format!("the program `{program}` was not found"))
         }
-        _ => format!("the program `{program}` cannot be started: {error}"),
+        io::ErrorKind::PermissionDenied => End::NotExecutable(format!(
+            "the program `{program}` may not be run by the job's user: {error}"
+        )),
+        _ => End::NotStarted(format!("the program `{program}` cannot be started: {error}")),
     }
 }
 

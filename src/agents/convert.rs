@@ -41,6 +41,9 @@ pub(super) fn end(end: End) -> JobEnd {
         End::Signalled(signal) => JobEnd::Signalled(signal),
         End::TimedOut => JobEnd::TimedOut,
         End::Cancelled => JobEnd::Cancelled,
+        End::OutOfMemory => JobEnd::OutOfMemory,
+        End::NoSuchProgram(why) => JobEnd::NoSuchProgram(why),
+        End::NotExecutable(why) => JobEnd::NotExecutable(why),
         End::NotStarted(why) => JobEnd::NotStarted(why),
     }
 }

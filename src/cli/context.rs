@@ -104,8 +104,8 @@ impl Context {
     /// The working folder is gone.
     pub fn base(&self) -> Result<PathBuf, Failure> {
         match self.fleet_files()?.first().and_then(|file| file.parent()) {
-            Some(folder) => Ok(folder.to_owned()),
-            None => working_folder(),
+            Some(folder) if folder.is_absolute() => Ok(folder.to_owned()),
+            Some(_) | None => working_folder(),
         }
     }
 
@@ -115,7 +115,12 @@ impl Context {
     /// The working folder is gone.
     pub fn fleet_files(&self) -> Result<Vec<PathBuf>, Failure> {
         if !self.globals.files.is_empty() {
-            return self.globals.files.iter().map(|file| absolute(file)).collect();
+            // `-` is standard input, not a name.
+            let is_input = |file: &PathBuf| file.as_os_str() == "-";
+            let named = self.globals.files.iter();
+            return named
+                .map(|file| if is_input(file) { Ok(file.clone()) } else { absolute(file) })
+                .collect();
         }
         Ok(fleet_file::find(&working_folder()?).into_iter().collect())
     }

@@ -51,6 +51,7 @@ impl DownArgs {
             Ok(mut client) => {
                 let _: Accepted = client.post("/v1/down", &DownBody { mode }).await?;
                 follow_until(context, Goal::Gone, self.timeout).await?;
+                host::released(&state).await?;
             }
             Err(ClientError::NotUp { .. }) if state.database().exists() => {
                 self.without_supervisor(context, &state, mode).await?;

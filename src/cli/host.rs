@@ -222,3 +222,26 @@ mod tests {
         assert_eq!(old.expect("old log"), "second\n");
     }
 }
+
+/// The last things that a supervisor does after it closed its socket: removing the network, ending.
+const ENDING: Duration = Duration::from_secs(60);
+
+/// Waits until a supervisor that has closed its socket has let go of the state folder.
+pub(super) async fn released(state: &StateDir) -> Result<(), Failure> {
+    let until = clock::start() + ENDING;
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        let lock = match File::open(state.lock()) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Failure::system("cannot look at the lock", &error)),
+        };
+        if lock.try_lock().is_ok() {
+            return Ok(());
+        }
+        if clock::start() >= until {
+            return Err(Failure::new(Exit::NotReady, "the supervisor did not end in time"));
+        }
+    }
+}

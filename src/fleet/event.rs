@@ -210,7 +210,13 @@ pub enum JobEnd {
     TimedOut,
     /// It was stopped because somebody cancelled it.
     Cancelled,
-    /// It could not be started: program not found, workspace damaged, …
+    /// The kernel killed it because its runner had no more memory.
+    OutOfMemory,
+    /// Its program is not in the runner.
+    NoSuchProgram(String),
+    /// Its program may not be run by the job's user.
+    NotExecutable(String),
+    /// It could not be started for another reason: workspace damaged, …
     NotStarted(String),
 }
 

@@ -189,12 +189,21 @@ impl Verdict {
             },
             JobEnd::TimedOut => Self::stopped(StopBy::Timeout),
             JobEnd::Cancelled => Self::stopped(stop.unwrap_or(StopBy::Cancel)),
-            JobEnd::NotStarted(why) => Self {
-                status: JobStatus::Failed,
-                exit_code: Some(127),
-                reason: Some(format!("could not be started: {why}")),
+            JobEnd::OutOfMemory => Self {
+                status: JobStatus::Oom,
+                exit_code: Some(137),
+                reason: Some("killed because its runner had no more memory".to_owned()),
             },
+            // The shell's own codes; a job that was never begun has none.
+            JobEnd::NoSuchProgram(why) => Self::not_started(Some(127), why),
+            JobEnd::NotExecutable(why) => Self::not_started(Some(126), why),
+            JobEnd::NotStarted(why) => Self::not_started(None, why),
         }
+    }
+
+    fn not_started(exit_code: Option<i32>, why: &str) -> Self {
+        let reason = Some(format!("could not be started: {why}"));
+        Self { status: JobStatus::Failed, exit_code, reason }
     }
 
     /// The end of a job that was stopped.

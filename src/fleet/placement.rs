@@ -206,13 +206,22 @@ impl<'a> Cards<'a> {
 
     fn fits(&self, gpu: &GpuFacts, profile: &ProfileName, demand: GpuDemand) -> bool {
         let card = self.used.get(&gpu.uuid).cloned().unwrap_or_default();
-        let alike = card.by_profile.get(profile).copied().unwrap_or(0);
         let shares = match demand.sharing {
             GpuSharing::Exclusive => card.runners == 0,
-            GpuSharing::AtMost(most) => alike < most,
+            // Specification 1 says "10 (5 per GPU)" and draws 4 + 6: the bound is the cards' together.
+            GpuSharing::AtMost(most) => self.alike(profile) < most.saturating_mul(self.cards()),
             GpuSharing::Shared => true,
         };
         shares && !card.exclusive && self.free(gpu) >= demand.memory
+    }
+
+    fn cards(&self) -> u32 {
+        u32::try_from(self.host.gpus.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The runners of a profile on all cards.
+    fn alike(&self, profile: &ProfileName) -> u32 {
+        self.used.values().filter_map(|card| card.by_profile.get(profile)).sum()
     }
 
     fn refusal(&self, profile: &ProfileName, demand: GpuDemand) -> String {

@@ -101,7 +101,13 @@ pub enum End {
     TimedOut,
     /// It was stopped because it was cancelled, or its container was asked to stop.
     Cancelled,
-    /// It could not be started, and why.
+    /// The kernel killed it because its runner had no more memory.
+    OutOfMemory,
+    /// Its program is not in the runner.
+    NoSuchProgram(String),
+    /// Its program may not be run by the job's user.
+    NotExecutable(String),
+    /// It could not be started for another reason.
     NotStarted(String),
 }
 

@@ -19,9 +19,8 @@ fn more_memory_than_the_host_has_is_refused() {
 fn an_edit_that_does_not_fit_leaves_the_fleet_as_it_was() {
     let fleet = Fleet::up(NO_SPARE);
     let before = fleet.containers();
-    fleet.edit(
-        "profiles: {huge: {cpus: 1, memory: 60TiB}}\npools: [{name: huge, profile: huge}]\n",
-    );
+    fleet
+        .edit("profiles: {huge: {cpus: 1, memory: 60TiB}}\npools: [{name: huge, profile: huge}]\n");
     fleet.cli(&["up", "-d"]).expect_code(4);
     assert_eq!(fleet.containers(), before);
     fleet.edit("pools: [{name: light, profil: light}]\n");
