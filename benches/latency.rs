@@ -95,9 +95,7 @@ fn finish(command: &mut Command) -> Outcome<()> {
     let output = command.stdin(Stdio::null()).output()?;
     match output.status.success() {
         true => Ok(()),
-        false => {
-            Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
-        }
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
     }
 }
 
