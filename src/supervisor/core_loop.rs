@@ -17,7 +17,7 @@ use crate::api::{Api, logs::JobLogs};
 use crate::engine::Engine;
 use crate::fleet::Fleet;
 use crate::fleet::effect::{Answer, Effect};
-use crate::fleet::event::{Event, Request};
+use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::ids::RequestId;
 use crate::store::Store;
 
@@ -38,6 +38,7 @@ struct Loop<E> {
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     last_request: RequestId,
     steps: watch::Sender<u64>,
+    heartbeats: Vec<Event>,
     is_finished: bool,
 }
 
@@ -56,6 +57,7 @@ pub(super) async fn run<E: Engine>(
         waiting: BTreeMap::new(),
         last_request: RequestId(0),
         steps,
+        heartbeats: Vec::new(),
         is_finished: false,
     };
     it.begin(options)?;
@@ -67,9 +69,12 @@ pub(super) async fn run<E: Engine>(
     while !it.is_finished {
         let mut batch = Batch::default();
         tokio::select! {
-            Some(event) = events.recv() => batch.events.push(event),
+            Some(event) = events.recv() => it.keep(event, &mut batch),
             Some(message) = messages.recv() => it.sort(message, &mut batch),
-            _ = ticks.tick() => batch.events.push(Event::Tick),
+            _ = ticks.tick() => {
+                batch.events.append(&mut it.heartbeats);
+                batch.events.push(Event::Tick);
+            }
         }
         it.drain(&mut events, &mut messages, &mut batch);
         it.step(batch)?;
@@ -106,6 +111,14 @@ impl<E: Engine> Loop<E> {
         }
     }
 
+    /// Signs of life wait for the next tick: hundreds of idle runners must not each cost a step.
+    fn keep(&mut self, event: Event, batch: &mut Batch) {
+        match event {
+            Event::Agent { event: AgentEvent::Heartbeat, .. } => self.heartbeats.push(event),
+            _ => batch.events.push(event),
+        }
+    }
+
     fn sort(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Request(request, reply) => self.intake(request, Some(reply), batch),
@@ -136,7 +149,7 @@ impl<E: Engine> Loop<E> {
         while batch.events.len() < BATCH_MAX
             && let Ok(event) = events.try_recv()
         {
-            batch.events.push(event);
+            self.keep(event, batch);
         }
         while batch.events.len() + batch.queries.len() < 2 * BATCH_MAX
             && let Ok(message) = messages.try_recv()
