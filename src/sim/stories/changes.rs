@@ -87,8 +87,8 @@ fn a_pool_s_new_profile_renames_its_slots_unless_the_file_names_them() {
     }
     sim.up(next);
     sim.settle().expect("all is well again");
-    let names: Vec<_> = [1, 2].iter().filter_map(|id| Some(sim.slot(*id)?.name)).collect();
-    assert_eq!(names, ["demo-standard-01", "box-1"]);
+    let called: Vec<_> = [1, 2].iter().filter_map(|id| Some(sim.slot(*id)?.name)).collect();
+    assert_eq!(called, ["demo-standard-01", "box-1"]);
     tells(&sim, "a_pool_s_new_profile_renames_its_slots_unless_the_file_names_them");
 }
 

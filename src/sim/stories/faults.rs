@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ready, start, tells, with};
+use crate::fleet::job::JobState;
 use crate::fleet::runner::OpKind;
 use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::sim::Sim;
@@ -142,4 +143,45 @@ fn what_was_never_recorded_never_was() {
 fn answer_under_fire(sim: &mut Sim) -> Option<crate::ids::JobId> {
     sim.run_till(|sim| sim.fleet().is_some());
     sim.submit(work(1))
+}
+
+#[test]
+fn a_result_counts_even_when_its_container_goes_while_reports_are_stored() {
+    let mut sim = ready(with([pool("light", 1)]));
+    let job = sim.submit(work(2)).expect("a runner is there");
+    let container = sim.container(1).expect("it runs");
+    sim.run_till(|sim| {
+        let job = sim.records.jobs.get(&job);
+        job.is_some_and(|job| matches!(job.state, JobState::Publishing { .. }))
+    });
+    sim.world.remove_by_hand(&container);
+    sim.settle().expect("all is well again");
+    let job = sim.job(job).expect("it is kept");
+    assert_eq!((job.status, job.attempt.0), (JobStatus::Succeeded, 1));
+    tells(&sim, "a_result_counts_even_when_its_container_goes_while_reports_are_stored");
+}
+
+#[test]
+fn agents_get_time_to_call_again_after_a_long_absence_of_the_supervisor() {
+    let mut sim = start(with([pool("light", 1)]));
+    sim.run_till(|sim| sim.slot(1).is_some_and(|slot| slot.status == RunnerStatus::Starting));
+    sim.run_till(|sim| sim.records.runners.values().any(|it| it.container().is_some()));
+    sim.run_for(Duration::from_millis(60));
+    sim.crash(Duration::from_secs(600));
+    sim.run_for(Duration::from_secs(601));
+    sim.settle().expect("the fleet comes up");
+    assert_eq!(sim.records.meta.incarnation, 1, "its container is the first one still");
+    tells(&sim, "agents_get_time_to_call_again_after_a_long_absence_of_the_supervisor");
+}
+
+#[test]
+fn containers_of_two_pools_never_want_the_same_name() {
+    let mut sim =
+        ready(with([pool("standard", 1), pool("standard", 12).named("stay").persistent()]));
+    for _ in 0..12 {
+        sim.submit(work(1).in_pool("standard"));
+    }
+    sim.settle().expect("all is well again");
+    let clashes = sim.records.history.iter().filter(|entry| entry.why.contains("in use")).count();
+    assert_eq!(clashes, 0);
 }

@@ -3,6 +3,8 @@
 //! `SLATE_SIM_QUEUE=100000 cargo test --release load -- --nocapture` prints the figures of the
 //! full size; the test itself only keeps a step from growing with the queue.
 
+#![expect(clippy::disallowed_methods, reason = "it measures real time, and decides nothing by it")]
+
 use std::time::{Duration, Instant};
 
 use super::with;
