@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::executor::{Executor, Workplace};
 use super::{Options, SupervisorError};
 use crate::agents::{Access, AgentLimits, Agents, AgentsConfig, embedded};
-use crate::engine::{Engine, HostPaths, files};
+use crate::engine::{Engine, HostPaths, OtherFleet, files};
 use crate::fleet::Fleet;
 use crate::fleet::event::{AgentEvent, Event, Held};
 use crate::fleet::job::JobState;
@@ -121,7 +121,9 @@ pub(super) async fn prepare<E: Engine>(
     for warning in &info.warnings {
         tracing::warn!("engine: {warning}");
     }
-    if let Some(other) = engine.others().await?.into_iter().next() {
+    // An empty network alone is what an earlier fleet could not remove; it is used again.
+    let is_there = |other: &OtherFleet| other.objects.containers + other.objects.volumes > 0;
+    if let Some(other) = engine.others().await?.into_iter().find(is_there) {
         return Err(SupervisorError::NameTaken { project: project.clone(), other });
     }
     engine.prepare().await?;
