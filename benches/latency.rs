@@ -1,6 +1,7 @@
 //! From submitting a job to its first instruction, and whole commands, beside Docker's own.
 //!
-//! `cargo build --release && cargo bench --bench latency -- --slate-fleet target/release/slate-fleet`
+//! `cargo build --release && cargo bench --bench latency -- --slate-fleet
+//! target/release/slate-fleet`
 //!
 //! The job is `date +%s%N`: what it prints is the time of its first instruction, on the host's own
 //! clock. Jobs are durable before they are acknowledged. Contenders take turns in every round.

@@ -208,7 +208,8 @@ impl<'a> Cards<'a> {
         let card = self.used.get(&gpu.uuid).cloned().unwrap_or_default();
         let shares = match demand.sharing {
             GpuSharing::Exclusive => card.runners == 0,
-            // Specification 1 says "10 (5 per GPU)" and draws 4 + 6: the bound is the cards' together.
+            // Specification 1 says "10 (5 per GPU)" and draws 4 + 6: the bound is the cards'
+            // together.
             GpuSharing::AtMost(most) => self.alike(profile) < most.saturating_mul(self.cards()),
             GpuSharing::Shared => true,
         };

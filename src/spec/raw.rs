@@ -66,8 +66,8 @@ pub(super) struct RawProfile {
     /// Whether the runner is alone on its card.
     #[schemars(extend("default" = false))]
     pub(super) gpu_exclusive: Option<bool>,
-    /// Most runners of this profile for each card of the host, counted over all its cards; without it
-    /// as many as the memory allows.
+    /// Most runners of this profile for each card of the host, counted over all its cards; without
+    /// it as many as the memory allows.
     #[schemars(range(min = 1, max = 64), example = 5)]
     pub(super) gpu_max_per_card: Option<u32>,
     /// Labels by which forges and people choose a runner. Built-in profiles keep theirs and get
