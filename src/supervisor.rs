@@ -125,7 +125,7 @@ pub async fn run<E: Engine>(
     let _lock = start::take(&options.state)?;
     let opened = start::open(&options)?;
     let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
-    start::prepare(&opened.spec.project, &engine).await?;
+    start::prepare(options.intent, &opened.spec.project, &engine).await?;
     let (events, events_in) = mpsc::channel(EVENTS_MAX);
     let parts = start::assemble(&options, opened, Arc::clone(&engine), events.clone())?;
     let watcher = tokio::spawn(watch::watch(
@@ -136,10 +136,25 @@ pub async fn run<E: Engine>(
     ));
     let ended = core_loop::run(parts, events_in, &options).await;
     watcher.abort();
+    if ended.is_err() {
+        leave_nothing_empty(&engine).await;
+    }
     ended?;
     let swept = engine.sweep().await?;
     tracing::info!(?swept, "the project's network and leftovers are removed");
     Ok(())
+}
+
+/// After a failure: a network without runners was made for nothing. With runners all stays as it is.
+async fn leave_nothing_empty<E: Engine>(engine: &Arc<E>) {
+    let swept = match engine.list().await {
+        Ok(runners) if runners.is_empty() => engine.sweep().await.map(drop),
+        Ok(_) => return,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = swept {
+        tracing::warn!("cannot remove the network again: {}", error.describe());
+    }
 }
 
 /// Events that wait for the loop; beyond it the senders wait, and so do engine and agents.

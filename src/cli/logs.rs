@@ -55,6 +55,22 @@ struct Source {
     name: String,
 }
 
+/// Runners whose next jobs are shown, too.
+struct Watched {
+    runners: Vec<(SlotId, String)>,
+    /// Jobs that are shown already, or were over before.
+    begun: BTreeSet<JobId>,
+}
+
+impl Watched {
+    /// The log of a job that is seen on one of the runners for the first time.
+    fn begins(&mut self, job: &JobView) -> Option<Source> {
+        let (_, name) = self.runners.iter().find(|(slot, _)| job.runner == Some(*slot))?;
+        let source = Source { job: job.id, name: name.clone() };
+        self.begun.insert(job.id).then_some(source)
+    }
+}
+
 /// How lines are shown.
 #[derive(Debug, Clone)]
 struct Look {
@@ -81,7 +97,8 @@ impl LogsArgs {
         };
         let mut sources: Vec<Source> =
             jobs.iter().map(|job| Source { job: *job, name: job.to_string() }).collect();
-        sources.extend(of_each_runner(&mut client, &runners).await?);
+        let known = newest_jobs(&mut client, &runners).await?;
+        sources.extend(of_each_runner(&known, &runners));
         let count = jobs.len() + runners.len();
         let look = Look {
             since: self.since.map(Since::time).unwrap_or_default(),
@@ -91,7 +108,11 @@ impl LogsArgs {
         };
         match self.follow {
             false => show_all(&mut client, sources, &look).await,
-            true => follow_all(context.state_dir()?, sources, runners, look).await,
+            true => {
+                let ended = known.iter().filter(|job| job.status.is_final()).map(|job| job.id);
+                let watched = Watched { runners, begun: ended.collect() };
+                follow_all(context.state_dir()?, sources, watched, look).await
+            }
         }
     }
 }
@@ -111,20 +132,24 @@ fn wanted(fleet: &FleetView, names: &[String]) -> Result<Vec<(SlotId, String)>, 
     Ok(runners.into_iter().map(|runner| (runner.id, runner.name.clone())).collect())
 }
 
-/// The newest job of each runner.
-async fn of_each_runner(
+/// The newest jobs, if there are runners to look for.
+async fn newest_jobs(
     client: &mut Client,
     runners: &[(SlotId, String)],
-) -> Result<Vec<Source>, Failure> {
-    if runners.is_empty() {
-        return Ok(Vec::new());
+) -> Result<Vec<JobView>, Failure> {
+    match runners.is_empty() {
+        true => Ok(Vec::new()),
+        false => Ok(client.get(&format!("/v1/jobs?limit={SEARCHED}")).await?),
     }
-    let jobs: Vec<JobView> = client.get(&format!("/v1/jobs?limit={SEARCHED}")).await?;
+}
+
+/// The newest job of each runner.
+fn of_each_runner(jobs: &[JobView], runners: &[(SlotId, String)]) -> Vec<Source> {
     let newest = |slot: SlotId| jobs.iter().find(|job| job.runner == Some(slot));
     let source = |(slot, name): &(SlotId, String)| {
         newest(*slot).map(|job| Source { job: job.id, name: name.clone() })
     };
-    Ok(runners.iter().filter_map(source).collect())
+    runners.iter().filter_map(source).collect()
 }
 
 async fn show_all(client: &mut Client, sources: Vec<Source>, look: &Look) -> Result<Exit, Failure> {
@@ -143,7 +168,7 @@ async fn show_all(client: &mut Client, sources: Vec<Source>, look: &Look) -> Res
 async fn follow_all(
     state: StateDir,
     sources: Vec<Source>,
-    runners: Vec<(SlotId, String)>,
+    watched: Watched,
     look: Look,
 ) -> Result<Exit, Failure> {
     let (begin, mut started) = mpsc::channel(QUEUE);
@@ -152,8 +177,8 @@ async fn follow_all(
     for source in sources {
         tasks.spawn(follow_one(state.clone(), source, look.clone()));
     }
-    if !runners.is_empty() {
-        tasks.spawn(watch_runners(state.clone(), runners, begin));
+    if !watched.runners.is_empty() {
+        tasks.spawn(watch_runners(state.clone(), watched, begin));
     }
     loop {
         tokio::select! {
@@ -186,19 +211,22 @@ async fn follow_one(state: StateDir, source: Source, look: Look) -> Result<(), F
 }
 
 /// Tells of each job that begins on these runners, until the supervisor ends.
+///
+/// A new view of the fleet says only that something happened: a short job begins and ends between
+/// two of them.
 async fn watch_runners(
     state: StateDir,
-    runners: Vec<(SlotId, String)>,
+    mut watched: Watched,
     begin: mpsc::Sender<Source>,
 ) -> Result<(), Failure> {
+    let mut follower = Client::connect(&state).await?;
     let mut client = Client::connect(&state).await?;
-    let mut views = client.lines("/v1/fleet?follow=true").await?;
-    while let Some(fleet) = views.next::<FleetView>().await? {
-        for runner in fleet.runners {
-            let wanted = runners.iter().any(|(slot, _)| *slot == runner.id);
-            if let Some(job) = runner.job.filter(|_| wanted)
-                && begin.send(Source { job, name: runner.name }).await.is_err()
-            {
+    let mut views = follower.lines("/v1/fleet?follow=true").await?;
+    while views.next::<FleetView>().await?.is_some() {
+        let jobs = newest_jobs(&mut client, &watched.runners).await?;
+        // Oldest first, as they were written.
+        for source in jobs.iter().rev().filter_map(|job| watched.begins(job)) {
+            if begin.send(source).await.is_err() {
                 return Ok(());
             }
         }

@@ -66,6 +66,18 @@ impl Paint {
     }
 }
 
+/// Text of others in one line that cannot steer the terminal: control characters as escapes.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+        line
+    })
+}
+
 /// Data in a machine format; none for tables, which every kind of data has its own of.
 #[must_use]
 pub fn machine<T: Serialize>(format: Format, items: &[T]) -> Option<String> {

@@ -97,11 +97,11 @@ impl Running {
         loop {
             tokio::select! {
                 record = records.next() => match record {
-                    Ok(Some(record)) => {
-                        if let Some(job) = self.take(record)? {
-                            return Ok(job);
-                        }
-                    }
+                    Ok(Some(record)) => match self.take(record) {
+                        Ok(Some(job)) => return Ok(job),
+                        Ok(None) => {}
+                        Err(failure) => return Err(self.unread(failure).await),
+                    },
                     Ok(None) | Err(ClientError::Broken(_)) => {
                         records = self.again(&mut interrupts).await?;
                     }
@@ -130,7 +130,7 @@ impl Running {
             self.offset += u64::try_from(HEADER_LEN + record.bytes.len()).unwrap_or(0);
         }
         match record.kind {
-            RecordKind::Stdout => self.show(&record.bytes)?,
+            RecordKind::Stdout => print_bytes(&record.bytes)?,
             RecordKind::Stderr => print_error_bytes(&record.bytes)?,
             RecordKind::Attempt => {
                 note(&format!("{} begins again: its runner was lost", self.id));
@@ -151,13 +151,12 @@ impl Running {
         Ok(None)
     }
 
-    /// Writes output. A reader that went away ends the job, as SIGPIPE would end a command here.
-    fn show(&self, bytes: &[u8]) -> Result<(), Failure> {
-        print_bytes(bytes).inspect_err(|failure| {
-            if failure.exit() == Exit::Done {
-                tokio::spawn(cancel(self.state.clone(), self.id));
-            }
-        })
+    /// Nobody reads the output any more. That ends the job, as SIGPIPE would end a command here.
+    async fn unread(&self, failure: Failure) -> Failure {
+        if failure.exit() == Exit::Done {
+            cancel(self.state.clone(), self.id).await;
+        }
+        failure
     }
 
     /// Says why the job waits, once for each reason.
@@ -219,20 +218,21 @@ fn left(id: JobId) -> Failure {
 /// Says on stderr what an exit code alone does not.
 fn tell_end(job: &JobView) {
     let reason = job.reason.as_deref().unwrap_or("no reason is known");
-    let what = match (job.status, job.exit_code) {
-        (JobStatus::Failed, None) => "could not be started",
-        (JobStatus::Cancelled, _) => "was cancelled",
-        (JobStatus::TimedOut, _) => "took too long",
-        (JobStatus::Oom, _) => "ran out of memory",
-        (JobStatus::Lost, _) => "was lost with its runner",
-        (
-            JobStatus::Queued
-            | JobStatus::Assigned
-            | JobStatus::Running
-            | JobStatus::Succeeded
-            | JobStatus::Failed,
-            _,
-        ) => return,
+    let what = match job.status {
+        JobStatus::Failed if job.reason.is_some() => {
+            // `could not be started: ...` or `ended by signal 9`; an exit code speaks for itself.
+            note(&format!("{} {reason}", job.id));
+            return;
+        }
+        JobStatus::Cancelled => "was cancelled",
+        JobStatus::TimedOut => "took too long",
+        JobStatus::Oom => "ran out of memory",
+        JobStatus::Lost => "was lost with its runner",
+        JobStatus::Queued
+        | JobStatus::Assigned
+        | JobStatus::Running
+        | JobStatus::Succeeded
+        | JobStatus::Failed => return,
     };
     note(&format!("{} {what}: {reason}", job.id));
 }

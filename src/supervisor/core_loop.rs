@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -60,10 +61,15 @@ pub(super) async fn run<E: Engine>(
         heartbeats: Vec::new(),
         is_finished: false,
     };
+    // Before anything is done: an address that cannot be had must not leave half a fleet.
+    let port = match &options.listen {
+        Some(address) => Some(listen::bind_port(address).await?),
+        None => None,
+    };
     it.begin(options)?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let api = Api::new(Handle::new(messages_out, steps_in), options.state.clone(), logs);
-    let (stop, servers) = serve(&api, options).await?;
+    let (stop, servers) = serve(&api, port)?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !it.is_finished {
@@ -212,16 +218,15 @@ impl<E: Engine> Loop<E> {
 
 type Servers = Vec<JoinHandle<std::io::Result<()>>>;
 
-async fn serve(
+fn serve(
     api: &Arc<Api>,
-    options: &Options,
+    port: Option<TcpListener>,
 ) -> Result<(watch::Sender<bool>, Servers), SupervisorError> {
     let (stop, stopped) = watch::channel(false);
     let socket = listen::bind_socket(api, SocketAccess::Owner)?;
     let mut servers =
         vec![tokio::spawn(listen::serve_socket(Arc::clone(api), socket, stopped.clone()))];
-    if let Some(address) = &options.listen {
-        let port = listen::bind_port(address).await?;
+    if let Some(port) = port {
         servers.push(tokio::spawn(listen::serve_port(Arc::clone(api), port, stopped)));
     }
     Ok((stop, servers))

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Deeper trees than this are not reports.
@@ -80,6 +81,7 @@ fn make_folder(path: &Path) -> Result<(), ReportError> {
 
 /// Renames a file; across file systems it is copied.
 fn move_file(source: &Path, target: &Path) -> Result<(), ReportError> {
+    harmless(source)?;
     match fs::rename(source, target) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -87,6 +89,17 @@ fn move_file(source: &Path, target: &Path) -> Result<(), ReportError> {
         }
         Err(error) => Err(to("move", source)(error)),
     }
+}
+
+/// A program of a job must not run with another's rights on the host.
+fn harmless(file: &Path) -> Result<(), ReportError> {
+    const ORDINARY: u32 = 0o777;
+    let found = fs::symlink_metadata(file).map_err(to("look at", file))?.permissions();
+    if found.mode() & 0o7777 == found.mode() & ORDINARY {
+        return Ok(());
+    }
+    let mode = fs::Permissions::from_mode(found.mode() & ORDINARY);
+    fs::set_permissions(file, mode).map_err(to("change the mode of", file))
 }
 
 #[cfg(test)]
@@ -101,6 +114,7 @@ mod tests {
         fs::create_dir_all(run.join("html/css"))?;
         fs::write(run.join("html/css/a.css"), "a")?;
         fs::write(run.join("junit.xml"), "new")?;
+        fs::set_permissions(run.join("junit.xml"), fs::Permissions::from_mode(0o6755))?;
         std::os::unix::fs::symlink("/etc/passwd", run.join("passwd"))?;
         fs::create_dir_all(store.join("ci/7"))?;
         fs::write(store.join("ci/7/junit.xml"), "old")?;
@@ -112,6 +126,8 @@ mod tests {
         let read = |name: &str| fs::read_to_string(store.join("ci/7").join(name));
         assert_eq!(read("html/css/a.css")?, "a");
         assert_eq!(read("junit.xml")?, "new");
+        let mode = fs::metadata(store.join("ci/7/junit.xml"))?.permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
         assert_eq!(read("kept.txt")?, "kept");
         assert!(!store.join("ci/7/passwd").exists());
         Ok(())

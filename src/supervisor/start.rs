@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::executor::{Executor, Workplace};
-use super::{Options, SupervisorError};
+use super::{Intent, Options, SupervisorError};
 use crate::agents::{Access, AgentLimits, Agents, AgentsConfig, embedded};
-use crate::engine::{Engine, HostPaths, files};
+use crate::engine::{Engine, HostPaths, OtherFleet, files};
 use crate::fleet::Fleet;
 use crate::fleet::event::{AgentEvent, Event, Held};
 use crate::fleet::job::JobState;
@@ -111,8 +111,10 @@ fn random_id() -> FleetId {
     FleetId::new(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
-/// Makes sure of the engine, and that the name is ours on it.
+/// Makes sure of the engine, and that the name is ours on it. Whoever only removes needs no name:
+/// what is another fleet's is not found.
 pub(super) async fn prepare<E: Engine>(
+    intent: Intent,
     project: &ProjectName,
     engine: &Arc<E>,
 ) -> Result<(), SupervisorError> {
@@ -121,7 +123,13 @@ pub(super) async fn prepare<E: Engine>(
     for warning in &info.warnings {
         tracing::warn!("engine: {warning}");
     }
-    if let Some(other) = engine.others().await?.into_iter().next() {
+    match intent {
+        Intent::Remove(_) => return Ok(()),
+        Intent::Keep => {}
+    }
+    // An empty network alone is what an earlier fleet could not remove; it is used again.
+    let is_there = |other: &OtherFleet| other.objects.containers + other.objects.volumes > 0;
+    if let Some(other) = engine.others().await?.into_iter().find(is_there) {
         return Err(SupervisorError::NameTaken { project: project.clone(), other });
     }
     engine.prepare().await?;

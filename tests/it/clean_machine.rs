@@ -36,7 +36,7 @@ fn twenty_jobs_in_a_row_never_see_a_trace_of_each_other() {
 #[test]
 fn the_next_job_takes_a_spare_and_waits_for_no_container() {
     let fleet = Fleet::up(ONE_LIGHT);
-    fleet.settle();
+    fleet.settle(2);
     let first = fleet.submit("true");
     let second = fleet.submit("true");
     fleet.cli(&["wait", &first, &second]).ok();
@@ -61,7 +61,7 @@ fn volumes_go_with_their_containers() {
     for _ in 0..3 {
         fleet.job("echo x >/work/file").ok();
     }
-    fleet.settle();
+    fleet.settle(2);
     let filter = format!("label=dev.slate.fleet.project={}", fleet.project);
     crate::process::wait_until("used volumes are gone", || {
         let volumes = crate::docker::docker(&["volume", "ls", "-q", "--filter", &filter]);

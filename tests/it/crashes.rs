@@ -50,12 +50,12 @@ fn run_waits_for_the_next_supervisor_and_misses_nothing() {
 #[test]
 fn up_adopts_the_runners_of_a_supervisor_that_died() {
     let fleet = Fleet::up("pools: [{name: light, profile: light, count: 2}]\n");
-    fleet.settle();
+    fleet.settle(3);
     let before = containers(&fleet.project);
     let slots = fleet.containers();
     fleet.kill_supervisor();
     fleet.cli(&["up", "-d"]).ok();
-    fleet.settle();
+    fleet.settle(3);
     assert_eq!(fleet.containers(), slots);
     assert_eq!(containers(&fleet.project), before, "the spare, too");
     assert_eq!(fleet.job("echo works").ok().word(), "works");
@@ -128,7 +128,7 @@ fn an_idle_container_that_somebody_removes_is_replaced() {
 #[test]
 fn an_idle_runner_that_is_killed_is_replaced() {
     let fleet = Fleet::up(ONE_LIGHT);
-    fleet.settle();
+    fleet.settle(2);
     let container = fleet.containers()[0].clone();
     docker(&["kill", &container]).ok();
     wait_until("the dead container is gone", || !exists(&container));

@@ -204,7 +204,10 @@ impl Fleet {
     }
 
     pub fn wait_for_status(&self, job: &str, status: &str) {
-        wait_until(&format!("{job} is {status}"), || self.status_of(job) == status);
+        wait_until(&format!("{job} is {status}"), || {
+            let shown = self.cli(&["jobs", "show", job, "--format", "json"]);
+            shown.code == 0 && shown.json()["status"] == status
+        });
     }
 
     /// The runners as JSON.
@@ -229,16 +232,17 @@ impl Fleet {
         listed.as_array().expect("a list").iter().map(line).collect()
     }
 
-    /// Waits until every runner and spare is as the file says, and nothing is under way.
-    pub fn settle(&self) {
+    /// Waits until this many runners and spares wait for jobs, and nothing is under way.
+    pub fn settle(&self, containers: u64) {
         self.cli(&["wait"]).ok();
         wait_until("the spares are there and used containers gone", || {
-            let pools = self.view()["pools"].clone();
-            let spares = |pool: &Value| pool["spares"].as_u64().unwrap_or(0);
-            let count: u64 = pools.as_array().expect("pools").iter().map(spares).sum();
-            let slots = self.runners().len() as u64;
-            docker::containers(&self.project).len() as u64 == slots + count
-                && self.running() == slots + count
+            let view = self.view();
+            let count = |pool: &Value| {
+                pool["idle"].as_u64().unwrap_or(0) + pool["spares"].as_u64().unwrap_or(0)
+            };
+            let ready: u64 = view["pools"].as_array().expect("pools").iter().map(count).sum();
+            let all = docker::containers(&self.project).len() as u64;
+            (ready, all, self.running()) == (containers, containers, containers)
         });
     }
 

@@ -19,7 +19,7 @@ pools:
 #[test]
 fn up_makes_the_runners_of_the_file_and_a_spare() {
     let fleet = Fleet::up("pools: [{name: light, profile: light, count: 2}]\n");
-    fleet.settle();
+    fleet.settle(3);
     assert_eq!(fleet.runners().len(), 2);
     assert_eq!(containers(&fleet.project).len(), 3, "two runners and a spare");
     let names: Vec<String> =
@@ -30,11 +30,11 @@ fn up_makes_the_runners_of_the_file_and_a_spare() {
 #[test]
 fn a_second_up_changes_nothing() {
     let fleet = Fleet::up(ONE_LIGHT);
-    fleet.settle();
+    fleet.settle(2);
     let before = docker(&["ps", "-aq", "--no-trunc"]).ok().lines();
     let own = objects(&fleet.project);
     fleet.cli(&["up", "-d"]).ok();
-    fleet.settle();
+    fleet.settle(2);
     assert_eq!(objects(&fleet.project), own);
     assert!(fleet.containers().iter().all(|id| before.contains(id)));
 }
@@ -107,7 +107,7 @@ fn scale_sets_the_number_of_runners() {
     fleet.cli(&["scale", "light=2"]).ok();
     assert_eq!(fleet.runners().len(), 2);
     assert_eq!(fleet.containers()[..1], first, "the first runner stays");
-    fleet.settle();
+    fleet.settle(3);
     fleet.cli(&["scale", "light=0"]).ok();
     assert!(fleet.runners().is_empty());
     fleet.cli(&["up", "-d"]).ok();

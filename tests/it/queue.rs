@@ -196,9 +196,8 @@ limits: {max_parallel_workflows: 1}\n",
     fleet.wait_for_status(&first, "running");
     fleet.wait_for_status(&same, "running");
     assert_eq!(fleet.status_of(&other), "queued", "a second workflow beside the first");
-    for container in fleet.containers() {
-        open_gate(&container);
-    }
+    let busy = fleet.runners().into_iter().filter(|runner| runner["status"] == "running");
+    busy.for_each(|runner| open_gate(runner["container"].as_str().expect("a container")));
     fleet.wait_for_status(&other, "running");
     fleet.cli(&["cancel", &other]).ok();
 }

@@ -126,6 +126,18 @@ pools: [{name: light, profile: light}]\n",
 }
 
 #[test]
+fn programs_find_the_certificates_that_the_file_names() {
+    let fleet = Fleet::new(&format!("ca: ./company.pem\n{ONE_LIGHT}"));
+    let own = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
+    fleet.write("company.pem", own);
+    fleet.cli(&["up", "-d"]).ok();
+    let names = "SSL_CERT_FILE REQUESTS_CA_BUNDLE PIP_CERT CURL_CA_BUNDLE GIT_SSL_CAINFO \
+                 NODE_EXTRA_CA_CERTS";
+    let look = format!("for n in {names}; do eval cat \\$$n | grep -c QUJD; done");
+    assert_eq!(fleet.job(&look).ok().out(), "1\n".repeat(6));
+}
+
+#[test]
 fn a_job_that_takes_too_long_is_ended_with_all_its_processes() {
     let fleet = Fleet::up(NO_SPARE);
     let nap = long_sleep(&fleet);

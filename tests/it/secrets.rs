@@ -60,7 +60,7 @@ fn a_token_of_the_env_file_turns_up_nowhere() {
     let seen = fleet.cli(&["run", "--", "sh", "-c", "env; ls -a"]).ok();
     assert!(!seen.out().contains(CANARY), "in the job's environment: {seen}");
     assert!(!seen.lines().contains(&".env".to_owned()), "sent to the runner: {seen}");
-    fleet.settle();
+    fleet.settle(2);
     for container in fleet.containers() {
         for told in [docker(&["inspect", &container]), docker(&["logs", &container])] {
             assert!(!format!("{}{}", told.out(), told.err()).contains(CANARY), "{told}");

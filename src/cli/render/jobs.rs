@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::ago::{ago, took};
 use super::table::{Cell, Table};
-use super::{Paint, Tone};
+use super::{Paint, Tone, one_line};
 use crate::api::words::job_status;
 use crate::cli::clock::utc;
 use crate::fleet::view::{JobStatus, JobView};
@@ -151,7 +151,7 @@ fn command(job: &JobView) -> String {
         true => word.clone(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
     };
-    job.spec.command.iter().map(word).collect::<Vec<_>>().join(" ").replace('\n', "\\n")
+    one_line(&job.spec.command.iter().map(word).collect::<Vec<_>>().join(" "))
 }
 
 fn short(text: &str) -> String {

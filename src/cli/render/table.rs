@@ -1,6 +1,6 @@
 //! Aligned columns, as docker prints them: upper-case heads, three spaces between.
 
-use super::{Paint, Tone};
+use super::{Paint, Tone, one_line};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn toned(tone: Option<Tone>, text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone }
+        Self { text: one_line(&text.into()), tone }
     }
 
     fn width(&self) -> usize {
