@@ -44,7 +44,7 @@ async fn a_job_that_cannot_start_says_why() {
     let mut missing = script(1, "");
     missing.command = vec!["no-such-program".to_owned()];
     bench.assign(missing);
-    let JobEnd::NotStarted(why) = bench.ended(1).await else { panic!("it did not start") };
+    let JobEnd::NoSuchProgram(why) = bench.ended(1).await else { panic!("it did not start") };
     assert!(why.contains("`no-such-program` was not found"), "{why}");
     let mut escaping = script(2, "true");
     escaping.reports = "/reports/../etc".to_owned();
