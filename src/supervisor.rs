@@ -145,7 +145,8 @@ pub async fn run<E: Engine>(
     Ok(())
 }
 
-/// After a failure: a network without runners was made for nothing. With runners all stays as it is.
+/// After a failure: a network without runners was made for nothing. With runners all stays as it
+/// is.
 async fn leave_nothing_empty<E: Engine>(engine: &Arc<E>) {
     let swept = match engine.list().await {
         Ok(runners) if runners.is_empty() => engine.sweep().await.map(drop),
