@@ -1,6 +1,6 @@
 //! Any Linux image is a runner: the agent is put in, nothing is baked.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::docker::{TEST_LABEL, docker, has_image};
@@ -12,11 +12,10 @@ const PLAIN_BASE: &str = "slate-base:bookworm";
 
 /// An image of busybox alone where this host has a static one, else a plain Debian.
 fn foreign_image(fleet: &Fleet) -> String {
-    let busybox = Path::new("/bin/busybox");
-    if !busybox.exists() {
-        assert!(has_image(PLAIN_BASE), "no static /bin/busybox here, and no image {PLAIN_BASE}");
+    let Some(busybox) = static_busybox() else {
+        assert!(has_image(PLAIN_BASE), "no static busybox here, and no image {PLAIN_BASE}");
         return PLAIN_BASE.to_owned();
-    }
+    };
     let root = fleet.path("root");
     std::fs::create_dir_all(root.join("bin")).expect("a folder");
     std::fs::copy(busybox, root.join("bin/busybox")).expect("copied");
@@ -32,6 +31,25 @@ fn foreign_image(fleet: &Fleet) -> String {
     let archive = archive.display().to_string();
     docker(&["import", "-c", &label, "-c", "ENV PATH=/bin", &archive, &tag]).ok();
     tag
+}
+
+/// Debian's package busybox-static, say; one that needs libraries is nothing for an empty image.
+fn static_busybox() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let all = std::env::split_paths(&path).map(|folder| folder.join("busybox"));
+    all.into_iter().find(|file| std::fs::read(file).is_ok_and(|elf| is_static(&elf)))
+}
+
+/// Whether a 64-bit ELF file names no loader: it has no program header of the type `PT_INTERP`.
+fn is_static(elf: &[u8]) -> bool {
+    const PT_INTERP: usize = 3;
+    let number = |at: usize, bytes: usize| {
+        let field = elf.get(at..at + bytes).unwrap_or_default();
+        field.iter().rev().fold(0, |number, byte| number * 256 + usize::from(*byte))
+    };
+    let (first, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    let kinds: Vec<usize> = (0..count).map(|index| number(first + index * size, 4)).collect();
+    !kinds.is_empty() && !kinds.contains(&PT_INTERP)
 }
 
 #[test]

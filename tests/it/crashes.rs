@@ -41,7 +41,11 @@ fn run_waits_for_the_next_supervisor_and_misses_nothing() {
     fleet.kill_supervisor();
     job.wait_for_stderr("the supervisor went away");
     fleet.cli(&["up", "-d"]).ok();
-    assert_eq!(fleet.containers(), [container.clone()], "the same container is adopted");
+    assert_eq!(
+        fleet.containers(),
+        std::slice::from_ref(&container),
+        "the same container is adopted"
+    );
     open_gate(&container);
     let ended = job.finish().expect_code(5);
     assert!(ended.out() == numbers(), "{} bytes of {}", ended.stdout.len(), numbers().len());

@@ -130,7 +130,7 @@ impl Fleet {
 
     /// Replaces the fleet file.
     pub fn edit(&self, content: &str) {
-        self.write("slate.yaml", &format!("version: 1\nproject: {}\n{content}", self.project));
+        self.write("slate.yaml", format!("version: 1\nproject: {}\n{content}", self.project));
     }
 
     pub fn folder(&self) -> &Path {

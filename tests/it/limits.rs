@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, NO_SPARE};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Rights that are left: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID.
+/// Rights that are left: `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `KILL`, `SETGID`, `SETUID`.
 const BOUNDING_SET: &str = "00000000000000eb";
 
 const OWN_PROFILE: &str = "

@@ -3,6 +3,12 @@
 //! Each test has a fleet of its own in a folder of its own, removed by `down -v` whatever happens,
 //! so the tests run beside each other and beside fleets that are up on the same engine.
 #![cfg(feature = "fleet")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by a panic, helpers too"
+)]
 
 mod any_image;
 mod clean_machine;

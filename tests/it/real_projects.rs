@@ -10,7 +10,7 @@ use crate::process::{Output, Running, run};
 /// The projects of `scripts/samples.txt`, each with a part of its tests that ends soon.
 const PROJECTS: [(&str, &str); 3] = [
     ("attrs", "tests/test_validators.py tests/test_converters.py tests/test_slots.py"),
-    ("click", "tests/test_options.py tests/test_arguments.py tests/test_commands.py"),
+    ("click", "tests/test_options.py tests/test_basic.py tests/test_formatting.py"),
     ("packaging", "tests/test_utils.py tests/test_metadata.py"),
 ];
 
