@@ -16,7 +16,7 @@ use clap::Parser;
 use slate_fleet::api::dto::SubmitBody;
 use slate_fleet::api::record::RecordKind;
 use slate_fleet::client::Client;
-use slate_fleet::fleet::view::{FleetPhase, FleetView};
+use slate_fleet::fleet::view::{FleetPhase, FleetView, JobView};
 use slate_fleet::state_dir::StateDir;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -155,6 +155,23 @@ async fn job(state: &StateDir) -> Outcome<Duration> {
     Err("the job printed nothing".into())
 }
 
+/// One job whose program is not in the image's layers: what the layers' file system adds is left
+/// out. To the program's start, as the agent told it; in whole milliseconds.
+async fn bare_job(state: &StateDir) -> Outcome<Duration> {
+    let mut client = Client::connect(state).await?;
+    idle(&mut client).await?;
+    let body = SubmitBody {
+        command: ["/.slate/slate-runner", "--version"].map(str::to_owned).to_vec(),
+        profile: Some("light".to_owned()),
+        ..SubmitBody::default()
+    };
+    let (id, mut records) = client.run(&body).await?;
+    while records.next().await?.is_some() {}
+    let job: JobView = Client::connect(state).await?.get(&format!("/v1/jobs/{id}")).await?;
+    let started = job.started_at.ok_or("the job did not start")?;
+    Ok(started.since(job.queued_at))
+}
+
 /// A contender's times.
 struct Row {
     name: &'static str,
@@ -193,15 +210,17 @@ async fn measure(options: &Options, stage: &Stage) -> Outcome<()> {
     };
     let mut rows = [
         Row::new("job: submitted to first instruction"),
+        Row::new("job outside the image: accepted to started"),
         Row::new("docker exec: to first instruction"),
         Row::new("docker run --rm: to first instruction"),
         Row::new("whole command: slate-fleet run -- true"),
         Row::new("whole command: docker exec C true"),
         Row::new("whole command: docker version"),
     ];
-    let [submitted, executed, started, run, exec, version] = &mut rows;
+    let [submitted, bare, executed, started, run, exec, version] = &mut rows;
     for round in 0..options.rounds {
         submitted.times.push(job(&state).await?);
+        bare.times.push(bare_job(&state).await?);
         executed.times.push(first_instruction(&mut docker(&["exec", container, "date", "+%s%N"]))?);
         if round % 5 == 0 {
             let arguments = ["run", "--rm", &options.image, "date", "+%s%N"];
