@@ -337,7 +337,8 @@ impl Ground {
             "version": 1,
             "project": format!("{}s", self.project.name),
             "image": self.image_name,
-            "pools": [{"name": "light", "profile": "light", "count": self.runners}],
+            "pools": [{"name": "light", "profile": "light", "count": self.runners, "spares": 0}],
+            "limits": {"overcommit": {"memory": true}},
         });
         self.write("slate/slate.yaml", &file)
     }
