@@ -203,26 +203,6 @@ fn fresh_log(state: &StateDir) -> Result<File, Failure> {
     Ok(file)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_supervisor_begins_a_new_log_and_keeps_one_old_one() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let state = StateDir::new(folder.path().join("state"));
-        make_state(&state).expect("state folder");
-        let mode = fs::metadata(state.root()).expect("metadata").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-        for text in ["first\n", "second\n", "third\n"] {
-            fresh_log(&state).expect("log").write_all(text.as_bytes()).expect("written");
-        }
-        assert_eq!(last_lines(&state.supervisor_log()).expect("log"), "third");
-        let old = fs::read_to_string(folder.path().join("state/supervisor.log.1"));
-        assert_eq!(old.expect("old log"), "second\n");
-    }
-}
-
 /// The last things that a supervisor does after it closed its socket: removing the network, ending.
 const ENDING: Duration = Duration::from_secs(60);
 
@@ -243,5 +223,25 @@ pub(super) async fn released(state: &StateDir) -> Result<(), Failure> {
         if clock::start() >= until {
             return Err(Failure::new(Exit::NotReady, "the supervisor did not end in time"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_supervisor_begins_a_new_log_and_keeps_one_old_one() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let state = StateDir::new(folder.path().join("state"));
+        make_state(&state).expect("state folder");
+        let mode = fs::metadata(state.root()).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        for text in ["first\n", "second\n", "third\n"] {
+            fresh_log(&state).expect("log").write_all(text.as_bytes()).expect("written");
+        }
+        assert_eq!(last_lines(&state.supervisor_log()).expect("log"), "third");
+        let old = fs::read_to_string(folder.path().join("state/supervisor.log.1"));
+        assert_eq!(old.expect("old log"), "second\n");
     }
 }
