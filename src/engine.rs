@@ -15,6 +15,7 @@ use futures_util::Stream;
 use hyper::body::Bytes as Chunk;
 use tokio::io::AsyncWrite;
 
+use crate::causes::with_causes;
 use crate::fleet::effect::ContainerPlan;
 use crate::fleet::event::{ContainerFact, EngineEvent, OpError, OpErrorClass, Outcome};
 use crate::ids::{ContainerId, FleetId, ImageId, ImageRef, IncarnationId, ProjectName};
@@ -383,17 +384,7 @@ impl EngineError {
     /// The error with all its causes, as one line for people.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(inner) = cause {
-            let words = inner.to_string();
-            if !text.contains(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            cause = inner.source();
-        }
-        text
+        with_causes(self)
     }
 
     /// The error as the core understands it.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::attach;
 use super::context::note;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
+use crate::causes::with_causes;
 use crate::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
 use crate::engine::{EngineError, Project};
 use crate::exit::Exit;
@@ -53,7 +54,7 @@ fn load(files: &[PathBuf], project: Option<&str>) -> Result<FleetFile, Failure> 
         .and_then(|request| fleet_file::load(&request))
         .map_err(|error| match error {
             FleetFileError::Invalid(findings) => Failure::findings(findings.to_string()),
-            other => Failure::new(Exit::Usage, chain(&other)),
+            other => Failure::new(Exit::Usage, with_causes(&other)),
         })
 }
 
@@ -84,7 +85,9 @@ pub(super) fn template(template: Template) -> Result<String, Failure> {
 
 fn host() -> Result<HostFacts, Failure> {
     let inventory = inventory::local();
-    inventory.map(|found| found.facts).map_err(|error| Failure::new(Exit::Failed, chain(&error)))
+    inventory
+        .map(|found| found.facts)
+        .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))
 }
 
 /// What a spec would change while no supervisor runs: compared with what the state folder knows,
@@ -97,7 +100,7 @@ pub(super) fn plan_offline(
     let restored = match state.map(StateDir::database) {
         Some(path) if path.exists() => Store::open(&path)
             .and_then(|store| store.restore())
-            .map_err(|error| Failure::new(Exit::Failed, chain(&error)))?,
+            .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))?,
         Some(_) | None => Restored::default(),
     };
     let facts = match other_host {
@@ -146,7 +149,7 @@ pub(super) async fn supervise(options: SuperviseOptions) -> Result<(), Failure> 
         },
     };
     let ended = supervisor::run(options, connect).await;
-    ended.map_err(|error| Failure::new(exit_of(&error), chain(&error)))
+    ended.map_err(|error| Failure::new(exit_of(&error), with_causes(&error)))
 }
 
 fn connect(project: &ProjectName, fleet: &FleetId) -> Result<DockerEngine, EngineError> {

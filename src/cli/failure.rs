@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::api::problem::{Problem, ProblemKind};
+use crate::causes::with_causes;
 use crate::client::ClientError;
 use crate::exit::Exit;
 use crate::fleet::effect::{Refusal, RefusalKind};
@@ -90,7 +91,7 @@ impl From<ClientError> for Failure {
             | ClientError::Timeout { .. } => Exit::Unreachable,
             ClientError::Answer(_) => Exit::Failed,
         };
-        Self::new(exit, chain(&error))
+        Self::new(exit, with_causes(&error))
     }
 }
 
@@ -116,20 +117,6 @@ fn exit_of(kind: ProblemKind) -> Exit {
     }
 }
 
-/// An error with its causes in one line; a cause that the error has told already is left out.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            let _infallible = write!(text, ": {words}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,8 +128,8 @@ mod tests {
     #[test]
     fn a_cause_is_told_once_and_help_follows_after_a_line() {
         let error = Told(io::Error::other("the disk is full"));
-        assert_eq!(chain(&error), "cannot start: the disk is full");
-        let failure = Failure::new(Exit::Failed, chain(&error)).help("make room");
+        assert_eq!(with_causes(&error), "cannot start: the disk is full");
+        let failure = Failure::new(Exit::Failed, with_causes(&error)).help("make room");
         assert_eq!(
             failure.render(),
             "error: cannot start: the disk is full\n\n  help: make room\n"

@@ -20,8 +20,9 @@ use tokio::time::interval_at;
 
 use super::clock;
 use super::context::note;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use crate::api::dto::Uploaded;
+use crate::causes::with_causes;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::ids::BlobId;
@@ -89,7 +90,10 @@ pub(super) fn scan(packing: &Packing) -> Result<Scan, Failure> {
     let mut total = 2 * BLOCK;
     for found in walk(&root, packing) {
         let found = found.map_err(|error| {
-            Failure::new(Exit::Failed, format!("cannot read the working folder: {}", chain(&error)))
+            Failure::new(
+                Exit::Failed,
+                format!("cannot read the working folder: {}", with_causes(&error)),
+            )
         })?;
         let Some((entry, size)) = take(&root, &found)? else { continue };
         total = total.saturating_add(BLOCK + size.next_multiple_of(BLOCK));

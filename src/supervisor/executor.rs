@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use super::clock::Clock;
 use super::reports;
 use crate::agents::Agents;
+use crate::causes::with_causes;
 use crate::engine::files::{self, Forgotten};
 use crate::engine::narrow::HostView;
 use crate::engine::translate::incoming;
@@ -180,16 +181,4 @@ fn warn<T, Error: std::error::Error>(result: Result<T, Error>, what: &str) {
     if let Err(error) = result {
         tracing::warn!(error = with_causes(&error), "cannot {what}");
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

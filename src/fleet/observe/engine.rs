@@ -58,7 +58,7 @@ fn by_container(state: &State, container: &ContainerId) -> Option<IncarnationId>
     state.runners().find(|runner| runner.container() == Some(container)).map(|runner| runner.id)
 }
 
-/// A container's process ended. Persistent runners are started again by Docker; others go.
+/// A container's process ended: its runner goes, and the plan makes another.
 fn died(state: &mut State, now: Time, id: IncarnationId, cause: Cause) {
     let removing = state.contact(id).op.is_some_and(|op| op.kind == OpKind::Remove);
     if !removing {
