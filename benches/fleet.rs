@@ -258,6 +258,7 @@ impl Ground {
                 shm: Bytes::mib(64),
                 user: JobUser { uid: 1000, gid: 1000 },
                 env: BTreeMap::new(),
+                caches: BTreeMap::new(),
                 labels: Vec::new(),
                 stop_grace: Duration::from_secs(10),
                 reuse: Reuse::OneJob,

@@ -4,7 +4,8 @@
 //! job left, and reports the end until somebody acknowledges it. It decides nothing else. One
 //! thread, one loop: whatever happens (a frame, output, a dead child, a signal, a timer) is handled
 //! to its end before the next thing, so there are no locks and no races between tasks. `link` is
-//! the connection, `job` the job, `processes` what only process 1 must do.
+//! the connection, `job` the job, `processes` what only process 1 must do. Only `caches` has a
+//! thread of its own at times, which shares nothing with the loop.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::wire::message::{End, FromAgent, FromServer, Hello, JobOrder, JobRef};
 use crate::wire::{PROTOCOL, PROTOCOL_OLDEST};
 
 pub mod args;
+mod caches;
 mod cpus;
 pub mod health;
 mod identity;
@@ -157,6 +159,7 @@ impl Agent {
 
     /// Serves until the container is asked to stop.
     pub async fn run(mut self) {
+        caches::tend(&self.settings);
         while !self.is_done() {
             self.advance();
             self.fill();
@@ -241,7 +244,8 @@ impl Agent {
         }
         let end = job.end().filter(|_| !self.said.ended && job.output().all_sent())?.clone();
         self.said.ended = true;
-        Some(FromAgent::Ended { job: job.id(), end })
+        let memory = (end == End::OutOfMemory).then(memory::account).flatten();
+        Some(FromAgent::Ended { job: job.id(), end, memory })
     }
 
     fn put_output(&mut self) -> bool {
@@ -319,6 +323,7 @@ impl Agent {
             FromServer::Acknowledge(job) => {
                 if self.job.as_ref().is_some_and(|held| held.id() == job && held.end().is_some()) {
                     self.job = None;
+                    caches::tend(&self.settings);
                 }
             }
         }

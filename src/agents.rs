@@ -104,6 +104,8 @@ impl Access {
 pub struct AgentLimits {
     /// Connections that have not proved who they are.
     pub handshakes_max: usize,
+    /// Connections in all; who comes beyond them waits at the door.
+    pub connections_max: usize,
     /// Until an unused nonce is refused.
     pub nonce_life: Duration,
     /// Life of an agent's certificate; it asks for the next at half of it.
@@ -114,6 +116,7 @@ impl AgentLimits {
     /// 256 handshakes; 10 minutes for an image to start; a day for a certificate.
     pub const DEFAULT: Self = Self {
         handshakes_max: 256,
+        connections_max: 20_000,
         nonce_life: Duration::from_secs(600),
         certificate_life: Duration::from_secs(24 * 60 * 60),
     };

@@ -8,14 +8,18 @@
 mod ask;
 mod control;
 pub mod dto;
+pub mod explain;
 mod extract;
 mod fleet;
 mod follow;
 mod jobs;
 pub mod listen;
 pub mod logs;
+pub mod peer;
+mod post_mortems;
 pub mod problem;
 pub mod record;
+mod seats;
 pub mod socket;
 pub mod spec_one;
 mod stream;
@@ -33,6 +37,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::post_mortems::PostMortems;
 use crate::state_dir::StateDir;
 use crate::supervisor::handle::Handle;
 use problem::{Problem, ProblemKind};
@@ -52,6 +57,7 @@ pub struct Api {
     followers: Arc<Semaphore>,
     requests: Semaphore,
     usage: usage::HostUsage,
+    kept: PostMortems,
 }
 
 impl Api {
@@ -59,6 +65,7 @@ impl Api {
     #[must_use]
     pub fn new(handle: Handle, state: StateDir, logs: Arc<dyn logs::JobLogs>) -> Arc<Self> {
         Arc::new(Self {
+            kept: PostMortems::new(&state),
             handle,
             state,
             logs,
@@ -92,9 +99,13 @@ impl Api {
     fn owner_routes() -> Router<Arc<Self>> {
         Router::new()
             .route("/v1/jobs", get(jobs::list).post(jobs::submit))
+            .route("/v1/jobs/batch", post(jobs::submit_all))
             .route("/v1/jobs/{id}", get(jobs::show))
             .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/v1/jobs/{id}/logs", get(stream::job_logs))
+            .route("/v1/jobs/{id}/post-mortems", get(post_mortems::of_job))
+            .route("/v1/runners/{name}/post-mortems", get(post_mortems::of_runner))
+            .route("/v1/explain/{name}", get(explain::explain))
             .route("/v1/run", post(stream::run))
             .route("/v1/blobs", post(uploads::upload))
             .route("/v1/spec", get(control::spec).put(control::apply))
@@ -103,6 +114,7 @@ impl Api {
             .route("/v1/down", post(control::down))
             .route("/v1/cordon", post(control::cordon))
             .route("/v1/restart", post(control::restart))
+            .route("/v1/gc", post(control::gc))
             .route("/v1/events", get(stream::events))
     }
 

@@ -6,6 +6,7 @@
 
 mod aliases;
 mod attach;
+mod audit;
 mod border;
 mod cancel;
 mod clock;
@@ -15,8 +16,10 @@ mod context;
 mod down;
 mod events;
 mod exec;
+mod explain;
 mod failure;
 mod follow;
+mod gc;
 mod healthz;
 mod host;
 mod init;
@@ -84,14 +87,17 @@ enum Verb {
     Exec(exec::ExecArgs),
     Wait(wait::WaitArgs),
     Events(events::EventsArgs),
+    Audit(audit::AuditArgs),
     Run(run::RunArgs),
     Submit(submit::SubmitArgs),
     Jobs(jobs::JobsArgs),
     Cancel(cancel::CancelArgs),
+    Explain(explain::ExplainArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
     Resume(runners::ResumeArgs),
     Restart(runners::RestartArgs),
+    Gc(gc::GcArgs),
     Config(config::ConfigArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
@@ -155,14 +161,17 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Exec(_)
         | Verb::Wait(_)
         | Verb::Events(_)
+        | Verb::Audit(_)
         | Verb::Run(_)
         | Verb::Submit(_)
         | Verb::Jobs(_)
         | Verb::Cancel(_)
+        | Verb::Explain(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
         | Verb::Resume(_)
         | Verb::Restart(_)
+        | Verb::Gc(_)
         | Verb::Config(_)
         | Verb::Completion(_)
         | Verb::Version(_)
@@ -185,14 +194,17 @@ impl Verb {
             Self::Exec(args) => args.run(context).await,
             Self::Wait(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
+            Self::Audit(args) => args.run(context),
             Self::Run(args) => args.run(context).await,
             Self::Submit(args) => args.run(context).await,
             Self::Jobs(args) => args.run(context).await,
             Self::Cancel(args) => args.run(context).await,
+            Self::Explain(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
             Self::Resume(args) => args.run(context).await,
             Self::Restart(args) => args.run(context).await,
+            Self::Gc(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
             Self::Completion(args) => args.run(),
             Self::Version(args) => args.run(),

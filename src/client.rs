@@ -139,6 +139,20 @@ impl Client {
         read_json(response).await
     }
 
+    /// Sends JSON documents, one per line, and reads one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post_lines<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        lines: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let body = Full::new(Bytes::from(lines)).map_err(|never| match never {}).boxed_unsync();
+        let response = self.send(request(Method::POST, path, body)?).await?;
+        read_json(response).await
+    }
+
     /// Replaces something by a JSON document.
     ///
     /// # Errors
@@ -223,6 +237,8 @@ fn connect_error(path: PathBuf, error: io::Error) -> ClientError {
     match error.kind() {
         io::ErrorKind::NotFound
         | io::ErrorKind::ConnectionRefused
+        // Its listener was closed at this very moment.
+        | io::ErrorKind::ConnectionReset
         | io::ErrorKind::NotADirectory => ClientError::NotUp { path },
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path },
         _ => ClientError::Connect { path, source: error },

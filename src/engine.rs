@@ -25,8 +25,11 @@ use crate::units::{Bytes, Time};
 
 pub mod docker;
 pub mod files;
+mod inspection;
 pub mod narrow;
 pub mod translate;
+
+pub use inspection::Inspection;
 
 /// Whose containers these are: both must match before anything is touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +115,12 @@ pub trait Engine: Send + Sync + 'static {
         incarnation: IncarnationId,
     ) -> impl Future<Output = Result<Option<ContainerFact>, EngineError>> + Send;
 
+    /// What the engine says of a container; none if it is gone.
+    fn inspect(
+        &self,
+        container: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Inspection>, EngineError>> + Send;
+
     /// What a container uses now.
     fn stats(
         &self,
@@ -145,8 +154,34 @@ pub trait Engine: Send + Sync + 'static {
         exec: &ExecId,
     ) -> impl Future<Output = Result<Option<i64>, EngineError>> + Send;
 
-    /// Removes everything of this project and fleet: containers, volumes, the network.
+    /// Removes everything of this project and fleet but its caches: containers, volumes, the
+    /// network.
     fn sweep(&self) -> impl Future<Output = Result<Swept, EngineError>> + Send;
+
+    /// What carries this fleet's labels and may belong to a runner that is gone.
+    fn leftovers(&self) -> impl Future<Output = Result<Vec<Leftover>, EngineError>> + Send;
+
+    /// Removes one of them; gone is done.
+    fn remove_leftover(
+        &self,
+        left: &Leftover,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The image that a name means now, if the engine has it; nothing is pulled.
+    fn image_id(
+        &self,
+        image: &ImageRef,
+    ) -> impl Future<Output = Result<Option<ImageId>, EngineError>> + Send;
+
+    /// Removes an image under a name, never by force, if the name still means it.
+    fn remove_image(
+        &self,
+        image: &ImageRef,
+        id: &ImageId,
+    ) -> impl Future<Output = Result<ImageEnd, EngineError>> + Send;
+
+    /// Removes the caches of this project and fleet; how many. No container may be left.
+    fn remove_caches(&self) -> impl Future<Output = Result<usize, EngineError>> + Send;
 
     /// Other fleets that use this project's name on the same engine.
     fn others(&self) -> impl Future<Output = Result<Vec<OtherFleet>, EngineError>> + Send;
@@ -173,6 +208,8 @@ pub struct EngineInfo {
     pub security: Vec<String>,
     /// Names of the container runtimes it can use.
     pub runtimes: Vec<String>,
+    /// Where it keeps images and containers, if that is on this host.
+    pub data_root: Option<PathBuf>,
     /// What an operator should know: limits that this engine cannot enforce, its own warnings.
     pub warnings: Vec<String>,
 }
@@ -285,6 +322,26 @@ pub struct ExecSession {
     pub output: OutputStream,
     /// What it reads; shutting it down is the end of its input.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+/// A volume of an incarnation, or a network beside the fleet's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub name: String,
+    /// Whose volume it is; none for a network.
+    pub incarnation: Option<IncarnationId>,
+}
+
+/// What became of an image that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageEnd {
+    /// It is gone; its size.
+    Removed(Bytes),
+    /// A container needs it.
+    InUse,
+    /// The name means another image, or none.
+    Another,
 }
 
 /// What [`Engine::sweep`] removed.

@@ -5,11 +5,19 @@
 //! then `observe` (facts into state), `plan` (state into decisions), `commit` (decisions into
 //! state and effects).
 
+pub mod attempt;
+pub mod audit;
+mod awake;
 pub mod backoff;
 mod commit;
+pub mod death;
+mod demand;
 mod desired;
+pub mod disk;
 pub mod effect;
 pub mod event;
+mod failures;
+pub mod holdings;
 pub mod host;
 pub mod job;
 mod observe;
@@ -19,21 +27,26 @@ mod plan;
 mod preview;
 mod queue;
 mod request;
+mod resize;
 pub mod runner;
+pub mod scale;
 pub mod slot;
 pub mod state;
 mod transition;
 pub mod view;
 mod views;
+pub mod waiting;
 
-use effect::Effect;
+use effect::{Effect, Refusal};
 use event::Event;
+use holdings::Holdings;
 use state::{Record, Restored, State};
 use view::{FleetView, JobStatus, JobView, PlanView};
+use waiting::{PoolQueue, WaitingView};
 
-use crate::ids::JobId;
+use crate::ids::{JobId, PoolName};
 use crate::spec::Spec;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 
 pub use order::CA_BUNDLE;
 
@@ -67,6 +80,7 @@ impl Fleet {
 
     /// Takes in what happened, decides, and says what to record and what to do.
     pub fn handle(&mut self, now: Time, events: Vec<Event>) -> Step {
+        awake::note(&mut self.state, now);
         for event in events {
             observe::observe(&mut self.state, now, event);
         }
@@ -113,6 +127,33 @@ impl Fleet {
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<JobView> {
         views::job(&self.state, id)
+    }
+
+    /// What is in use, and what is over: for whoever removes the rest.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        holdings::holdings(&self.state)
+    }
+
+    /// How large a working folder may be, or why none may come in now.
+    ///
+    /// # Errors
+    /// When a disk has too little space.
+    pub fn room(&self) -> Result<Bytes, Refusal> {
+        disk::refuse_while_low(&self.state)?;
+        Ok(self.state.spec.limits.workspace_max)
+    }
+
+    /// What a job stands behind; none unless it waits.
+    #[must_use]
+    pub fn waiting(&self, id: JobId) -> Option<WaitingView> {
+        waiting::of(&self.state, id)
+    }
+
+    /// The jobs that wait for a pool.
+    #[must_use]
+    pub fn waiting_for(&self, pool: &PoolName) -> PoolQueue {
+        waiting::for_pool(&self.state, pool)
     }
 
     /// What a spec would change, without changing anything.

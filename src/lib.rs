@@ -23,6 +23,8 @@ pub mod engine;
 #[cfg(feature = "fleet")]
 pub mod exit;
 #[cfg(feature = "fleet")]
+pub mod failpoint;
+#[cfg(feature = "fleet")]
 pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod fleet_file;
@@ -30,6 +32,8 @@ pub mod fleet_file;
 pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod logs;
+#[cfg(feature = "fleet")]
+pub mod post_mortems;
 #[cfg(feature = "fleet")]
 pub mod sim;
 #[cfg(feature = "fleet")]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use crate::ids::JobId;
 use crate::state_dir::StateDir;
 use crate::units::{Bytes, Time};
-use crate::wire::frame::Output;
+use crate::wire::frame::{Output, Stream};
 
 pub mod format;
 mod open;
@@ -56,6 +57,15 @@ pub struct Written {
     pub stderr: u64,
 }
 
+/// Whether output is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// As it comes.
+    Open,
+    /// Not now.
+    Closed,
+}
+
 /// One job's log while somebody writes or reads it.
 #[derive(Debug)]
 struct JobLog {
@@ -69,6 +79,7 @@ struct JobLog {
 pub struct LogStore {
     state: StateDir,
     log_max: Bytes,
+    intake: AtomicBool,
     /// Logs that are written or read now; the others are only files.
     active: Mutex<BTreeMap<JobId, Arc<JobLog>>>,
 }
@@ -90,7 +101,14 @@ impl LogStore {
             path: folder,
             source,
         })?;
-        Ok(Self { state, log_max, active: Mutex::new(BTreeMap::new()) })
+        let intake = AtomicBool::new(true);
+        Ok(Self { state, log_max, intake, active: Mutex::new(BTreeMap::new()) })
+    }
+
+    /// Takes output in, or leaves the last space on the disk to the record of jobs. Jobs that
+    /// print wait meanwhile.
+    pub fn set_intake(&self, intake: Intake) {
+        self.intake.store(intake == Intake::Open, Ordering::Relaxed);
     }
 
     /// Takes over a piece of output. Bytes that are there already are skipped, bytes beyond the
@@ -100,6 +118,9 @@ impl LogStore {
     /// When the file cannot be read or written.
     pub fn append(&self, output: &Output, now: Time) -> Result<Written, LogError> {
         let log = self.active(output.job)?;
+        if !self.intake.load(Ordering::Relaxed) {
+            return Err(log.error("write", io::ErrorKind::StorageFull.into()));
+        }
         let mut guard = lock(&log.open);
         let open = log.opened(&mut guard, self.log_max)?;
         let written = open.append(output, now).map_err(|source| log.error("write", source))?;
@@ -148,6 +169,25 @@ impl LogStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(LogError { action: "delete", path, source }),
         }
+    }
+
+    /// A forgotten log is no larger than this, and one that is no larger is not worth forgetting.
+    pub const FORGOTTEN_MAX: u64 = 256;
+
+    /// Puts a short word in the place of an ended job's output.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn forget(&self, job: JobId, now: Time) -> Result<(), LogError> {
+        const WORD: &[u8] = b"slate-fleet: this output was removed (`retention`)\n";
+        lock(&self.active).remove(&job);
+        let path = self.state.job_log(job);
+        let part = path.with_extension("part");
+        let mut word = format::output(Stream::Stderr, now, WORD);
+        word.extend(format::end(now));
+        std::fs::write(&part, word)
+            .and_then(|()| std::fs::rename(&part, &path))
+            .map_err(|source| LogError { action: "shorten", path, source })
     }
 
     /// The bytes that one job's log takes on disk; 0 without a log.

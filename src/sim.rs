@@ -19,13 +19,16 @@ pub mod world;
 
 use std::time::Duration;
 
+use crate::fleet::audit::Client;
+use crate::fleet::disk::{DiskFacts, Reserve};
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{Event, Request};
 use crate::fleet::host::HostFacts;
 use crate::fleet::{Fleet, Step};
 use crate::ids::RequestId;
 use crate::spec::Spec;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
+use fault::Fault;
 use oracle::Oracle;
 use records::Records;
 use rng::Rng;
@@ -48,9 +51,16 @@ pub struct Sim {
     spec: Spec,
     host: HostFacts,
     chance: Rng,
+    /// Steps that the core made.
+    pub steps: u64,
     last_request: RequestId,
     answer: Option<Answer>,
     is_finished: bool,
+}
+
+/// Who asks in simulations.
+fn operator() -> Client {
+    Client::new("operator")
 }
 
 /// Where a supervisor dies in a step.
@@ -75,6 +85,7 @@ impl Sim {
             spec,
             host,
             chance,
+            steps: 0,
             last_request: RequestId(0),
             answer: None,
             is_finished: false,
@@ -101,6 +112,12 @@ impl Sim {
         self.is_finished
     }
 
+    /// Chance begins anew from a seed, so that what went before does not matter to it.
+    pub fn reseed(&mut self, seed: u64) {
+        self.chance = Rng::new(seed);
+        self.world.reseed(self.chance.next());
+    }
+
     /// A supervisor starts from what is recorded.
     pub fn start(&mut self) {
         if self.fleet.is_some() || self.is_finished {
@@ -110,7 +127,7 @@ impl Sim {
         let spec = restored.meta.spec.clone().unwrap_or_else(|| self.spec.clone());
         self.fleet = Some(Fleet::restore(spec, restored, self.now()));
         self.world.watch();
-        self.oracle.started();
+        self.oracle.started(self.world.now());
         self.feed(vec![Event::Host(self.host.clone())]);
     }
 
@@ -126,13 +143,28 @@ impl Sim {
 
     /// Asks for something; no answer when there is no supervisor, or it dies over the question.
     pub fn ask(&mut self, request: Request) -> Option<Answer> {
-        self.fleet.as_ref()?;
+        self.fleet.as_ref().filter(|_| !self.world.is_asleep())?;
         self.last_request = self.last_request.next();
         self.world.note(transcript::of_request(&request));
         self.answer = None;
-        self.oracle.asked(&request);
-        self.feed(vec![Event::Request { id: self.last_request, request }]);
+        self.oracle.asked(self.world.now(), &request);
+        self.feed(vec![Event::Request { id: self.last_request, by: operator(), request }]);
         self.answer.take()
+    }
+
+    /// The supervisor looks at its disk and finds this much free of 100 GiB.
+    pub fn find_free(&mut self, free: Bytes) {
+        let disk = DiskFacts {
+            path: "/state".into(),
+            holds: "state".to_owned(),
+            free,
+            total: Bytes::gib(100),
+            reserve: Reserve::Held,
+        };
+        let event = Event::Disks(vec![disk]);
+        if let Happening::Heard(event) = self.world.hear(event) {
+            self.feed(vec![event]);
+        }
     }
 
     /// Lets the next thing happen. `false` when nothing will happen any more.
@@ -177,7 +209,8 @@ impl Sim {
         let now = self.now();
         let crash = self.crash_point();
         let Some(fleet) = &mut self.fleet else { return };
-        self.oracle.heard(&events);
+        self.oracle.heard(now, &events);
+        self.steps += 1;
         let step = fleet.handle(now, events);
         if crash == Some(Crash::BeforeRecords) {
             self.die_in_step();
@@ -213,7 +246,7 @@ impl Sim {
     }
 
     fn crash_point(&mut self) -> Option<Crash> {
-        if !self.chance.chance(self.world.faults.crash) {
+        if !self.world.faults.strikes(Fault::Crash, &mut self.chance) {
             return None;
         }
         Some(match self.chance.below(3) {
@@ -233,8 +266,8 @@ impl Sim {
             return;
         }
         for record in &step.records {
-            if let crate::fleet::state::Record::History(entry) = record {
-                self.world.note(transcript::of_history(entry));
+            if let crate::fleet::state::Record::Audit(entry) = record {
+                self.world.note(transcript::of_audit(entry));
             }
         }
         for effect in &step.effects {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ImageRef, LaneName, PoolName, ProfileName, ProjectName};
+use crate::ids::{CacheName, ImageRef, LaneName, PoolName, ProfileName, ProjectName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 mod builtin;
@@ -18,6 +18,7 @@ mod document;
 mod interpolate;
 mod load;
 mod merge;
+mod proxy;
 mod quantity;
 mod raw;
 mod render;
@@ -34,8 +35,10 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use load::{Loaded, Source, load};
+pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
 pub use schema::schema;
+pub use secret::{Secrets, redact};
 
 /// Variables for `${NAME}`: what `.env` and the environment say.
 pub type Env = BTreeMap<String, String>;
@@ -57,8 +60,22 @@ pub struct Spec {
     pub limits: Limits,
     /// The shared report store.
     pub reports: Reports,
+    /// How long what is over is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// A CA bundle on the host that runners should trust, for networks with an inspecting proxy.
     pub ca: Option<PathBuf>,
+    /// The proxies that jobs go through.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
+}
+
+impl Spec {
+    /// The same without what must not be shown or written down: users and passwords of proxies.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        Self { proxy: self.proxy.as_ref().map(Proxy::masked), ..self.clone() }
+    }
 }
 
 /// What a runner of this kind offers, and how its container is made.
@@ -84,6 +101,18 @@ pub struct Profile {
     pub env: BTreeMap<String, String>,
     /// How long a job may go on after it was asked to stop.
     pub stop_grace: Duration,
+    /// What outlives the containers; each pool of the profile has its own.
+    #[serde(default)]
+    pub caches: BTreeMap<CacheName, Cache>,
+}
+
+/// A folder that the runners of a pool share and that outlives them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Where jobs find it.
+    pub path: PathBuf,
+    /// What it may grow to before it is begun anew.
+    pub size: Bytes,
 }
 
 /// GPU memory that a profile leases, on one card.
@@ -152,7 +181,16 @@ impl PoolSize {
     pub fn at_rest(self) -> u32 {
         match self {
             Self::Fixed(count) => count,
-            Self::Elastic(elastic) => elastic.min,
+            Self::Elastic(elastic) => elastic.at_rest(),
+        }
+    }
+
+    /// The most runners that there can be without `scale`.
+    #[must_use]
+    pub fn most(self) -> u32 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::Elastic(elastic) => elastic.max,
         }
     }
 }
@@ -170,6 +208,23 @@ pub struct Elastic {
     pub scale_up_delay: Duration,
     /// Scale down what was idle for longer than this.
     pub scale_down_delay: Duration,
+    /// Idle runners kept beyond the busy ones, between the bounds.
+    #[serde(default)]
+    pub warm: u32,
+}
+
+impl Elastic {
+    /// The number of runners that exist when nothing waits or runs.
+    #[must_use]
+    pub fn at_rest(self) -> u32 {
+        self.bound(self.warm)
+    }
+
+    /// A number of runners, brought between the bounds.
+    #[must_use]
+    pub fn bound(self, count: u32) -> u32 {
+        count.max(self.min).min(self.max)
+    }
 }
 
 /// Whether a container is used again.
@@ -206,8 +261,45 @@ pub struct Limits {
     pub log_max: Bytes,
     /// Largest working folder that `run` sends.
     pub workspace_max: Bytes,
+    /// With less free space than this on a disk that the fleet writes to, no job is given out.
+    #[serde(default = "builtin::disk_floor")]
+    pub disk_floor: Bytes,
     /// Allow runners whose memory limits together exceed the host's memory.
     pub overcommit_memory: Overcommit,
+    /// How often a job is tried again where it does not say so.
+    #[serde(default = "Limits::retries")]
+    pub retries: u32,
+    /// A runner whose agent was not heard for this long is stale, and replaced.
+    #[serde(default = "Limits::stale_after")]
+    pub stale_after: Duration,
+    /// A runner that did not start its job after this long is replaced.
+    #[serde(default = "Limits::start_timeout")]
+    pub start_timeout: Duration,
+}
+
+impl Limits {
+    /// The most retries that may be asked for: whatever fails eleven times needs a person.
+    pub const RETRIES_MAX: u32 = 10;
+
+    // What fleets had that were recorded before there was a choice.
+
+    /// Three attempts in all.
+    #[must_use]
+    pub const fn retries() -> u32 {
+        2
+    }
+
+    /// Specification 1: "No heartbeat > 5 min".
+    #[must_use]
+    pub const fn stale_after() -> Duration {
+        Duration::from_secs(300)
+    }
+
+    /// Large working folders need some of it.
+    #[must_use]
+    pub const fn start_timeout() -> Duration {
+        Duration::from_secs(120)
+    }
 }
 
 /// Whether limits may add up to more than the host has.
@@ -229,6 +321,30 @@ pub struct Reports {
     pub keep: Option<Duration>,
     /// What a runner sees under `/reports`.
     pub sharing: ReportSharing,
+}
+
+/// How long what is over is kept, and how much of it. What has no age is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// The output of jobs that are over.
+    pub logs: Option<Duration>,
+    /// The output of all jobs together; the oldest goes first.
+    pub logs_max: Bytes,
+    /// Entries of the audit log.
+    pub audit: Option<Duration>,
+    /// What was found when a runner failed.
+    pub post_mortems: Option<Duration>,
+    /// All reports together; the run that was written to least lately goes first.
+    pub reports_max: Bytes,
+    /// Images that the fleet pulled and has no use for any more.
+    pub images: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        builtin::RETENTION
+    }
 }
 
 /// What a runner sees under `/reports`.

@@ -27,6 +27,74 @@ impl StateDir {
         self.0.join("fleet.db")
     }
 
+    /// Everything that a supervisor keeps here, files and folders; what else there is, is not its.
+    #[must_use]
+    pub fn all(&self) -> Vec<PathBuf> {
+        let database = self.database();
+        let beside = |file: &Path, suffix: &str| {
+            let mut path = file.to_owned().into_os_string();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        vec![
+            beside(&database, "-wal"),
+            beside(&database, "-shm"),
+            beside(&database, "-journal"),
+            database,
+            self.audit_head(),
+            self.reserve(),
+            self.pulled_images(),
+            self.lock(),
+            self.api_socket(),
+            beside(&self.supervisor_log(), ".1"),
+            self.supervisor_log(),
+            self.ca(),
+            self.shared_with_runners(),
+            self.runners(),
+            self.logs(),
+            self.post_mortems(),
+            self.published(),
+            self.blobs(),
+            self.gitignore(),
+        ]
+    }
+
+    /// Keeps the folder out of commits.
+    #[must_use]
+    pub fn gitignore(&self) -> PathBuf {
+        self.0.join(".gitignore")
+    }
+
+    /// What a fleet leaves here beside its database: where one of them is, there was a state.
+    #[must_use]
+    pub fn traces(&self) -> [PathBuf; 1] {
+        [self.ca()]
+    }
+
+    /// Which runs' reports in the store are this fleet's: an empty file each, as old as the last.
+    #[must_use]
+    pub fn published(&self) -> PathBuf {
+        self.0.join("published")
+    }
+
+    /// Which images the fleet itself pulled.
+    #[must_use]
+    pub fn pulled_images(&self) -> PathBuf {
+        self.0.join("pulled-images.json")
+    }
+
+    /// Space that is kept for the record.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.0.join("reserve")
+    }
+
+    /// Where the audit log ended a moment ago.
+    #[must_use]
+    pub fn audit_head(&self) -> PathBuf {
+        self.0.join("audit.head")
+    }
+
     /// Held locked by the one supervisor; contains its process id.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -69,10 +137,16 @@ impl StateDir {
         self.shared_with_runners().join("agent.sock")
     }
 
+    /// What only one incarnation each sees.
+    #[must_use]
+    pub fn runners(&self) -> PathBuf {
+        self.0.join("runners")
+    }
+
     /// What only one incarnation sees: its enrolment, and its narrowed view of the machine.
     #[must_use]
     pub fn private(&self, incarnation: IncarnationId) -> PathBuf {
-        self.0.join("runners").join(incarnation.to_string())
+        self.runners().join(incarnation.to_string())
     }
 
     /// The output of all jobs, a file each.
@@ -85,6 +159,12 @@ impl StateDir {
     #[must_use]
     pub fn job_log(&self, job: JobId) -> PathBuf {
         self.logs().join(format!("{job}.log"))
+    }
+
+    /// What is left of runners that failed, a file each.
+    #[must_use]
+    pub fn post_mortems(&self) -> PathBuf {
+        self.0.join("post-mortems")
     }
 
     /// The folder of uploaded working folders.

@@ -4,23 +4,27 @@
 //! done or answered. Bodies are JSON: the database is a journal of the core's records, not a model
 //! of its own.
 
+mod audit;
+pub mod chain;
+pub mod checkpoint;
+pub mod log;
 mod schema;
+pub mod verify;
+mod wal;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, ffi, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use chain::{Head, Linker};
+
+use crate::fleet::audit::AuditEntry;
 use crate::fleet::state::{Meta, Record, Restored};
-use crate::fleet::view::HistoryEntry;
 use crate::ids::FleetId;
 use crate::units::Time;
-
-/// History entries that are kept; the oldest go first.
-const HISTORY_KEPT: u64 = 200_000;
-/// History is trimmed each time this many entries were added.
-const HISTORY_SLACK: u64 = 1_000;
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +40,16 @@ pub enum StoreError {
     },
     /// The file fails SQLite's own check.
     #[error(
-        "the state in {} is damaged ({finding}); move the file away to start with an empty state \
-         (queued jobs and counters are lost, runners are replaced), or bring back a copy",
-        path.display()
+        "the state in {} is damaged ({finding}). Nothing was changed. Stop what writes to that \
+         folder and bring back a copy of it; or give this state up: `mv {folder} \
+         {folder}.damaged`, then `slate-fleet up` (waiting jobs, results, logs and job numbers \
+         stay in the folder that was moved; `up` says how the old runners are removed)",
+        path.display(), folder = folder(path)
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite found.
+        /// What is wrong with it.
         finding: String,
     },
     /// The file was written by a later version.
@@ -60,6 +66,16 @@ pub enum StoreError {
         /// The newest format that this program knows.
         known: u32,
     },
+    /// The file was written by an earlier version, and is only read here.
+    #[error(
+        "the state in {} was written by an older slate-fleet; start the fleet once with this \
+         version, and ask again",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
     /// A statement failed.
     #[error("cannot {what} the state")]
     Statement {
@@ -70,7 +86,10 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// A body is not the JSON that it should be.
-    #[error("an entry of the state cannot be understood")]
+    #[error(
+        "an entry of the state cannot be understood: the file is damaged, or another version of \
+         slate-fleet wrote it; bring back a copy, or use that version"
+    )]
     Body(#[source] serde_json::Error),
 }
 
@@ -78,17 +97,76 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
-    trimmed_at: u64,
+    head: Head,
+    linker: Linker,
+}
+
+/// What stands in the way of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// No space is left.
+    Full,
+    /// It is not allowed now: the file system is read-only, or another program holds the file.
+    Denied,
+    /// The disk refused, and the system's reason is not known here.
+    Refused,
+    /// The disk or the file is broken: what was written before cannot be relied on.
+    Broken,
+}
+
+impl StoreError {
+    /// What stood in the way of a write, to decide whether it may go well later.
+    #[must_use]
+    pub fn obstacle(&self) -> Obstacle {
+        let Self::Statement { source: rusqlite::Error::SqliteFailure(failure, _), .. } = self
+        else {
+            return Obstacle::Broken;
+        };
+        match failure.code {
+            ErrorCode::DiskFull => Obstacle::Full,
+            ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked => Obstacle::Denied,
+            // Nothing was promised yet when these fail; a failed sync, on the other hand, may have
+            // dropped what was written.
+            ErrorCode::SystemIoFailure
+                if matches!(
+                    failure.extended_code,
+                    ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMMAP
+                ) =>
+            {
+                Obstacle::Refused
+            }
+            _ => Obstacle::Broken,
+        }
+    }
 }
 
 impl Store {
+    /// Opens the file of a folder that may have had a fleet. A file that is missing or empty is
+    /// only made if none of these `traces` (things that a fleet leaves beside it) is there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the state of a fleet is gone: it never starts empty over it.
+    pub fn open_beside(path: &Path, traces: &[PathBuf]) -> Result<Self, StoreError> {
+        let is_empty = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+        if let Some(trace) = traces.iter().find(|trace| is_empty && trace.exists()) {
+            let finding = format!("it is missing or empty, but {} is there", trace.display());
+            return Err(StoreError::Damaged { path: path.to_owned(), finding });
+        }
+        Self::open(path)
+    }
+
     /// Opens or makes the file, brings it to this version's format and checks it.
     ///
     /// # Errors
     /// When the file is damaged, newer than this program, or cannot be used. It is never replaced.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = schema::open(path)?;
-        Ok(Self { connection, trimmed_at: 0 })
+        let head = audit::head(&connection)?;
+        Ok(Self { connection, head, linker: Linker::default() })
     }
 
     /// The identity of this state folder, made by `make` when there is none yet.
@@ -103,7 +181,7 @@ impl Store {
         let body = to_json(&id)?;
         self.connection
             .execute("INSERT INTO meta (key, body) VALUES ('fleet', ?1)", [body])
-            .map_err(|source| StoreError::Statement { what: "write", source })?;
+            .map_err(writing)?;
         Ok(id)
     }
 
@@ -117,7 +195,7 @@ impl Store {
             runners: self.bodies("SELECT body FROM runner ORDER BY id")?,
             jobs: self.bodies("SELECT body FROM job ORDER BY id")?,
             meta: self.meta::<Meta>("fleet-state")?.unwrap_or_default(),
-            history_seq: self.history_seq()?,
+            audit_seq: self.head.seq,
         })
     }
 
@@ -129,58 +207,64 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
-        let failed = |source| StoreError::Statement { what: "write", source };
-        let transaction = self.connection.transaction().map_err(failed)?;
-        let mut last_seq = 0;
+        let transaction = self.connection.transaction().map_err(writing)?;
+        let mut head = self.head;
         for record in records {
-            write(&transaction, record)?;
-            if let Record::History(entry) = record {
-                last_seq = entry.seq;
+            match record {
+                Record::Audit(entry) => {
+                    head = audit::append(&transaction, &mut self.linker, head, entry)?;
+                }
+                Record::Slot(..) | Record::Runner(..) | Record::Job(..) | Record::Meta(_) => {
+                    write(&transaction, record)?;
+                }
             }
         }
-        if last_seq > self.trimmed_at + HISTORY_SLACK {
-            self.trimmed_at = last_seq;
-            let oldest = last_seq.saturating_sub(HISTORY_KEPT);
-            transaction.execute("DELETE FROM history WHERE seq <= ?1", [oldest]).map_err(failed)?;
+        if head != self.head {
+            audit::set_head(&transaction, head)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(writing)?;
+        self.head = head;
+        Ok(())
     }
 
-    /// The record after entry `after`, oldest first; the last `limit` entries when `after` is 0.
+    /// The audit log after entry `after`, oldest first; the last `limit` entries when `after` is 0.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn history(&self, after: u64, limit: usize) -> Result<Vec<HistoryEntry>, StoreError> {
+    pub fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         let after = match after {
-            0 => self.history_seq()?.saturating_sub(limit as u64),
+            0 => self.head.seq.saturating_sub(limit as u64),
             after => after,
         };
-        let failed = |source| StoreError::Statement { what: "read", source };
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, at, object, what, why FROM history WHERE seq > ?1 \
-                 ORDER BY seq LIMIT ?2",
-            )
-            .map_err(failed)?;
-        let rows = statement
-            .query_map(params![after, limit as u64], |row| {
-                Ok(HistoryEntry {
-                    seq: row.get(0)?,
-                    at: Time(row.get(1)?),
-                    object: row.get(2)?,
-                    what: row.get(3)?,
-                    why: row.get(4)?,
-                })
-            })
-            .map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        audit::entries(&self.connection, after, limit)
     }
 
-    fn history_seq(&self) -> Result<u64, StoreError> {
-        self.connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM history", [], |row| row.get(0))
-            .map_err(|source| StoreError::Statement { what: "read", source })
+    /// Where the audit log ends.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Whether this database is older than its checkpoint, or another: a backup was brought back,
+    /// or the end of the log was cut off.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_behind(&self, checkpoint: Head) -> Result<bool, StoreError> {
+        if checkpoint.seq > self.head.seq {
+            return Ok(true);
+        }
+        let found = audit::hash_of(&self.connection, checkpoint.seq)?;
+        Ok(found.is_some_and(|found| found != checkpoint.hash))
+    }
+
+    /// Removes audit entries that are older than `keep`, or too many, some at a time. Returns how
+    /// many went.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn trim_audit(&mut self, now: Time, keep: Option<Duration>) -> Result<u64, StoreError> {
+        audit::trim(&mut self.connection, now, keep, audit::KEPT_MAX)
     }
 
     fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
@@ -188,19 +272,36 @@ impl Store {
             .connection
             .query_row("SELECT body FROM meta WHERE key = ?1", [key], |row| row.get(0))
             .optional()
-            .map_err(|source| StoreError::Statement { what: "read", source })?;
+            .map_err(reading)?;
         body.map(|body| serde_json::from_str(&body).map_err(StoreError::Body)).transpose()
     }
 
     fn bodies<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>, StoreError> {
-        let failed = |source| StoreError::Statement { what: "read", source };
-        let mut statement = self.connection.prepare(query).map_err(failed)?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let mut statement = self.connection.prepare(query).map_err(reading)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(reading)?;
         rows.map(|body| {
-            let body = body.map_err(failed)?;
+            let body = body.map_err(reading)?;
             serde_json::from_str(&body).map_err(StoreError::Body)
         })
         .collect()
+    }
+}
+
+fn reading(source: rusqlite::Error) -> StoreError {
+    StoreError::Statement { what: "read", source }
+}
+
+fn writing(source: rusqlite::Error) -> StoreError {
+    StoreError::Statement { what: "write", source }
+}
+
+/// The state folder, as a shell needs it.
+fn folder(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path).display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match folder.chars().all(plain) {
+        true => folder,
+        false => format!("'{}'", folder.replace('\'', "'\\''")),
     }
 }
 
@@ -222,11 +323,8 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> Result<(), StoreErro
                 [body],
             )
         }
-        Record::History(entry) => execute(
-            transaction,
-            "INSERT INTO history (seq, at, object, what, why) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![entry.seq, entry.at.0, entry.object, entry.what, entry.why],
-        ),
+        // Written apart, behind the entry before it.
+        Record::Audit(_) => Ok(()),
     }
 }
 
@@ -258,8 +356,7 @@ fn execute(
     statement: &str,
     values: impl rusqlite::Params,
 ) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Statement { what: "write", source };
-    transaction.prepare_cached(statement).and_then(|mut it| it.execute(values)).map_err(failed)?;
+    transaction.prepare_cached(statement).and_then(|mut it| it.execute(values)).map_err(writing)?;
     Ok(())
 }
 

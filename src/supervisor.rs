@@ -5,8 +5,13 @@
 
 pub mod clock;
 mod core_loop;
+mod descriptors;
+mod disk;
 mod executor;
+pub mod gc;
 pub mod handle;
+mod keeper;
+mod recorder;
 mod reports;
 mod start;
 mod watch;
@@ -16,10 +21,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use self::watch::Calls;
 use crate::agents::AgentsError;
 use crate::api::listen::ListenError;
 use crate::engine::files::FilesError;
+use crate::engine::translate::LABEL_FLEET;
 use crate::engine::{Engine, EngineError, OtherFleet};
+use crate::failpoint::reach;
 use crate::fleet::effect::Refusal;
 use crate::fleet::event::DownMode;
 use crate::fleet::host::HostFacts;
@@ -67,7 +75,10 @@ pub enum SupervisorError {
     /// Another fleet uses the name.
     #[error(
         "the engine already has {count} containers of another fleet named `{project}` (id \
-         {fleet}); choose another `project:`, or take that one down where it was started",
+         {fleet}); choose another `project:`, or take that one down where it was started. If its \
+         state folder is lost, remove what is left of it: `docker ps -aq --filter \
+         label={LABEL_FLEET}={fleet} | xargs docker rm -fv; docker volume ls -q --filter \
+         label={LABEL_FLEET}={fleet} | xargs docker volume rm`",
         count = other.objects.containers, fleet = other.fleet
     )]
     NameTaken {
@@ -122,27 +133,42 @@ pub async fn run<E: Engine>(
     options: Options,
     connect: impl FnOnce(&ProjectName, &FleetId) -> Result<E, EngineError>,
 ) -> Result<(), SupervisorError> {
-    let _lock = start::take(&options.state)?;
+    let lock = start::take(&options.state)?;
+    reach(|| "after taking the state folder".to_owned());
     let opened = start::open(&options)?;
+    reach(|| "after opening the store".to_owned());
     let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
-    start::prepare(options.intent, &opened.spec.project, &engine).await?;
+    let info = start::prepare(options.intent, &opened.spec.project, &engine).await?;
+    reach(|| "after preparing the engine".to_owned());
     let (events, events_in) = mpsc::channel(EVENTS_MAX);
-    let parts = start::assemble(&options, opened, Arc::clone(&engine), events.clone())?;
+    let engine_here = (Arc::clone(&engine), info);
+    let connections = descriptors::raise();
+    let parts = start::assemble((&options, connections), opened, engine_here, events.clone())?;
+    reach(|| "after putting the parts together".to_owned());
+    let disk_watcher = tokio::spawn(disk::watch(
+        parts.disks.places.clone(),
+        Arc::clone(&parts.disks.ballast),
+        events.clone(),
+        Arc::clone(&parts.disks.soon),
+    ));
     let watcher = tokio::spawn(watch::watch(
         Arc::clone(&engine),
         parts.executor.clock(),
         events,
-        parts.executor.relist(),
+        Calls { relist: parts.executor.relist(), lost: Arc::clone(&parts.lost) },
     ));
     let ended = core_loop::run(parts, events_in, &options).await;
     watcher.abort();
+    disk_watcher.abort();
     if ended.is_err() {
         leave_nothing_empty(&engine).await;
     }
     ended?;
+    reach(|| "before the last sweep".to_owned());
     let swept = engine.sweep().await?;
+    reach(|| "after the last sweep".to_owned());
     tracing::info!(?swept, "the project's network and leftovers are removed");
-    Ok(())
+    start::let_go(&options.state, &lock)
 }
 
 /// After a failure: a network without runners was made for nothing. With runners all stays as it

@@ -12,6 +12,7 @@
 
 mod cli {
     mod api;
+    mod audit;
     pub mod fake;
     mod program;
 }

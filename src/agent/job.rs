@@ -6,6 +6,7 @@ use rustix::process::{Pid, WaitStatus};
 use tokio::time::Instant;
 
 use super::Settings;
+use super::caches::{self, Held};
 use super::output::Outbox;
 use super::place::{self, Place};
 use super::processes::Left;
@@ -40,6 +41,7 @@ pub(super) struct Job {
     output: Outbox,
     phase: Phase,
     started: bool,
+    caches: Vec<Held>,
 }
 
 /// The next thing that happens to the job, if there is one. Cancel-safe.
@@ -62,7 +64,7 @@ impl Job {
     pub(super) fn new(order: JobOrder, settings: &Settings) -> Self {
         let output = Outbox::new(order.job);
         let phase = Phase::Over(End::Cancelled);
-        let mut job = Self { order, output, phase, started: false };
+        let mut job = Self { order, output, phase, started: false, caches: Vec::new() };
         if let Err(why) = place::empty_work(settings) {
             job.phase = Phase::Over(End::NotStarted(why));
             return job;
@@ -78,7 +80,11 @@ impl Job {
     }
 
     fn start(&mut self, settings: &Settings) -> Phase {
-        let started = Place::prepare(&self.order, settings)
+        let place = Place::prepare(&self.order, settings).and_then(|place| {
+            self.caches = caches::give(&self.order, settings)?;
+            Ok(place)
+        });
+        let started = place
             .map_err(End::NotStarted)
             .and_then(|place| Running::start(&Start { order: &self.order, place: &place }));
         match started {

@@ -2,7 +2,7 @@
 
 use crate::fleet::effect::JobOrder;
 use crate::fleet::event::{Held, JobEnd};
-use crate::wire::message::{End, JobOrder as WireOrder, JobRef};
+use crate::wire::message::{End, JobOrder as WireOrder, JobRef, MemoryKill, Short};
 
 /// The attempt that an order is about.
 pub(super) fn order_ref(order: &JobOrder) -> JobRef {
@@ -35,13 +35,19 @@ pub(super) fn order(order: JobOrder) -> WireOrder {
 }
 
 /// How a job ended, for the core.
-pub(super) fn end(end: End) -> JobEnd {
+pub(super) fn end(end: End, memory: Option<MemoryKill>) -> JobEnd {
     match end {
         End::Exited(code) => JobEnd::Exited(code),
         End::Signalled(signal) => JobEnd::Signalled(signal),
         End::TimedOut => JobEnd::TimedOut,
         End::Cancelled => JobEnd::Cancelled,
-        End::OutOfMemory => JobEnd::OutOfMemory,
+        End::OutOfMemory => match memory {
+            Some(MemoryKill { short: Short::Host, peak, .. }) => JobEnd::HostMemory { peak },
+            Some(MemoryKill { short: Short::Container, peak, limit: Some(limit) }) => {
+                JobEnd::MemoryLimit { peak, limit }
+            }
+            Some(MemoryKill { limit: None, .. }) | None => JobEnd::OutOfMemory,
+        },
         End::NoSuchProgram(why) => JobEnd::NoSuchProgram(why),
         End::NotExecutable(why) => JobEnd::NotExecutable(why),
         End::NotStarted(why) => JobEnd::NotStarted(why),

@@ -58,11 +58,13 @@ pub(super) async fn serve(
             return;
         }
     };
+    // One of them is not a connection but the task below.
+    let most = shared.config.limits.connections_max.saturating_add(1);
     let mut connections = JoinSet::new();
     connections.spawn(enrolment::rearm_absent(Arc::clone(&shared)));
     loop {
         tokio::select! {
-            next = next_connection(&shared, &socket) => {
+            next = next_connection(&shared, &socket), if connections.len() < most => {
                 let Some((stream, permit)) = next else { break };
                 let tls = acceptor.current(&shared.authority, shared.now());
                 connections.spawn(connection(Arc::clone(&shared), Waiting { stream, permit, tls }));
@@ -84,11 +86,15 @@ async fn next_connection(
     socket: &UnixListener,
 ) -> Option<(UnixStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(&shared.handshakes).acquire_owned().await.ok()?;
+    let mut has_failed = false;
     loop {
         match socket.accept().await {
             Ok((stream, _)) => return Some((stream, permit)),
             Err(error) => {
-                tracing::warn!(%error, "an agent's connection cannot be accepted");
+                if !has_failed {
+                    tracing::error!(%error, "cannot take agents' connections; trying again");
+                }
+                has_failed = true;
                 // Out of file descriptors, most likely: trying again at once would only burn CPU.
                 sleep(HEARTBEAT / 10).await;
             }

@@ -171,8 +171,9 @@ impl Session<'_> {
             FromAgent::Started(JobRef { job, attempt }) => {
                 self.fact(AgentEvent::Started { job, attempt }).await
             }
-            FromAgent::Ended { job: JobRef { job, attempt }, end } => {
-                self.fact(AgentEvent::Ended { job, attempt, end: convert::end(end) }).await
+            FromAgent::Ended { job: JobRef { job, attempt }, end, memory } => {
+                let end = convert::end(end, memory);
+                self.fact(AgentEvent::Ended { job, attempt, end }).await
             }
             FromAgent::Refused { job, holding } => {
                 tracing::warn!(
@@ -260,7 +261,7 @@ impl Session<'_> {
         let workspace = Sending::open(&self.shared.config.state, &order).await;
         let message = FromServer::Assign(Box::new(order));
         if let Err(error) = put_message(self.writer.buffer(), &message) {
-            let end = JobEnd::NotStarted(format!(
+            let end = JobEnd::NotExecutable(format!(
                 "its command and environment are too large to be sent: {error}"
             ));
             return self.fact(AgentEvent::Ended { job: job.job, attempt: job.attempt, end }).await;

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::problem::{Problem, ProblemKind};
 use super::{ANSWER_TIMEOUT, Api};
+use crate::fleet::audit::Client;
 use crate::fleet::effect::Answer;
 use crate::fleet::event::Request;
 use crate::fleet::view::{FleetView, JobView, RunnerView};
@@ -32,14 +33,15 @@ impl Api {
     }
 
     /// Asks the loop for a change; a refusal is a problem.
-    pub(super) async fn change(&self, request: Request) -> Result<Option<JobId>, Problem> {
-        let answer = timeout(ANSWER_TIMEOUT, self.handle.request(request))
+    pub(super) async fn change(&self, by: Client, request: Request) -> Result<Answer, Problem> {
+        let answer = timeout(ANSWER_TIMEOUT, self.handle.request(by, request))
             .await
             .map_err(|_| no_answer(ANSWER_TIMEOUT))??;
         match answer {
-            Answer::Accepted => Ok(None),
-            Answer::Submitted(job) => Ok(Some(job)),
             Answer::Refused(refusal) => Err(refusal.into()),
+            done @ (Answer::Accepted | Answer::Submitted(_) | Answer::SubmittedAll { .. }) => {
+                Ok(done)
+            }
         }
     }
 

@@ -1,19 +1,26 @@
 //! Changing the fleet over HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 
 use super::Api;
-use super::dto::{Accepted, CordonBody, DownBody, RestartBody};
+use super::dto::{Accepted, CordonBody, DownBody, RestartBody, ScaleBody};
 use super::extract::json;
+use super::peer::By;
 use super::problem::{Problem, ProblemKind};
-use crate::fleet::event::{Request, ScaleTarget};
+use crate::fleet::audit::Client;
+use crate::fleet::event::{Request, ScaleRequest, ScaleTarget};
 use crate::fleet::view::PlanView;
 use crate::spec::Spec;
+use crate::supervisor::gc::{GcOrder, GcReport};
 use crate::supervisor::handle::Query;
+
+/// What is set for longer than a year is meant for ever, which needs no time.
+const SCALE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 type Answered = Result<Json<Accepted>, Problem>;
 
@@ -21,9 +28,9 @@ pub(super) async fn spec(State(api): State<Arc<Api>>) -> Result<Json<Spec>, Prob
     Ok(Json(api.ask(Query::Spec).await?))
 }
 
-pub(super) async fn apply(State(api): State<Arc<Api>>, body: Body) -> Answered {
+pub(super) async fn apply(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
     let spec = json::<Spec>(body).await?;
-    api.accept(Request::Apply(Box::new(spec))).await
+    api.accept(by, Request::Apply(Box::new(spec))).await
 }
 
 pub(super) async fn plan(
@@ -34,26 +41,31 @@ pub(super) async fn plan(
     Ok(Json(api.ask(|reply| Query::Plan(spec, reply)).await?))
 }
 
-pub(super) async fn scale(State(api): State<Arc<Api>>, body: Body) -> Answered {
-    let target = json::<ScaleTarget>(body).await?;
-    api.accept(Request::Scale(target)).await
+pub(super) async fn scale(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
+    let request = json::<ScaleBody>(body).await?.request()?;
+    api.accept(by, Request::Scale(request)).await
 }
 
-pub(super) async fn down(State(api): State<Arc<Api>>, body: Body) -> Answered {
+pub(super) async fn down(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
     let DownBody { mode } = json(body).await?;
-    api.accept(Request::Down(mode)).await
+    api.accept(by, Request::Down(mode)).await
 }
 
-pub(super) async fn cordon(State(api): State<Arc<Api>>, body: Body) -> Answered {
+pub(super) async fn cordon(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
     let CordonBody { runners, to } = json(body).await?;
     let slots = api.slots(named(&runners)?).await?;
-    api.accept(Request::Cordon { slots, to }).await
+    api.accept(by, Request::Cordon { slots, to }).await
 }
 
-pub(super) async fn restart(State(api): State<Arc<Api>>, body: Body) -> Answered {
-    let RestartBody { runners } = json(body).await?;
+pub(super) async fn restart(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
+    let RestartBody { runners, when } = json(body).await?;
     let slots = api.slots(named(&runners)?).await?;
-    api.accept(Request::Restart { slots }).await
+    api.accept(by, Request::Restart { slots, when }).await
+}
+
+pub(super) async fn gc(State(api): State<Arc<Api>>, body: Body) -> Result<Json<GcReport>, Problem> {
+    let order = json::<GcOrder>(body).await?;
+    Ok(Json(api.ask(|reply| Query::Gc(order, reply)).await?))
 }
 
 fn named(runners: &[String]) -> Result<&[String], Problem> {
@@ -63,9 +75,28 @@ fn named(runners: &[String]) -> Result<&[String], Problem> {
     }
 }
 
+impl ScaleBody {
+    fn request(self) -> Result<ScaleRequest, Problem> {
+        let target = match (self.total, self.pools) {
+            (Some(total), None) => ScaleTarget::Total(total),
+            (None, Some(pools)) => ScaleTarget::Pools(pools),
+            (Some(_), Some(_)) | (None, None) => {
+                let message = "give `total`, or `pools` with a number for each";
+                return Err(Problem::new(ProblemKind::Invalid, message));
+            }
+        };
+        let lasting = self.for_seconds.map(Duration::from_secs);
+        if lasting.is_some_and(|lasting| lasting.is_zero() || lasting > SCALE_MAX) {
+            let message = "`for_seconds` is a number from 1 to 31536000, which is a year";
+            return Err(Problem::new(ProblemKind::Invalid, message));
+        }
+        Ok(ScaleRequest { target, lasting })
+    }
+}
+
 impl Api {
-    async fn accept(&self, request: Request) -> Answered {
-        self.change(request).await?;
+    async fn accept(&self, by: Client, request: Request) -> Answered {
+        self.change(by, request).await?;
         Ok(Json(Accepted::Accepted))
     }
 }

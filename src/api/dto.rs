@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, ProblemKind};
-use crate::fleet::event::{Cordon, DownMode, JobSpec};
+use crate::fleet::attempt::RetryOn;
+use crate::fleet::event::{Cordon, DownMode, JobSpec, RestartTime};
 use crate::fleet::view::Health;
 use crate::ids::{BlobId, JobId, LaneName, PoolName, ProfileName, SlotId};
 
@@ -21,6 +22,11 @@ pub const JSON_LINES_TYPE: &str = "application/jsonl";
 const ARGUMENTS_MAX: usize = 65_536;
 /// Longest workflow or run id: it names a folder.
 const NAME_MAX: usize = 100;
+
+/// Largest body of one JSON document per line: ten thousand jobs of 3 KiB.
+pub const LINES_MAX: usize = 32 * 1024 * 1024;
+/// Most jobs in one `POST /v1/jobs/batch`: half a second of the loop.
+pub const BATCH_MAX: usize = 10_000;
 
 /// Body of `POST /v1/jobs` and `POST /v1/run`. Only `command` is needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,12 @@ pub struct SubmitBody {
     /// Who submits; `api` if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitter: Option<String>,
+    /// How often it is tried again at most; `limits.retries` if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// After which attempts: `infrastructure` (the default), `any` or `never`.
+    #[serde(default)]
+    pub retry_on: RetryOn,
 }
 
 impl SubmitBody {
@@ -95,6 +107,8 @@ impl SubmitBody {
             timeout: self.timeout_seconds.map(Duration::from_secs),
             workspace: self.workspace,
             submitter: self.submitter.unwrap_or_else(|| "api".to_owned()),
+            retries: self.retries,
+            retry_on: self.retry_on,
         })
     }
 }
@@ -153,6 +167,15 @@ pub struct Submitted {
     pub id: JobId,
 }
 
+/// Answer to `POST /v1/jobs/batch`: the jobs' numbers follow each other, in the order of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmittedAll {
+    /// The first job.
+    pub first: JobId,
+    /// The last.
+    pub last: JobId,
+}
+
 /// Answer to an accepted change: it is recorded and will be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,6 +201,22 @@ pub struct DownBody {
     pub mode: DownMode,
 }
 
+/// Body of `POST /v1/scale`: `total` or `pools`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleBody {
+    /// Runners in all, shared out in the proportions of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
+    /// Runners of each pool, by its name or its profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pools: Option<BTreeMap<String, u32>>,
+    /// After this long the pools are as the file and their queue say; without it, after the next
+    /// `up`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+}
+
 /// Body of `POST /v1/cordon`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +233,9 @@ pub struct CordonBody {
 pub struct RestartBody {
     /// Names or ids.
     pub runners: Vec<String>,
+    /// When those that have a job: `after_job` (the default) or `now`.
+    #[serde(default)]
+    pub when: RestartTime,
 }
 
 /// Answer of `/v1/runners/{name}/health`.
@@ -251,6 +293,14 @@ pub struct JobQuery {
     /// Answer when the job is over, or after this many seconds as it is then.
     #[serde(default)]
     pub wait_seconds: u64,
+}
+
+/// Query of the routes of post-mortems.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostMortemsQuery {
+    /// At most this many, newest first.
+    pub limit: Option<usize>,
 }
 
 /// Query of `GET /v1/events`.

@@ -54,7 +54,9 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
         | RunnerStatus::Stopping
         | RunnerStatus::Removing
         | RunnerStatus::Error
-        | RunnerStatus::Stale => Some(match &runner.reason {
+        | RunnerStatus::Stale
+        | RunnerStatus::Oom
+        | RunnerStatus::TimedOut => Some(match &runner.reason {
             Some(reason) => format!("{}: {reason}", runner.name),
             None => format!("{}: {}", runner.name, runner_status(runner.status)),
         }),

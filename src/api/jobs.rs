@@ -1,5 +1,6 @@
 //! Jobs over HTTP: list, show, submit, cancel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Api;
 use super::ask::parse_job;
-use super::dto::{Accepted, JobQuery, JobsQuery, SubmitBody, Submitted};
-use super::extract::{json, query};
+use super::dto::{Accepted, BATCH_MAX, JobQuery, JobsQuery, SubmitBody, Submitted, SubmittedAll};
+use super::extract::{json, json_lines, query};
+use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use super::words::parse_job_status;
+use crate::fleet::audit::Client;
+use crate::fleet::effect::Answer;
 use crate::fleet::event::{JobSpec, Request};
 use crate::fleet::view::{JobStatus, JobView};
 use crate::ids::JobId;
@@ -72,29 +76,60 @@ pub(super) async fn show(
 
 pub(super) async fn submit(
     State(api): State<Arc<Api>>,
+    By(by): By,
     body: Body,
 ) -> Result<(StatusCode, Json<Submitted>), Problem> {
     let spec = json::<SubmitBody>(body).await?.into_spec()?;
-    let id = api.submit(spec).await?;
+    let id = api.submit(by, spec).await?;
     Ok((StatusCode::CREATED, Json(Submitted { id })))
+}
+
+/// Takes jobs that come one per line: all or none, in one transaction.
+pub(super) async fn submit_all(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    body: Body,
+) -> Result<(StatusCode, Json<SubmittedAll>), Problem> {
+    let specs = json_lines::<SubmitBody>(body, BATCH_MAX)
+        .await?
+        .into_iter()
+        .zip(1u64..)
+        .map(|(job, line)| job.into_spec().map_err(|problem| problem.in_line(line)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let blobs: BTreeSet<_> = specs.iter().filter_map(|spec| spec.workspace.clone()).collect();
+    for blob in &blobs {
+        api.check_blob(blob).await?;
+    }
+    match api.change(by, Request::SubmitAll(specs)).await? {
+        Answer::SubmittedAll { first, last } => {
+            Ok((StatusCode::CREATED, Json(SubmittedAll { first, last })))
+        }
+        other => Err(unexpected(&other)),
+    }
 }
 
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
+    By(by): By,
 ) -> Result<Json<Accepted>, Problem> {
-    api.change(Request::Cancel(parse_job(&id)?)).await?;
+    api.change(by, Request::Cancel(parse_job(&id)?)).await?;
     Ok(Json(Accepted::Accepted))
 }
 
 impl Api {
     /// Hands a job to the loop; it is durable when this returns.
-    pub(super) async fn submit(&self, spec: JobSpec) -> Result<JobId, Problem> {
+    pub(super) async fn submit(&self, by: Client, spec: JobSpec) -> Result<JobId, Problem> {
         if let Some(blob) = &spec.workspace {
             self.check_blob(blob).await?;
         }
-        self.change(Request::Submit(Box::new(spec))).await?.ok_or_else(|| {
-            Problem::new(ProblemKind::Internal, "the loop took the job but gave it no id")
-        })
+        match self.change(by, Request::Submit(Box::new(spec))).await? {
+            Answer::Submitted(id) => Ok(id),
+            other => Err(unexpected(&other)),
+        }
     }
+}
+
+fn unexpected(answer: &Answer) -> Problem {
+    Problem::new(ProblemKind::Internal, format!("the loop took the jobs and answered {answer:?}"))
 }

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Api;
+use super::peer::Peer;
 use super::problem::{Problem, ProblemKind};
+use super::seats::Seats;
 use super::socket::SocketPath;
 
 /// Streams end by themselves when the loop ends; what is still open after this is cut off.
@@ -98,19 +100,23 @@ pub async fn bind_port(text: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Port { address, source })
 }
 
-/// Serves the whole API until `stop` changes, then ends open requests within a bound.
+/// Serves the whole API, to so many connections at a time, until `stop` changes; then ends open
+/// requests within a bound.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve_socket(
     api: Arc<Api>,
-    listener: UnixListener,
+    (listener, seats): (UnixListener, usize),
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let path = api.state.api_socket();
-    let server = axum::serve(listener, api.router())
-        .with_graceful_shutdown(stopped(stop.clone()))
-        .into_future();
+    let server = axum::serve(
+        Seats::new(listener, seats),
+        api.router().into_make_service_with_connect_info::<Peer>(),
+    )
+    .with_graceful_shutdown(stopped(stop.clone()))
+    .into_future();
     let end = bounded(server, stop).await;
     // The state folder is still locked, so this is our own socket and not a successor's. One that
     // stays behind answers nobody and is replaced by the next supervisor.
@@ -118,18 +124,23 @@ pub async fn serve_socket(
     end
 }
 
-/// Serves what anybody on this host may read until `stop` changes.
+/// Serves what anybody on this host may read, to so many connections at a time, until `stop`
+/// changes.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve_port(
     api: Arc<Api>,
-    listener: TcpListener,
+    (listener, seats): (TcpListener, usize),
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let server = axum::serve(listener, local_only(api.public_router()))
-        .with_graceful_shutdown(stopped(stop.clone()))
-        .into_future();
+    let router = local_only(api.public_router());
+    let server = axum::serve(
+        Seats::new(listener, seats),
+        router.into_make_service_with_connect_info::<Peer>(),
+    )
+    .with_graceful_shutdown(stopped(stop.clone()))
+    .into_future();
     bounded(server, stop).await
 }
 

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::effect::{Refusal, RefusalKind};
-use crate::supervisor::handle::Gone;
+use crate::supervisor::handle::NoAnswer;
 
 /// What kind of failure it is; clients decide by this, people read the detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum ProblemKind {
     Invalid,
     /// It would exceed a bound of the fleet.
     NoCapacity,
+    /// The host lacks something for the moment: space on a disk. Later it may go well.
+    NotNow,
     /// Not in this state.
     Conflict,
     /// The route does not take this method.
@@ -48,7 +50,7 @@ impl ProblemKind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::NotAllowed => StatusCode::FORBIDDEN,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotNow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -59,6 +61,7 @@ impl ProblemKind {
             Self::NotFound => "No such thing",
             Self::Invalid => "Invalid request",
             Self::NoCapacity => "No capacity",
+            Self::NotNow => "Not now",
             Self::Conflict => "Not in this state",
             Self::WrongMethod => "Wrong method",
             Self::TooLarge => "Too large",
@@ -89,6 +92,13 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The same, with the line that it is about.
+    #[must_use]
+    pub fn in_line(mut self, line: u64) -> Self {
+        self.detail = format!("line {line}: {}", self.detail);
+        self
+    }
+
     /// A problem of a kind with its words.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
@@ -101,9 +111,14 @@ impl Problem {
     }
 }
 
-impl From<Gone> for Problem {
-    fn from(gone: Gone) -> Self {
-        Self::new(ProblemKind::Unavailable, gone.to_string())
+impl From<NoAnswer> for Problem {
+    fn from(why: NoAnswer) -> Self {
+        let kind = match &why {
+            NoAnswer::Gone => ProblemKind::Unavailable,
+            NoAnswer::Stuck(_) => ProblemKind::NotNow,
+            NoAnswer::InDoubt(_) => ProblemKind::Timeout,
+        };
+        Self::new(kind, why.to_string())
     }
 }
 
@@ -113,6 +128,7 @@ impl From<Refusal> for Problem {
             RefusalKind::NotFound => ProblemKind::NotFound,
             RefusalKind::Invalid => ProblemKind::Invalid,
             RefusalKind::NoCapacity => ProblemKind::NoCapacity,
+            RefusalKind::NotNow => ProblemKind::NotNow,
             RefusalKind::Conflict => ProblemKind::Conflict,
         };
         Self::new(kind, refusal.message)

@@ -52,7 +52,10 @@ impl RunnersSummary {
             match runner.status {
                 RunnerStatus::Running => summary.running += 1,
                 RunnerStatus::Idle => summary.idle += 1,
-                RunnerStatus::Error | RunnerStatus::Stale => summary.error += 1,
+                RunnerStatus::Error
+                | RunnerStatus::Stale
+                | RunnerStatus::Oom
+                | RunnerStatus::TimedOut => summary.error += 1,
                 RunnerStatus::Planned
                 | RunnerStatus::Creating
                 | RunnerStatus::Starting

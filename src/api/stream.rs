@@ -20,9 +20,10 @@ use super::dto::{EventsQuery, JOB_HEADER, JSON_LINES_TYPE, LOG_TYPE, LogsQuery, 
 use super::extract::{json, query};
 use super::follow::{JobFollower, Telling};
 use super::logs::Follow;
+use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use super::{Api, FOLLOWERS_MAX};
-use crate::supervisor::handle::{HistoryFilter, Query};
+use crate::supervisor::handle::{AuditFilter, Query};
 
 /// Chunks that may wait for a slow client.
 const QUEUE: usize = 8;
@@ -98,10 +99,14 @@ pub(super) async fn job_logs(
     Ok((kind, Body::from_stream(chunks)).into_response())
 }
 
-pub(super) async fn run(State(api): State<Arc<Api>>, json_body: Body) -> Result<Response, Problem> {
+pub(super) async fn run(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    json_body: Body,
+) -> Result<Response, Problem> {
     let spec = json::<SubmitBody>(json_body).await?.into_spec()?;
     let permit = follower(&api)?;
-    let job = api.submit(spec).await?;
+    let job = api.submit(by, spec).await?;
     let (out, chunks) = body();
     tokio::spawn(async move {
         JobFollower { api: &api, job, out: &out, telling: Telling::OutputAndJob }.run(0).await;
@@ -114,7 +119,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, json_body: Body) -> Result<
 
 pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let EventsQuery { after, limit, follow } = query(&uri)?;
-    let filter = HistoryFilter { after, limit: limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX) };
+    let filter = AuditFilter { after, limit: limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX) };
     let permit = follower(&api)?;
     let (out, lines) = body();
     tokio::spawn(async move {
@@ -136,7 +141,7 @@ impl From<bool> for Follow {
 
 async fn send_events(
     api: &Api,
-    mut filter: HistoryFilter,
+    mut filter: AuditFilter,
     follow: Follow,
     out: &Out,
 ) -> Result<(), Ended> {
@@ -144,7 +149,7 @@ async fn send_events(
     loop {
         steps.mark_unchanged();
         let wanted = filter.clone();
-        let entries = api.ask(|reply| Query::History(wanted, reply)).await.map_err(|_| Ended)?;
+        let entries = api.ask(|reply| Query::Audit(wanted, reply)).await.map_err(|_| Ended)?;
         for entry in &entries {
             send_line(out, entry).await?;
             filter.after = entry.seq;

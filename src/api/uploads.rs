@@ -30,7 +30,7 @@ pub(super) async fn upload(
     State(api): State<Arc<Api>>,
     body: Body,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
-    let limit = api.ask(Query::Spec).await?.limits.workspace_max;
+    let limit = api.ask(Query::Room).await??;
     let folder = blob_folder(&api).await?;
     let part = Part::new(&folder);
     let (hash, bytes) = receive(body, part.path(), limit).await?;
@@ -41,7 +41,7 @@ pub(super) async fn upload(
 }
 
 async fn blob_folder(api: &Api) -> Result<PathBuf, Problem> {
-    let folder = api.state.root().join("blobs");
+    let folder = api.state.blobs();
     fs::create_dir_all(&folder).await.map_err(storing)?;
     Ok(folder)
 }

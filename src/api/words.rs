@@ -1,5 +1,6 @@
 //! The words for states, as the JSON has them; used wherever a state is printed or read.
 
+use crate::fleet::attempt::RetryOn;
 use crate::fleet::view::{Health, JobStatus, RunnerStatus};
 use crate::ids::ParseIdError;
 
@@ -46,6 +47,19 @@ pub fn parse_job_status(text: &str) -> Result<JobStatus, ParseIdError> {
     })
 }
 
+/// Reads after which attempts a job is tried again.
+///
+/// # Errors
+/// The text is none of the three words.
+pub fn parse_retry_on(text: &str) -> Result<RetryOn, ParseIdError> {
+    match text {
+        "infrastructure" => Ok(RetryOn::Infrastructure),
+        "any" => Ok(RetryOn::Any),
+        "never" => Ok(RetryOn::Never),
+        _ => Err(ParseIdError { text: text.to_owned(), expected: "infrastructure, any or never" }),
+    }
+}
+
 /// A runner's state in one word.
 #[must_use]
 pub fn runner_status(status: RunnerStatus) -> &'static str {
@@ -59,6 +73,8 @@ pub fn runner_status(status: RunnerStatus) -> &'static str {
         RunnerStatus::Removing => "removing",
         RunnerStatus::Error => "error",
         RunnerStatus::Stale => "stale",
+        RunnerStatus::Oom => "oom",
+        RunnerStatus::TimedOut => "timed_out",
     }
 }
 

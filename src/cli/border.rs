@@ -12,7 +12,7 @@ use super::context::note;
 use super::failure::Failure;
 use crate::causes::with_causes;
 use crate::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
-use crate::engine::{EngineError, Project};
+use crate::engine::{Engine, EngineError, Project};
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::fleet::event::{DownMode, Event};
@@ -97,10 +97,12 @@ pub(super) fn plan_offline(
     state: Option<&StateDir>,
     other_host: Option<HostFacts>,
 ) -> Result<PlanView, Failure> {
-    let restored = match state.map(StateDir::database) {
-        Some(path) if path.exists() => Store::open(&path)
-            .and_then(|store| store.restore())
-            .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))?,
+    let restored = match state {
+        Some(state) if state.root().exists() => {
+            Store::open_beside(&state.database(), &state.traces())
+                .and_then(|store| store.restore())
+                .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))?
+        }
         Some(_) | None => Restored::default(),
     };
     let facts = match other_host {
@@ -150,6 +152,25 @@ pub(super) async fn supervise(options: SuperviseOptions) -> Result<(), Failure> 
     };
     let ended = supervisor::run(options, connect).await;
     ended.map_err(|error| Failure::new(exit_of(&error), with_causes(&error)))
+}
+
+/// Removes the caches of the fleet that a state folder knows; without one there is none.
+pub(super) async fn remove_caches(state: &StateDir) -> Result<(), Failure> {
+    let path = state.database();
+    if !path.exists() {
+        return Ok(());
+    }
+    let failed = |error| Failure::new(Exit::Failed, with_causes(&error));
+    let store = Store::open(&path).map_err(failed)?;
+    let Some(spec) = store.restore().map_err(failed)?.meta.spec else { return Ok(()) };
+    let fleet = store.fleet_id(|| FleetId::new("")).map_err(failed)?;
+    let unreachable = |error: EngineError| Failure::new(Exit::Unreachable, error.describe());
+    let engine = connect(&spec.project, &fleet).map_err(unreachable)?;
+    let removed = engine.remove_caches().await.map_err(unreachable)?;
+    if removed > 0 {
+        note(&format!("removed {removed} caches"));
+    }
+    Ok(())
 }
 
 fn connect(project: &ProjectName, fleet: &FleetId) -> Result<DockerEngine, EngineError> {

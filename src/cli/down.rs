@@ -2,17 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::border::Intent;
+use super::border::{self, Intent};
 use super::clock;
 use super::context::{Context, note};
 use super::failure::Failure;
 use super::follow::{Goal, follow_until};
-use super::host::{self, Host, Reached};
+use super::host::{self, Ending, Host, Reached};
 use crate::api::dto::{Accepted, DownBody};
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
@@ -21,14 +20,14 @@ use crate::state_dir::StateDir;
 
 /// Remove the fleet: runners, volumes and network
 ///
-/// Keeps the reports, and the state folder unless `-v` is given. Running jobs are asked to stop,
-/// or end by themselves with `--drain`.
+/// Keeps the reports, and the caches and the state folder unless `-v` is given. Running jobs are
+/// asked to stop, or end by themselves with `--drain`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet down\n  slate-fleet down --drain --timeout \
                         1h       let jobs end\n  slate-fleet down -v                       \
-                        forget history and logs, too")]
+                        forget caches, history and logs, too")]
 pub(super) struct DownArgs {
-    /// Remove the state folder, too: history, logs, keys
+    /// Remove the caches and the state folder, too: history, logs, keys
     #[arg(short = 'v', long)]
     volumes: bool,
     /// Let running jobs end
@@ -51,7 +50,10 @@ impl DownArgs {
             Ok(mut client) => {
                 let _: Accepted = client.post("/v1/down", &DownBody { mode }).await?;
                 follow_until(context, Goal::Gone, self.timeout).await?;
-                host::released(&state).await?;
+                if host::released(&state).await? == Ending::CutOff {
+                    note("the supervisor was cut off before everything was removed; going on here");
+                    self.without_supervisor(context, &state, mode).await?;
+                }
             }
             Err(ClientError::NotUp { .. }) if state.database().exists() => {
                 self.without_supervisor(context, &state, mode).await?;
@@ -60,6 +62,8 @@ impl DownArgs {
             Err(error) => return Err(error.into()),
         }
         if self.volumes {
+            // First what only the state folder knows to be ours.
+            border::remove_caches(&state).await?;
             forget(&state)?;
         }
         Ok(Exit::Done)
@@ -92,49 +96,14 @@ impl DownArgs {
 
 /// Removes what a supervisor keeps, by name, so that a folder given by mistake loses nothing else.
 fn forget(state: &StateDir) -> Result<(), Failure> {
-    let database = state.database();
-    let beside = |suffix: &str| {
-        let mut path = database.clone().into_os_string();
-        path.push(suffix);
-        PathBuf::from(path)
-    };
-    let log = state.supervisor_log();
-    let files = [
-        state.root().join(".gitignore"),
-        beside("-wal"),
-        beside("-shm"),
-        beside("-journal"),
-        database.clone(),
-        state.lock(),
-        state.api_socket(),
-        state.root().join(".gitignore"),
-        log.with_extension("log.1"),
-        log,
-    ];
-    let folder = |name: &str| state.root().join(name);
-    let folders = [
-        state.ca(),
-        state.shared_with_runners(),
-        folder("runners"),
-        folder("logs"),
-        folder("blobs"),
-    ];
-    let removed = files
-        .iter()
-        .map(|file| (file, fs::remove_file(file)))
-        .chain(folders.iter().map(|folder| (folder, fs::remove_dir_all(folder))));
-    for (path, result) in removed {
-        match result {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // A CA may be one file or a folder of two.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path)
-                .map_err(|error| {
-                    Failure::system(format!("cannot remove {}", path.display()), &error)
-                })?,
-            Err(error) => {
+    for path in state.all() {
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::system(format!("cannot remove {}", path.display()), &error));
             }
+            Ok(()) | Err(_) => {}
         }
     }
     match fs::remove_dir(state.root()) {
@@ -155,11 +124,13 @@ mod tests {
     fn forgetting_removes_the_state_and_nothing_that_is_not_its_own() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let state = StateDir::new(folder.path().join("state"));
-        fs::create_dir_all(state.root().join("logs")).expect("folder");
-        fs::create_dir_all(state.ca()).expect("folder");
-        fs::write(state.database(), "x").expect("file");
-        fs::write(state.root().join("fleet.db-wal"), "x").expect("file");
-        fs::write(state.root().join("logs/job-1.log"), "x").expect("file");
+        fs::create_dir_all(state.root()).expect("folder");
+        for path in state.all() {
+            fs::write(path, "x").expect("file");
+        }
+        fs::remove_file(state.logs()).expect("no file");
+        fs::create_dir_all(state.logs()).expect("folder");
+        fs::write(state.logs().join("job-1.log"), "x").expect("file");
         let foreign = state.root().join("notes.txt");
         fs::write(&foreign, "mine").expect("file");
         forget(&state).expect("forgotten");

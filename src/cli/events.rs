@@ -7,7 +7,7 @@ use super::context::{Context, Format, print};
 use super::failure::Failure;
 use super::render;
 use crate::exit::Exit;
-use crate::fleet::view::HistoryEntry;
+use crate::fleet::audit::AuditEntry;
 
 /// Show what happened to runners and jobs, and why
 #[derive(Debug, Args)]
@@ -36,14 +36,13 @@ impl EventsArgs {
         let path = format!("/v1/events?limit={limit}&follow={}", self.follow);
         let mut lines = context.connect().await?.lines(&path).await?;
         let mut all = Vec::new();
-        while let Some(entry) = lines.next::<HistoryEntry>().await? {
+        while let Some(entry) = lines.next::<AuditEntry>().await? {
             if since.is_some_and(|since| entry.at < since) {
                 continue;
             }
             match self.format {
-                Format::Table | Format::Wide => {
-                    print(&render::events::line(&entry, context.paint()))?;
-                }
+                Format::Table => print(&render::events::line(&entry, context.paint()))?,
+                Format::Wide => print(&render::events::wide(&entry, context.paint()))?,
                 Format::Jsonl => {
                     print(&render::machine_one(Format::Jsonl, &entry).unwrap_or_default())?;
                 }

@@ -41,7 +41,7 @@ impl Failure {
         let exit = match refusal.kind {
             RefusalKind::NotFound => Exit::NotFound,
             RefusalKind::Invalid => Exit::Usage,
-            RefusalKind::NoCapacity => Exit::NoCapacity,
+            RefusalKind::NoCapacity | RefusalKind::NotNow => Exit::NoCapacity,
             RefusalKind::Conflict => Exit::Failed,
         };
         Self::new(exit, refusal.message.clone())
@@ -106,7 +106,7 @@ fn exit_of(kind: ProblemKind) -> Exit {
     match kind {
         ProblemKind::NotFound => Exit::NotFound,
         ProblemKind::Invalid => Exit::Usage,
-        ProblemKind::NoCapacity => Exit::NoCapacity,
+        ProblemKind::NoCapacity | ProblemKind::NotNow => Exit::NoCapacity,
         ProblemKind::NotAllowed => Exit::NotAllowed,
         ProblemKind::Unavailable | ProblemKind::Timeout => Exit::Unreachable,
         ProblemKind::Conflict

@@ -146,7 +146,9 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
         | RunnerStatus::Stopping
         | RunnerStatus::Removing
         | RunnerStatus::Error
-        | RunnerStatus::Stale => {
+        | RunnerStatus::Stale
+        | RunnerStatus::Oom
+        | RunnerStatus::TimedOut => {
             let status = crate::api::words::runner_status(runner.status);
             let reason = runner.reason.as_deref().unwrap_or("no reason is known");
             Some(format!("{} is {status}: {reason}", runner.name))

@@ -206,19 +206,33 @@ fn fresh_log(state: &StateDir) -> Result<File, Failure> {
 /// The last things that a supervisor does after it closed its socket: removing the network, ending.
 const ENDING: Duration = Duration::from_secs(60);
 
+/// How a supervisor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// All that it had to remove is removed.
+    Finished,
+    /// It was killed or failed on the way.
+    CutOff,
+}
+
 /// Waits until a supervisor that has closed its socket has let go of the state folder.
-pub(super) async fn released(state: &StateDir) -> Result<(), Failure> {
+pub(super) async fn released(state: &StateDir) -> Result<Ending, Failure> {
     let until = clock::start() + ENDING;
     let mut looks = interval(LOOK);
     loop {
         looks.tick().await;
+        let failed = |error| Failure::system("cannot look at the lock", &error);
         let lock = match File::open(state.lock()) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Failure::system("cannot look at the lock", &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ending::Finished),
+            Err(error) => return Err(failed(error)),
         };
         if lock.try_lock().is_ok() {
-            return Ok(());
+            // Whoever comes to its end empties it.
+            return match lock.metadata().map_err(failed)?.len() {
+                0 => Ok(Ending::Finished),
+                _ => Ok(Ending::CutOff),
+            };
         }
         if clock::start() >= until {
             return Err(Failure::new(Exit::NotReady, "the supervisor did not end in time"));

@@ -273,7 +273,7 @@ impl Lines {
                 write(record.kind, &prefixed(&lines, &self.prefix()))
             }
             RecordKind::Attempt => {
-                note(&format!("{} begins again: its runner was lost", self.source.job));
+                note(&format!("{} begins again: its last attempt did not count", self.source.job));
                 Ok(())
             }
             RecordKind::Job | RecordKind::End => Ok(()),

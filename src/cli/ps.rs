@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::context::{Context, Format, print};
+use super::context::{Context, Format, note, print};
 use super::failure::Failure;
 use super::{render, suggest};
 use crate::exit::Exit;
@@ -39,14 +39,25 @@ impl PsArgs {
         }
         let paint = context.paint();
         print(&match self.format {
-            Format::Table => render::ps::table(&fleet, paint),
-            Format::Wide => render::ps::wide(&fleet, paint),
+            Format::Table => render::ps::table(&fleet, paint) + &pools(&self.runners, &fleet),
+            Format::Wide => render::ps::wide(&fleet, paint) + &pools(&self.runners, &fleet),
             Format::Json | Format::Jsonl | Format::Yaml => {
                 render::machine(self.format, &fleet.runners).unwrap_or_default()
             }
         })?;
+        if matches!(self.format, Format::Table | Format::Wide)
+            && let Some(failed) = fleet.runners.iter().find(|it| it.status.is_trouble())
+        {
+            note(&format!("why it failed: `slate-fleet explain {}`", failed.name));
+        }
         Ok(Exit::Done)
     }
+}
+
+/// The sizes of pools, below all of their runners.
+fn pools(named: &[String], fleet: &FleetView) -> String {
+    let lines = if named.is_empty() { render::pools::lines(fleet) } else { String::new() };
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 /// The runners of these names or ids; all must exist.

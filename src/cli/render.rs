@@ -4,10 +4,12 @@
 
 pub mod ago;
 pub mod events;
+pub mod explain;
 #[cfg(test)]
 pub(super) mod fixture;
 pub mod jobs;
 pub mod plan;
+pub mod pools;
 pub mod ps;
 pub mod status;
 mod table;

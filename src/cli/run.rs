@@ -15,6 +15,7 @@ use crate::api::dto::Accepted;
 use crate::api::record::{HEADER_LEN, Record, RecordKind};
 use crate::client::{Client, ClientError, Records};
 use crate::exit::{Exit, JOB_NOT_STARTED, JOB_OUT_OF_MEMORY, JOB_TIMED_OUT};
+use crate::fleet::attempt::Fault;
 use crate::fleet::view::{JobStatus, JobView};
 use crate::ids::JobId;
 use crate::state_dir::StateDir;
@@ -43,15 +44,23 @@ pub(super) struct RunArgs {
     detach: bool,
     #[command(flatten)]
     job: JobArgs,
+    /// Program and arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
 }
 
 impl RunArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
         if self.detach {
-            return submit::submit(self.job, context, &mut client).await;
+            return submit::submit(self.job, self.command, context, &mut client).await;
         }
-        let body = self.job.into_body(context, &mut client).await?;
+        let body = self.job.into_body(self.command, context, &mut client).await?;
         // From here on Ctrl-C must reach the job: it may be durable before its id is known here.
         let interrupts = Interrupts::new()?;
         let (id, records) = match client.run(&body).await {
@@ -133,7 +142,7 @@ impl Running {
             RecordKind::Stdout => print_bytes(&record.bytes)?,
             RecordKind::Stderr => print_error_bytes(&record.bytes)?,
             RecordKind::Attempt => {
-                note(&format!("{} begins again: its runner was lost", self.id));
+                note(&format!("{} begins again: its last attempt did not count", self.id));
             }
             RecordKind::End => {}
             RecordKind::Job => {
@@ -220,8 +229,8 @@ fn tell_end(job: &JobView) {
     let reason = job.reason.as_deref().unwrap_or("no reason is known");
     let what = match job.status {
         JobStatus::Failed if job.reason.is_some() => {
-            // `could not be started: ...` or `ended by signal 9`; an exit code speaks for itself.
-            note(&format!("{} {reason}", job.id));
+            // `could not be started: ...` or `ended by signal 11`; an exit code speaks for itself.
+            note(&format!("{} {reason}{}", job.id, fault(job)));
             return;
         }
         JobStatus::Cancelled => "was cancelled",
@@ -234,7 +243,15 @@ fn tell_end(job: &JobView) {
         | JobStatus::Succeeded
         | JobStatus::Failed => return,
     };
-    note(&format!("{} {what}: {reason}", job.id));
+    note(&format!("{} {what}: {reason}{}", job.id, fault(job)));
+}
+
+/// Whether anybody but the job is to blame: a red test needs no such word.
+fn fault(job: &JobView) -> &'static str {
+    match job.fault {
+        Some(Fault::Infrastructure) => " (infrastructure, not the job)",
+        Some(Fault::Job | Fault::Operator) | None => "",
+    }
 }
 
 /// The exit code that a job's end stands for.

@@ -11,7 +11,7 @@ use super::{clock, ps};
 use crate::api::dto::{Accepted, CordonBody, RestartBody};
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::fleet::event::Cordon;
+use crate::fleet::event::{Cordon, RestartTime};
 use crate::fleet::view::FleetView;
 use crate::ids::SlotId;
 
@@ -39,7 +39,7 @@ pub(super) struct DrainArgs {
     timeout: Duration,
 }
 
-/// Give runners jobs again after `cordon` or `drain`
+/// Give runners jobs again after `cordon` or `drain`, and try failed ones again at once
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet resume slate-light-01")]
 pub(super) struct ResumeArgs {
@@ -49,13 +49,20 @@ pub(super) struct ResumeArgs {
 }
 
 /// Replace the containers of runners, busy ones after their job
+///
+/// `--force` takes the runner from its job, too. The job is tried again on another runner, unless
+/// its retries are used up.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet restart slate-light-01\n  \
+                        slate-fleet restart --force runner-001        whatever runs there\n  \
                         slate-fleet restart $(slate-fleet ps -q)      every runner")]
 pub(super) struct RestartArgs {
     /// Runners by name or id
     #[arg(required = true, value_name = "RUNNER")]
     runners: Vec<String>,
+    /// At once, whatever runs there
+    #[arg(short, long)]
+    force: bool,
 }
 
 impl CordonArgs {
@@ -92,9 +99,13 @@ impl RestartArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
         let (names, _) = resolve(&mut client, &self.runners).await?;
-        let body = RestartBody { runners: names.clone() };
+        let (when, told) = match self.force {
+            true => (RestartTime::Now, "replaced now"),
+            false => (RestartTime::AfterJob, "replaced as soon as no job runs there"),
+        };
+        let body = RestartBody { runners: names.clone(), when };
         let _: Accepted = client.post("/v1/restart", &body).await?;
-        note(&format!("{}: replaced as soon as no job runs there", names.join(", ")));
+        note(&format!("{}: {told}", names.join(", ")));
         Ok(Exit::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! `scale`: another number of runners, until the next `up`.
+//! `scale`: another number of runners, until the next `up` or for a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,23 +9,28 @@ use super::context::Context;
 use super::failure::Failure;
 use super::follow::{Goal, follow_until};
 use super::{clock, suggest};
-use crate::api::dto::Accepted;
+use crate::api::dto::{Accepted, ScaleBody};
 use crate::exit::Exit;
 use crate::fleet::event::ScaleTarget;
 use crate::fleet::view::FleetView;
 
-/// Set the number of runners until the next `up`
+/// Set the number of runners until the next `up`, or for a time
 ///
-/// A busy runner ends its job before it goes.
+/// A busy runner ends its job before it goes. A pool that follows its queue does so again when the
+/// time is over; what it has then goes as it falls idle.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet scale 30                  30 runners in all, in \
                         the file's proportions\n  slate-fleet scale standard=20 light=6   \
                         these pools, or the pools of these profiles\n  \
-                        slate-fleet scale light=0 --no-wait")]
+                        slate-fleet scale light=0 --no-wait\n  slate-fleet scale \
+                        default=8 --for 2h    then the pool follows its queue again")]
 pub(super) struct ScaleArgs {
     /// A number for the whole fleet, or POOL=NUMBER for single pools
     #[arg(required = true, value_name = "N | POOL=N")]
     targets: Vec<String>,
+    /// How long the number holds; until the next `up` if it is not given
+    #[arg(long = "for", value_name = "DURATION", value_parser = clock::parse_duration)]
+    lasting: Option<Duration>,
     /// Do not wait until the runners are there
     #[arg(long)]
     no_wait: bool,
@@ -40,10 +45,24 @@ impl ScaleArgs {
         let target = parse_target(&self.targets)?;
         let mut client = context.connect().await?;
         check_names(&target, &client.get("/v1/fleet").await?)?;
-        let _: Accepted = client.post("/v1/scale", &target).await?;
+        let _: Accepted = client.post("/v1/scale", &body(target, self.lasting)).await?;
         match self.no_wait {
             true => Ok(Exit::Done),
             false => follow_until(context, Goal::Ready, self.timeout).await,
+        }
+    }
+}
+
+/// Parts of a second are rounded up: a time that is given never is none.
+fn body(target: ScaleTarget, lasting: Option<Duration>) -> ScaleBody {
+    let for_seconds =
+        lasting.map(|span| span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)));
+    match target {
+        ScaleTarget::Total(total) => {
+            ScaleBody { total: Some(total), for_seconds, ..ScaleBody::default() }
+        }
+        ScaleTarget::Pools(pools) => {
+            ScaleBody { pools: Some(pools), for_seconds, ..ScaleBody::default() }
         }
     }
 }

@@ -41,6 +41,7 @@ impl StatusArgs {
             false => Rows::AsSpecified,
         };
         print(&text(&fleet, rows))?;
+        print(&render::pools::lines(&fleet))?;
         if !self.all && hidden(&fleet) > 0 && io::stderr().is_terminal() {
             note(&format!("{} more: `slate-fleet status --all`", hidden(&fleet)));
         }

@@ -1,7 +1,9 @@
 //! `submit`: hands a job in and goes; and the options that it shares with `run`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,11 +12,13 @@ use super::context::{Context, print};
 use super::failure::Failure;
 use super::workspace::{self, Git, Packing};
 use super::{clock, suggest};
-use crate::api::dto::{SubmitBody, Submitted};
+use crate::api::dto::{LINES_MAX, SubmitBody, Submitted, SubmittedAll};
+use crate::api::words::parse_retry_on;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
-use crate::ids::{LaneName, ProfileName};
-use crate::spec::Spec;
+use crate::fleet::attempt::RetryOn;
+use crate::ids::{JobId, LaneName, ProfileName};
+use crate::spec::{Limits, Spec};
 
 /// Hand in a job and print its id
 ///
@@ -22,32 +26,74 @@ use crate::spec::Spec;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet submit -- pytest -n auto\n  \
                         slate-fleet submit --type lint --workflow nightly -- ruff check .\n  \
-                        slate-fleet wait $(slate-fleet submit -- make test)")]
+                        slate-fleet wait $(slate-fleet submit -- make test)\n  \
+                        slate-fleet submit --file jobs.jsonl")]
 pub(super) struct SubmitArgs {
+    /// Hand in many jobs at once, all or none: one JSON document per line; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "JobArgs"])]
+    file: Option<PathBuf>,
     #[command(flatten)]
     job: JobArgs,
+    /// Program and arguments
+    #[arg(
+        required_unless_present = "file",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
 }
 
 impl SubmitArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        submit(self.job, context, &mut client).await
+        match self.file {
+            Some(file) => submit_file(&file, &mut client).await,
+            None => submit(self.job, self.command, context, &mut client).await,
+        }
     }
 }
 
 /// Hands in a job and prints its id.
 pub(super) async fn submit(
     job: JobArgs,
+    command: Vec<String>,
     context: &Context,
     client: &mut Client,
 ) -> Result<Exit, Failure> {
-    let body = job.into_body(context, client).await?;
+    let body = job.into_body(command, context, client).await?;
     let Submitted { id } = match client.post("/v1/jobs", &body).await {
         Ok(submitted) => submitted,
         Err(error) => return Err(explain(client, &body, error).await),
     };
     print(&format!("{id}\n"))?;
     Ok(Exit::Done)
+}
+
+/// Hands in the jobs of a file in one request and prints their ids.
+async fn submit_file(file: &Path, client: &mut Client) -> Result<Exit, Failure> {
+    let SubmittedAll { first, last } =
+        client.post_lines("/v1/jobs/batch", read_lines(file)?).await?;
+    let ids: String = (first.0..=last.0).map(|id| format!("{}\n", JobId(id))).collect();
+    print(&ids)?;
+    Ok(Exit::Done)
+}
+
+fn read_lines(file: &Path) -> Result<Vec<u8>, Failure> {
+    // One byte more than the supervisor takes, so that it says what is too much.
+    let most = LINES_MAX as u64 + 1;
+    let mut lines = Vec::new();
+    let read = match file.as_os_str() == "-" {
+        true => io::stdin().lock().take(most).read_to_end(&mut lines),
+        false => File::open(file).and_then(|file| file.take(most).read_to_end(&mut lines)),
+    };
+    match read {
+        Ok(_) => Ok(lines),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::new(Exit::NotFound, format!("there is no file {}", file.display())))
+        }
+        Err(error) => Err(Failure::system(format!("cannot read {}", file.display()), &error)),
+    }
 }
 
 /// What a job is and where it runs.
@@ -77,6 +123,13 @@ pub(super) struct JobArgs {
     /// End the job after this long [default: the fleet file's `limits.task_timeout`]
     #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
     timeout: Option<Duration>,
+    /// Try the job again this often at most [default: the fleet file's `limits.retries`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(Limits::RETRIES_MAX)))]
+    retries: Option<u32>,
+    /// When it is tried again: after losing its runner, after any failure, or never
+    #[arg(long, value_name = "infrastructure|any|never", default_value = "infrastructure",
+          value_parser = parse_retry_on)]
+    retry_on: RetryOn,
     /// Environment variable; without a value, this shell's
     #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
     env: Vec<String>,
@@ -89,20 +142,13 @@ pub(super) struct JobArgs {
     /// Send the repository (.git), too
     #[arg(long, conflicts_with = "no_workspace")]
     with_git: bool,
-    /// Program and arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
-    command: Vec<String>,
 }
 
 impl JobArgs {
     /// The job as it is submitted; sends the working folder first.
     pub(super) async fn into_body(
         self,
+        command: Vec<String>,
         context: &Context,
         client: &mut Client,
     ) -> Result<SubmitBody, Failure> {
@@ -119,7 +165,7 @@ impl JobArgs {
             }
         };
         Ok(SubmitBody {
-            command: self.command,
+            command,
             env,
             profile: self.profile,
             task_type: self.task_type,
@@ -131,6 +177,8 @@ impl JobArgs {
             timeout_seconds: self.timeout.map(whole_seconds),
             workspace,
             submitter: Some(submitter()),
+            retries: self.retries,
+            retry_on: self.retry_on,
         })
     }
 

@@ -15,10 +15,12 @@ use futures_util::Stream;
 use self::address::Transport;
 use self::errors::{Call, deadline};
 use self::events::RecentDeaths;
+use self::seen::Seen;
 use super::translate::{EngineTraits, Narrowing};
 use super::{
     ContainerStats, Engine, EngineError, EngineInfo, ExecId, ExecRequest, ExecSession, HostPaths,
-    LogRange, OtherFleet, OutputChunk, Project, Swept, TerminalSize,
+    ImageEnd, Inspection, Leftover, LogRange, OtherFleet, OutputChunk, Project, Swept,
+    TerminalSize,
 };
 use crate::fleet::effect::ContainerPlan;
 use crate::fleet::event::{ContainerFact, EngineEvent};
@@ -32,7 +34,10 @@ mod events;
 mod exec;
 mod images;
 mod info;
+mod inspect;
+mod leftovers;
 mod project;
+mod seen;
 
 pub use address::{DockerEnv, EngineAddress};
 
@@ -50,6 +55,8 @@ pub struct DockerEngine {
     cpus: AtomicU32,
     /// Containers that died lately: the engine's lists go on calling them running for a moment.
     died: Arc<RecentDeaths>,
+    /// Containers that are not known to be gone.
+    seen: Seen,
     /// Held while the network is looked for and made: the engine makes second ones of one name.
     network: tokio::sync::Mutex<()>,
     /// For each image seen, whether it brings this program's own labels: content never changes.
@@ -82,6 +89,7 @@ impl DockerEngine {
             refuses_narrowing: AtomicBool::new(false),
             cpus: AtomicU32::new(0),
             died: Arc::default(),
+            seen: Seen::default(),
             network: tokio::sync::Mutex::new(()),
             labelled_images: Mutex::default(),
             warned: Mutex::default(),
@@ -169,6 +177,10 @@ impl Engine for DockerEngine {
         self.find_container(incarnation).await
     }
 
+    async fn inspect(&self, container: &ContainerId) -> Result<Option<Inspection>, EngineError> {
+        self.look_at(container).await
+    }
+
     async fn stats(&self, container: &ContainerId) -> Result<ContainerStats, EngineError> {
         self.read_stats(container).await
     }
@@ -199,6 +211,26 @@ impl Engine for DockerEngine {
 
     async fn sweep(&self) -> Result<Swept, EngineError> {
         self.remove_everything().await
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>, EngineError> {
+        self.list_leftovers().await
+    }
+
+    async fn remove_leftover(&self, left: &Leftover) -> Result<(), EngineError> {
+        self.remove_leftover_of(left).await
+    }
+
+    async fn image_id(&self, image: &ImageRef) -> Result<Option<ImageId>, EngineError> {
+        self.find_image(image).await
+    }
+
+    async fn remove_image(&self, image: &ImageRef, id: &ImageId) -> Result<ImageEnd, EngineError> {
+        self.remove_image_of(image, id).await
+    }
+
+    async fn remove_caches(&self) -> Result<usize, EngineError> {
+        self.remove_all_caches().await
     }
 
     async fn others(&self) -> Result<Vec<OtherFleet>, EngineError> {

@@ -82,6 +82,7 @@ pub fn prepare_files(
         ("cpuinfo", narrow::cpuinfo(host, &cpus)),
         ("stat", narrow::stat(host, &cpus)),
         ("online", narrow::cpu_list(&cpus)),
+        ("caches", translate::cache_list(plan)),
     ];
     for (name, text) in texts {
         let path = machine.join(name);

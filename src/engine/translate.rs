@@ -16,8 +16,8 @@ use bollard::models::{
 
 use super::{HostPaths, Project};
 use crate::fleet::effect::ContainerPlan;
-use crate::ids::{GpuUuid, IncarnationId};
-use crate::spec::{ReportSharing, Reuse};
+use crate::ids::{CacheName, GpuUuid, IncarnationId, PoolName};
+use crate::spec::{Cache, ReportSharing, Reuse};
 use crate::units::MilliCpu;
 
 /// The label with the project's name.
@@ -33,6 +33,9 @@ pub const LABEL_PROFILE: &str = "dev.slate.fleet.profile";
 /// The label with the profile's labels, joined by commas.
 pub const LABEL_LABELS: &str = "dev.slate.fleet.labels";
 
+/// The label with a cache's name; only the volumes of caches have it.
+pub const LABEL_CACHE: &str = "dev.slate.fleet.cache";
+
 /// The agent, as the container sees it.
 pub const AGENT: &str = "/.slate/slate-runner";
 /// Where the folder that all runners share is mounted, read-only.
@@ -43,6 +46,8 @@ pub const PRIVATE: &str = "/run/slate";
 pub const WORK: &str = "/work";
 /// Where reports are written.
 pub const REPORTS: &str = "/reports";
+/// Where the volumes of caches are mounted; jobs see a folder of each at the cache's own path.
+pub const CACHES: &str = "/.slate-caches";
 /// The CA bundle's name inside the shared folder.
 pub const CA_FILE: &str = "ca.pem";
 
@@ -94,6 +99,29 @@ pub fn network_name(project: &Project) -> String {
 #[must_use]
 pub fn work_volume(project: &Project, incarnation: IncarnationId) -> String {
     format!("{}-{incarnation}-work", project.name)
+}
+
+/// The volume of a pool's cache. No name has a dot, so no two caches get one volume.
+#[must_use]
+pub fn cache_volume(project: &Project, pool: &PoolName, cache: &CacheName) -> String {
+    format!("{}.cache.{pool}.{cache}", project.name)
+}
+
+/// The caches of a runner as its agent reads them: a line each with size, volume and path.
+#[must_use]
+pub fn cache_list(plan: &ContainerPlan) -> String {
+    let line = |(name, cache): (&CacheName, &Cache)| {
+        format!("{}\t{CACHES}/{name}\t{}\n", cache.size.0, cache.path.display())
+    };
+    plan.template.caches.iter().map(line).collect()
+}
+
+/// The volumes that a container is made with.
+#[must_use]
+pub fn volumes(plan: &ContainerPlan, project: &Project) -> Vec<String> {
+    let pool = &plan.template.pool;
+    let caches = plan.template.caches.keys().map(|name| cache_volume(project, pool, name));
+    caches.chain([work_volume(project, plan.incarnation)]).collect()
 }
 
 /// The labels by which everything of a project is found again.
@@ -249,6 +277,8 @@ fn container_labels(plan: &ContainerPlan, project: &Project) -> HashMap<String, 
     labels
 }
 
+/// A runner that keeps things between jobs comes back with them after a reboot without a
+/// supervisor. While there is one, it sees the death and replaces the runner.
 fn restart_policy(reuse: Reuse) -> RestartPolicy {
     let name = match reuse {
         Reuse::OneJob => RestartPolicyNameEnum::NO,
@@ -288,9 +318,10 @@ fn mounts(
     let mut mounts = vec![
         bind(&paths.state.shared_with_runners(), SHARED, Access::ReadOnly),
         bind(&private, PRIVATE, Access::ReadOnly),
-        volume(plan, project),
+        work_mount(plan, project),
         bind(&reports_source(plan, paths), REPORTS, Access::ReadWrite),
     ];
+    mounts.extend(plan.template.caches.keys().map(|name| cache_mount(plan, project, name)));
     match narrowing {
         Narrowing::Off => {}
         Narrowing::On => mounts.extend(NARROWED.iter().map(|(name, target)| {
@@ -332,14 +363,28 @@ fn bind(source: &Path, target: &str, access: Access) -> Mount {
     }
 }
 
-/// The engine makes the volume with the container; what the image has under `/work` stays there.
-fn volume(plan: &ContainerPlan, project: &Project) -> Mount {
+/// What the image has under `/work` stays there.
+fn work_mount(plan: &ContainerPlan, project: &Project) -> Mount {
     let mut labels = project_labels(project);
     labels.insert(LABEL_INCARNATION.to_owned(), plan.incarnation.to_string());
+    volume(work_volume(project, plan.incarnation), WORK.to_owned(), labels)
+}
+
+/// Of the pool and not of the incarnation: it stays when the container goes.
+fn cache_mount(plan: &ContainerPlan, project: &Project, name: &CacheName) -> Mount {
+    let pool = &plan.template.pool;
+    let mut labels = project_labels(project);
+    labels.insert(LABEL_POOL.to_owned(), pool.to_string());
+    labels.insert(LABEL_CACHE.to_owned(), name.to_string());
+    volume(cache_volume(project, pool, name), format!("{CACHES}/{name}"), labels)
+}
+
+/// The engine makes the volume with the container, unless it is there.
+fn volume(source: String, target: String, labels: HashMap<String, String>) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
-        source: Some(work_volume(project, plan.incarnation)),
-        target: Some(WORK.to_owned()),
+        source: Some(source),
+        target: Some(target),
         read_only: Some(false),
         volume_options: Some(MountVolumeOptions {
             no_copy: Some(true),

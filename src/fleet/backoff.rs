@@ -19,6 +19,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// As it was recorded: failures in a row, when the last one was and the next try is.
+    #[must_use]
+    pub fn after(failures: u32, (last, until): (Time, Time), why: String) -> Self {
+        Self { failures, last, until, why: Some(why) }
+    }
+
     /// Counts a failure. `seed` spreads the waits of places that fail together.
     pub fn fail(&mut self, now: Time, why: String, seed: u64) {
         if now.since(self.last) > FORGET_AFTER + self.wait(0) {
@@ -30,15 +36,16 @@ impl Backoff {
         self.why = Some(why);
     }
 
-    /// Forgets all failures.
-    pub fn reset(&mut self) {
-        *self = Self::default();
-    }
-
     /// Whether it may try now.
     #[must_use]
     pub fn is_over(&self, now: Time) -> bool {
         now >= self.until
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// When it may try again, if it waits.

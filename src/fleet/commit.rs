@@ -1,12 +1,15 @@
 //! Carries decisions into the state, with the effects and the record that go with them.
 //! Decides nothing.
 
+use super::attempt::Attempt;
+use super::death;
 use super::effect::{ContainerPlan, Effect, EngineAction};
 use super::host::HostFacts;
 use super::job::{JobState, StopBy};
 use super::order;
 use super::plan::{Decision, Name};
 use super::runner::{Build, InFlight, OpKind, Phase, Runner};
+use super::scale;
 use super::state::{Image, State};
 use super::transition::{retire, stop};
 use crate::ids::{IncarnationId, JobId, SlotId};
@@ -20,6 +23,10 @@ pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
         }
         Decision::Make { slot, name, build } => make(state, now, slot, (name, *build)),
         Decision::Fill { slot, spare } => fill(state, now, slot, spare),
+        Decision::Press { pool, to, why } => scale::press(state, now, (pool, to), &why),
+        Decision::Grow { pool, to, why } => scale::grow(state, now, (&pool, to), &why),
+        Decision::Shrink { pool, slots, why } => scale::shrink(state, now, (pool, &slots), &why),
+        Decision::Follow(pool) => scale::follow(state, now, &pool),
         Decision::DropSlot(slot) => {
             state.remove_slot(slot);
             state.tell(now, slot, "left", "it is not wanted any more");
@@ -31,7 +38,7 @@ pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
         Decision::TimeOut(job) => stop(state, now, job, StopBy::Timeout),
         Decision::Give { job, runner } => give(state, now, job, runner),
         Decision::ForgetJob(job) => {
-            state.remove_job(job);
+            state.end_job(now, job, "it ended long ago");
             state.effect(Effect::DropLog(job));
         }
         Decision::Finish => state.effect(Effect::Finish),
@@ -46,11 +53,10 @@ fn make(state: &mut State, now: Time, slot: Option<SlotId>, (name, build): (Name
             format!("{}-{}-{id}", state.spec.project, build.template.pool)
         }
     };
-    let object = slot.map_or_else(|| id.to_string(), |slot| slot.to_string());
-    state.tell(now, object, "planned", format!("container {name}"));
-    state.insert_runner(Runner { id, slot, name, build, phase: Phase::Planned, since: now }, now);
+    state.begin_runner(now, Runner { id, slot, name, build, phase: Phase::Planned, since: now });
     if let Some(slot) = slot.and_then(|slot| state.slot_mut(slot)) {
         slot.runner = Some(id);
+        slot.filled = now;
     }
 }
 
@@ -60,8 +66,9 @@ fn fill(state: &mut State, now: Time, slot: SlotId, spare: IncarnationId) {
     }
     if let Some(slot) = state.slot_mut(slot) {
         slot.runner = Some(spare);
+        slot.filled = now;
     }
-    state.tell(now, slot, "filled", format!("by the spare {spare}"));
+    state.tell_runner(now, spare, "filled", format!("by the spare {spare}"));
 }
 
 fn operate(state: &mut State, id: IncarnationId, kind: OpKind, action: EngineAction) {
@@ -111,7 +118,8 @@ fn remove(state: &mut State, id: IncarnationId) {
         Some(runner) => runner.container().cloned(),
         None => state.orphans.get(&id).cloned(),
     };
-    operate(state, id, OpKind::Remove, EngineAction::Remove { container });
+    let evidence = death::of(state, id).map(Box::new);
+    operate(state, id, OpKind::Remove, EngineAction::Remove { container, evidence });
 }
 
 fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
@@ -120,8 +128,18 @@ fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
         return;
     };
     let slot_name = state.slot(slot).map(|slot| slot.name.clone());
-    state.change_job(id, |job| {
+    state.turn_job(now, id, ("assigned", slot), |job| {
         job.attempt = job.attempt.next();
+        job.attempts.push(Attempt {
+            number: job.attempt,
+            slot,
+            runner_name: slot_name.clone().unwrap_or_default(),
+            incarnation: to,
+            given_at: now,
+            started_at: None,
+            end: None,
+            late: None,
+        });
         job.state = JobState::Given { runner: to, stop: None };
         job.assigned_at = Some(now);
         job.started_at = None;
@@ -129,10 +147,7 @@ fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
         job.slot_name = slot_name;
     });
     let Some(attempt) = state.job(id).map(|job| job.attempt) else { return };
-    if let Some(runner) = state.runner_mut(to) {
-        runner.phase = Phase::Busy { container, job: id, attempt };
-        runner.since = now;
-    }
-    state.tell(now, id, "assigned", slot);
+    let why = format!("{id}, attempt {attempt}");
+    state.enter(now, to, Phase::Busy { container, job: id, attempt }, why);
     order::assign(state, to, id);
 }

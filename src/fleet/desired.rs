@@ -4,20 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::Template;
 use super::runner::{Build, GpuHold};
+use super::scale::Grown;
 use super::slot::{Fate, Slot};
 use super::state::{Image, State};
 use crate::ids::{GpuUuid, ImageId, PoolName, SlotId};
-use crate::spec::{GpuDemand, Pool, Spec};
+use crate::spec::{GpuDemand, Pool, PoolSize, Spec};
 
-/// The number of slots of each pool, with what `scale` set.
-pub(super) fn counts(spec: &Spec, scaled: &BTreeMap<PoolName, u32>) -> BTreeMap<PoolName, u32> {
-    spec.pools
-        .iter()
-        .map(|pool| {
-            let count = scaled.get(&pool.name).copied().unwrap_or(pool.size.at_rest());
-            (pool.name.clone(), count)
+/// Numbers of runners by pool.
+pub(super) type Counts = BTreeMap<PoolName, u32>;
+
+/// The number of slots of each pool: what `scale` set, or what the pool has grown to.
+pub(super) fn counts(spec: &Spec, scaled: &Counts, grown: &Grown) -> Counts {
+    let count = |pool: &Pool| {
+        let standing = grown.get(&pool.name).map(|standing| standing.count);
+        scaled.get(&pool.name).copied().unwrap_or_else(|| match (pool.size, standing) {
+            (PoolSize::Elastic(elastic), Some(count)) => elastic.bound(count),
+            (size, _) => size.at_rest(),
         })
-        .collect()
+    };
+    spec.pools.iter().map(|pool| (pool.name.clone(), count(pool))).collect()
+}
+
+/// The number of slots that each pool has to have now.
+pub(super) fn counts_now(state: &State) -> Counts {
+    counts(&state.spec, &state.meta.scaled, &state.meta.elastic)
 }
 
 /// A slot that is to be.
@@ -38,7 +48,7 @@ pub(super) struct Shape {
 
 /// Compares the slots with the wanted numbers. Slots that do something stay rather than idle ones,
 /// and low numbers rather than high ones.
-pub(super) fn shape(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Shape {
+pub(super) fn shape(state: &State, spec: &Spec, counts: &Counts) -> Shape {
     let mut shape = Shape::default();
     let mut taken: BTreeSet<SlotId> = BTreeSet::new();
     for slot in state.slots() {
@@ -135,6 +145,7 @@ pub(super) fn template(spec: &Spec, pool: &Pool) -> Option<Template> {
         stop_grace: profile.stop_grace,
         reuse: pool.reuse,
         docker_healthcheck: pool.docker_healthcheck,
+        caches: profile.caches.clone(),
     })
 }
 

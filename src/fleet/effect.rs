@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::death::Death;
 use crate::ids::{
-    AttemptNo, BlobId, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId,
-    PoolName, ProfileName, RequestId,
+    AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
+    OpId, PoolName, ProfileName, RequestId,
 };
-use crate::spec::{JobUser, Reuse};
+use crate::spec::{Cache, JobUser, Reuse};
 use crate::units::{Bytes, MilliCpu};
 
 /// One thing to do.
@@ -74,6 +75,8 @@ pub enum EngineAction {
     Remove {
         /// The container, if it is known.
         container: Option<ContainerId>,
+        /// The runner failed: what is left of it is looked at first.
+        evidence: Option<Box<Death>>,
     },
 }
 
@@ -123,6 +126,9 @@ pub struct Template {
     pub reuse: Reuse,
     /// Interval of Docker's own health check, if wanted.
     pub docker_healthcheck: Option<Duration>,
+    /// What outlives the container and is the pool's.
+    #[serde(default)]
+    pub caches: BTreeMap<CacheName, Cache>,
 }
 
 /// What an agent is told.
@@ -178,6 +184,13 @@ pub enum Answer {
     Accepted,
     /// The job is recorded under this id.
     Submitted(JobId),
+    /// The jobs are accepted; their numbers follow each other.
+    SubmittedAll {
+        /// The first.
+        first: JobId,
+        /// The last.
+        last: JobId,
+    },
     /// It is refused, and nothing was changed.
     Refused(Refusal),
 }
@@ -202,6 +215,8 @@ pub enum RefusalKind {
     Invalid,
     /// It would exceed a bound.
     NoCapacity,
+    /// The host lacks something for the moment; later it may go well.
+    NotNow,
     /// Not in this state (the fleet is going down, the job has ended).
     Conflict,
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::RetryOn;
+use super::audit::Client;
+use super::disk::DiskFacts;
 use super::host::HostFacts;
 use crate::ids::{
     AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
     PoolName, ProfileName, RequestId, SlotId,
 };
 use crate::spec::Spec;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 
 /// One fact or request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub enum Event {
     Request {
         /// The number to answer under.
         id: RequestId,
+        /// Who asks.
+        by: Client,
         /// What is asked.
         request: Request,
     },
@@ -49,6 +54,15 @@ pub enum Event {
     },
     /// What the host has.
     Host(HostFacts),
+    /// Every disk that the fleet writes to.
+    Disks(Vec<DiskFacts>),
+    /// The record is older than it is known to have been.
+    RolledBack {
+        /// The last audit entry that is known to have been.
+        known: u64,
+        /// The last that is there.
+        found: u64,
+    },
     /// Time has passed.
     Tick,
 }
@@ -62,6 +76,14 @@ pub enum EngineEvent {
         begun: Time,
         /// Every container that carries the project's label and this fleet's id.
         containers: Vec<ContainerFact>,
+    },
+    /// A container's first process was killed; by whom is asked, and told as its death. Whoever
+    /// needs no cause goes on at once: the engine answers only when it has cleaned up.
+    Ended {
+        /// Which container.
+        container: ContainerId,
+        /// Its exit code.
+        code: i64,
     },
     /// A container's first process ended.
     Died {
@@ -212,6 +234,18 @@ pub enum JobEnd {
     Cancelled,
     /// The kernel killed it because its runner had no more memory.
     OutOfMemory,
+    /// The same, by an agent that knows the figures.
+    MemoryLimit {
+        /// The most that its container ever had.
+        peak: Option<Bytes>,
+        /// The most that it may have.
+        limit: Bytes,
+    },
+    /// The kernel killed it because the host had no more memory.
+    HostMemory {
+        /// The most that its container ever had.
+        peak: Option<Bytes>,
+    },
     /// Its program is not in the runner.
     NoSuchProgram(String),
     /// Its program may not be run by the job's user.
@@ -227,10 +261,12 @@ pub enum Request {
     Apply(Box<Spec>),
     /// Accept a job.
     Submit(Box<JobSpec>),
+    /// Accept all of these jobs or none; at least one.
+    SubmitAll(Vec<JobSpec>),
     /// End a job.
     Cancel(JobId),
-    /// Set the number of runners until the next `up`.
-    Scale(ScaleTarget),
+    /// Set the number of runners.
+    Scale(ScaleRequest),
     /// Remove every runner, then finish.
     Down(DownMode),
     /// Give slots no new jobs and replace nothing there (`cordon`, `drain`), or undo it.
@@ -240,11 +276,24 @@ pub enum Request {
         /// Whether they are closed or opened.
         to: Cordon,
     },
-    /// Replace these runners' containers, each after its job.
+    /// Replace these runners' containers.
     Restart {
         /// Which slots.
         slots: Vec<SlotId>,
+        /// When those that have a job.
+        when: RestartTime,
     },
+}
+
+/// When a runner that has a job is restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartTime {
+    /// After its job.
+    #[default]
+    AfterJob,
+    /// At once: the job loses its runner, and is tried again if it may be.
+    Now,
 }
 
 /// Whether a slot takes new jobs.
@@ -257,7 +306,28 @@ pub enum Cordon {
     Closed,
 }
 
-/// What `scale` asks for.
+impl Cordon {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What `scale` asks for, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleRequest {
+    /// The numbers.
+    pub target: ScaleTarget,
+    /// After this long the pools are as the file and their queue say; without it, after the next
+    /// `up`.
+    pub lasting: Option<Duration>,
+}
+
+/// Numbers of runners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScaleTarget {
@@ -305,4 +375,10 @@ pub struct JobSpec {
     pub workspace: Option<BlobId>,
     /// Who submitted it, for fair sharing and the record.
     pub submitter: String,
+    /// How often it is tried again at most; the fleet's default if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// After which attempts it is tried again.
+    #[serde(default)]
+    pub retry_on: RetryOn,
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::{Attempt, AttemptEnd, Fault, RetryOn};
 use super::event::{JobEnd, JobSpec};
-use super::view::JobStatus;
+use super::runner::Cause;
+use super::view::{JobStatus, RunnerStatus};
 use crate::ids::{AttemptNo, IncarnationId, JobId, ProfileName, SlotId};
+use crate::spec::Limits;
 use crate::units::Time;
-
-/// How often a job is given out at most when runners die under it.
-pub const ATTEMPTS_MAX: u32 = 3;
 
 /// One accepted job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,15 @@ pub struct Job {
     pub started_at: Option<Time>,
     /// Why the last attempt did not count, in words.
     pub setback: Option<String>,
+    /// Every time that it was given out; as many as its retries allow, and one more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// How often it is tried again at most.
+    #[serde(default = "Limits::retries")]
+    pub retries: u32,
+    /// After which attempts.
+    #[serde(default)]
+    pub retry_on: RetryOn,
 }
 
 /// Where a job stands. Each variant holds exactly what exists then.
@@ -65,11 +74,12 @@ pub enum JobState {
         /// Who asked for the end, if somebody did.
         stop: Option<StopBy>,
     },
-    /// Its runner is lost; what becomes of it is decided when the container is known to be gone.
+    /// Its attempt is over and its runner goes; what becomes of it is settled when the container
+    /// is known to be gone.
     Fenced {
         /// Which runner.
         runner: IncarnationId,
-        /// Why the runner was lost.
+        /// Why the attempt is over.
         why: String,
         /// The end it gets, if it may not run again.
         verdict: Option<Verdict>,
@@ -113,6 +123,9 @@ pub struct Verdict {
     pub exit_code: Option<i32>,
     /// Why, where the status does not say it all.
     pub reason: Option<String>,
+    /// Whose fault it was; nobody's if it succeeded.
+    #[serde(default)]
+    pub fault: Option<Fault>,
 }
 
 impl Job {
@@ -136,6 +149,40 @@ impl Job {
     #[must_use]
     pub fn workflow_run(&self) -> Option<String> {
         self.spec.workflow.as_ref().map(|_| self.reports())
+    }
+
+    /// Its first process runs, or ran before its end was told.
+    pub(super) fn start(&mut self, now: Time) {
+        let started = *self.started_at.get_or_insert(now);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.started_at = Some(started);
+        }
+    }
+
+    /// Its present attempt is over, in one way for ever.
+    pub(super) fn end_attempt(&mut self, now: Time, verdict: &Verdict) {
+        let is_held = self.runner().is_some();
+        if let Some(attempt) = self.attempts.last_mut().filter(|it| is_held && it.end.is_none()) {
+            attempt.end = Some(AttemptEnd::of(now, verdict));
+        }
+    }
+
+    /// Whether it may be given out again after an attempt that ended so.
+    pub(super) fn may_try_again(&self, verdict: &Verdict, stop: Option<StopBy>) -> bool {
+        let is_unwanted = matches!(stop, Some(StopBy::Cancel | StopBy::Down));
+        let is_covered = verdict.fault.is_some_and(|fault| self.retry_on.covers(fault));
+        is_covered && !is_unwanted && self.attempt.0 <= self.retries
+    }
+
+    /// Its end, when its last attempt ended so.
+    pub(super) fn last_verdict(&self, verdict: Verdict) -> Verdict {
+        let tried = self.attempt.0;
+        match verdict.reason {
+            Some(why) if tried > 1 && verdict.fault == Some(Fault::Infrastructure) => {
+                Verdict { reason: Some(format!("{why}; it was tried {tried} times")), ..verdict }
+            }
+            reason => Verdict { reason, ..verdict },
+        }
     }
 
     /// The runner that holds it, or held it until its end is settled.
@@ -177,43 +224,169 @@ impl Verdict {
     pub fn of(end: &JobEnd, stop: Option<StopBy>) -> Self {
         match end {
             JobEnd::Exited(0) => {
-                Self { status: JobStatus::Succeeded, exit_code: Some(0), reason: None }
+                Self { status: JobStatus::Succeeded, exit_code: Some(0), reason: None, fault: None }
             }
-            JobEnd::Exited(code) => {
-                Self { status: JobStatus::Failed, exit_code: Some(*code), reason: None }
+            JobEnd::Exited(KILLED) => Self {
+                reason: Some(format!("exit code {KILLED}: {UNKNOWN_KILL}")),
+                ..Self::failed(KILLED)
+            },
+            JobEnd::Exited(code) => Self::failed(*code),
+            JobEnd::Signalled(SIGKILL) => {
+                Self { reason: Some(UNKNOWN_KILL.to_owned()), ..Self::failed(KILLED) }
             }
             JobEnd::Signalled(signal) => Self {
-                status: JobStatus::Failed,
-                exit_code: Some(128 + signal),
                 reason: Some(format!("ended by signal {signal}")),
+                ..Self::failed(128 + signal)
             },
             JobEnd::TimedOut => Self::stopped(StopBy::Timeout),
-            JobEnd::Cancelled => Self::stopped(stop.unwrap_or(StopBy::Cancel)),
-            JobEnd::OutOfMemory => Self {
-                status: JobStatus::Oom,
-                exit_code: Some(137),
-                reason: Some("killed because its runner had no more memory".to_owned()),
+            JobEnd::Cancelled => stop.map_or_else(
+                || Self::lost("somebody stopped its container, and it was not the fleet"),
+                Self::stopped,
+            ),
+            JobEnd::OutOfMemory => Self::oom("its container's memory limit was reached".to_owned()),
+            JobEnd::MemoryLimit { peak, limit } => Self::oom(format!(
+                "its container's memory limit of {limit} was reached{}",
+                peak.map(|peak| format!(" (peak {peak})")).unwrap_or_default()
+            )),
+            JobEnd::HostMemory { peak } => Self {
+                fault: Some(Fault::Infrastructure),
+                ..Self::oom(format!(
+                    "the host had no memory left; the job's container was below its limit{}",
+                    peak.map(|peak| format!(" (peak {peak})")).unwrap_or_default()
+                ))
             },
-            // The shell's own codes; a job that was never begun has none.
-            JobEnd::NoSuchProgram(why) => Self::not_started(Some(127), why),
-            JobEnd::NotExecutable(why) => Self::not_started(Some(126), why),
-            JobEnd::NotStarted(why) => Self::not_started(None, why),
+            // The shell's own codes.
+            JobEnd::NoSuchProgram(why) => Self::not_started(127, why),
+            JobEnd::NotExecutable(why) => Self::not_started(126, why),
+            // Never begun, so it has no code, and nothing is known against it.
+            JobEnd::NotStarted(why) => Self {
+                status: JobStatus::Failed,
+                exit_code: None,
+                reason: Some(format!("could not be started: {why}")),
+                fault: Some(Fault::Infrastructure),
+            },
         }
     }
 
-    fn not_started(exit_code: Option<i32>, why: &str) -> Self {
-        let reason = Some(format!("could not be started: {why}"));
-        Self { status: JobStatus::Failed, exit_code, reason }
+    fn failed(code: i32) -> Self {
+        Self {
+            status: JobStatus::Failed,
+            exit_code: Some(code),
+            reason: None,
+            fault: Some(Fault::Job),
+        }
+    }
+
+    fn not_started(code: i32, why: &str) -> Self {
+        Self { reason: Some(format!("could not be started: {why}")), ..Self::failed(code) }
+    }
+
+    fn oom(why: String) -> Self {
+        Self { status: JobStatus::Oom, reason: Some(why), ..Self::failed(KILLED) }
+    }
+
+    /// The end of an attempt whose runner was lost or taken from it.
+    #[must_use]
+    pub fn lost(why: impl Into<String>) -> Self {
+        Self {
+            status: JobStatus::Lost,
+            exit_code: None,
+            reason: Some(why.into()),
+            fault: Some(Fault::Infrastructure),
+        }
+    }
+
+    /// The end of an attempt whose runner goes before the job does.
+    #[must_use]
+    pub fn without_runner(cause: &Cause) -> Self {
+        let lost = Self { fault: Some(cause.fault()), ..Self::lost(cause.to_string()) };
+        match cause.error_state() {
+            Some(RunnerStatus::Oom) => {
+                Self { status: JobStatus::Oom, exit_code: Some(KILLED), ..lost }
+            }
+            Some(_) | None => lost,
+        }
+    }
+
+    /// The end in words.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match (&self.reason, self.exit_code) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(code)) => format!("exit code {code}"),
+            (None, None) => String::new(),
+        }
     }
 
     /// The end of a job that was stopped.
     #[must_use]
     pub fn stopped(by: StopBy) -> Self {
-        let (status, reason) = match by {
-            StopBy::Cancel => (JobStatus::Cancelled, "cancelled on request"),
-            StopBy::Down => (JobStatus::Cancelled, "the fleet went down"),
-            StopBy::Timeout => (JobStatus::TimedOut, "took longer than its timeout"),
+        let (status, reason, fault) = match by {
+            StopBy::Cancel => (JobStatus::Cancelled, "cancelled on request", Fault::Operator),
+            StopBy::Down => (JobStatus::Cancelled, "the fleet went down", Fault::Operator),
+            StopBy::Timeout => (JobStatus::TimedOut, "took longer than its timeout", Fault::Job),
         };
-        Self { status, exit_code: None, reason: Some(reason.to_owned()) }
+        Self { status, exit_code: None, reason: Some(reason.to_owned()), fault: Some(fault) }
+    }
+}
+
+/// The signal that nobody can catch, and what a shell makes of it.
+const SIGKILL: i32 = 9;
+const KILLED: i32 = 128 + SIGKILL;
+/// All that the fleet itself and the kernel's memory killer would have left a trace of.
+const UNKNOWN_KILL: &str = "killed by signal 9 from within its container or its host; it was not \
+                            the fleet, and not for memory";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::event::ContainerExit;
+    use crate::units::Bytes;
+
+    // Pain 44: exit 137 says which: the container's memory limit (with peak and limit), the host's
+    // memory, timeout, cancel, a forced stop, or a signal that nobody knows.
+    #[test]
+    fn an_end_by_force_always_says_which() {
+        let (peak, limit) = (Some(Bytes::mib(512)), Bytes::mib(512));
+        let of = |end: JobEnd, stop| {
+            let verdict = Verdict::of(&end, stop);
+            (verdict.fault, verdict.in_words())
+        };
+        let job = Some(Fault::Job);
+        let infrastructure = Some(Fault::Infrastructure);
+        let operator = Some(Fault::Operator);
+        let ends = [
+            (
+                of(JobEnd::MemoryLimit { peak, limit }, None),
+                (job, "its container's memory limit of 512MiB was reached (peak 512MiB)"),
+            ),
+            (of(JobEnd::OutOfMemory, None), (job, "its container's memory limit was reached")),
+            (
+                of(JobEnd::HostMemory { peak }, None),
+                (
+                    infrastructure,
+                    "the host had no memory left; the job's container was below its limit (peak \
+                     512MiB)",
+                ),
+            ),
+            (of(JobEnd::TimedOut, None), (job, "took longer than its timeout")),
+            (of(JobEnd::Cancelled, Some(StopBy::Cancel)), (operator, "cancelled on request")),
+            (of(JobEnd::Cancelled, Some(StopBy::Down)), (operator, "the fleet went down")),
+            (
+                of(JobEnd::Cancelled, None),
+                (infrastructure, "somebody stopped its container, and it was not the fleet"),
+            ),
+            (of(JobEnd::Signalled(SIGKILL), None), (job, UNKNOWN_KILL)),
+        ];
+        for (is, (fault, words)) in ends {
+            assert_eq!(is, (fault, words.to_owned()));
+        }
+        let shell = Verdict::of(&JobEnd::Exited(KILLED), None).in_words();
+        assert_eq!(shell, format!("exit code 137: {UNKNOWN_KILL}"));
+        let whole = Cause::Died(ContainerExit { code: 137, oom: true });
+        let whole = Verdict::without_runner(&whole);
+        assert_eq!((whole.status, whole.fault), (JobStatus::Oom, infrastructure));
+        let forced = Verdict::without_runner(&Cause::Forced);
+        assert_eq!((forced.status, forced.fault), (JobStatus::Lost, operator));
     }
 }

@@ -3,20 +3,45 @@
 mod agent;
 mod engine;
 
+use super::audit::Actor;
 use super::event::Event;
 use super::state::State;
-use super::{request, transition};
+use super::{disk, request, transition};
 use crate::units::Time;
 
-/// Takes in one fact, or one request.
+/// Takes in one fact, or one request; what changes with it is its bringer's doing.
 pub(super) fn observe(state: &mut State, now: Time, event: Event) {
+    state.act_as(bringer(&event));
+    fold(state, now, event);
+    state.act_as(Actor::Fleet);
+}
+
+fn bringer(event: &Event) -> Actor {
+    match event {
+        Event::Engine(_) | Event::Operation { .. } => Actor::Engine,
+        Event::Agent { incarnation, .. } => Actor::Agent(*incarnation),
+        Event::Request { by, .. } => Actor::Client(by.clone()),
+        Event::Published { .. }
+        | Event::Host(_)
+        | Event::Disks(_)
+        | Event::RolledBack { .. }
+        | Event::Tick => Actor::Fleet,
+    }
+}
+
+fn fold(state: &mut State, now: Time, event: Event) {
     match event {
         Event::Engine(event) => engine::observe(state, now, event),
         Event::Operation { op, outcome } => engine::operation(state, now, op, outcome),
         Event::Agent { incarnation, event } => agent::observe(state, now, incarnation, event),
-        Event::Request { id, request } => request::answer(state, now, id, request),
+        Event::Request { id, request, .. } => request::answer(state, now, id, request),
         Event::Published { job, outcome } => transition::published(state, now, job, outcome),
         Event::Host(host) => state.host = host,
+        Event::Disks(disks) => disk::observe(state, now, disks),
+        Event::RolledBack { known, found } => {
+            let why = "a backup was brought back, or entries were removed";
+            state.tell_change(now, "audit log", ("rolled back", why), (known, found));
+        }
         Event::Tick => {}
     }
 }

@@ -7,6 +7,7 @@ use super::job::Job;
 use super::runner::Runner;
 use super::state::State;
 use crate::ids::{IncarnationId, JobId};
+use crate::spec::{Proxy, ProxyUrl};
 
 /// Where a runner finds the CA bundle that the operator names: a copy beside the agent.
 pub const CA_BUNDLE: &str = "/.slate/ca.pem";
@@ -20,6 +21,9 @@ const CA_VARIABLES: [&str; 6] = [
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
 ];
+
+/// Never asked of a proxy: what a job starts in its own runner.
+const OWN_HOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// Gives a runner its job, or tells it again; agents ignore what they have already.
 pub(super) fn assign(state: &mut State, incarnation: IncarnationId, job: JobId) {
@@ -51,6 +55,9 @@ fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, St
     env.insert("CI".to_owned(), "true".to_owned());
     env.extend(runner.build.template.env.clone());
     env.extend(job.spec.env.clone());
+    if let Some(proxy) = &state.spec.proxy {
+        add_proxy(&mut env, proxy);
+    }
     let reports = job.reports();
     let (workflow, run) = reports.split_once('/').unwrap_or(("", ""));
     let own = [
@@ -65,4 +72,53 @@ fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, St
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     env
+}
+
+/// Each variable in both spellings, because tools read one or the other. Whoever sets one of them
+/// has chosen for both.
+fn add_proxy(env: &mut BTreeMap<String, String>, proxy: &Proxy) {
+    let url = |url: &Option<ProxyUrl>| url.as_ref().map(|url| url.reveal().to_owned());
+    let direct = OWN_HOST.into_iter().chain(proxy.no_proxy.iter().map(String::as_str));
+    let direct: Vec<&str> = direct.collect();
+    let variables = [
+        ("HTTP_PROXY", url(&proxy.http)),
+        ("HTTPS_PROXY", url(&proxy.https)),
+        ("NO_PROXY", Some(direct.join(","))),
+    ];
+    for (name, value) in variables {
+        let small = name.to_ascii_lowercase();
+        let Some(value) = value else { continue };
+        if !env.contains_key(name) && !env.contains_key(&small) {
+            env.insert(small, value.clone());
+            env.insert(name.to_owned(), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_told_in_both_spellings_and_never_over_what_was_set() {
+        let url = |text: &str| ProxyUrl::parse(text).ok();
+        let proxy = Proxy {
+            http: url("http://p:1"),
+            https: url("http://u:w@p:2"),
+            no_proxy: vec![".lan".to_owned()],
+        };
+        let mut env = BTreeMap::from([("http_proxy".to_owned(), "http://mine:3".to_owned())]);
+        add_proxy(&mut env, &proxy);
+        let told: Vec<(&str, &str)> =
+            env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let direct = "localhost,127.0.0.1,::1,.lan";
+        let expected = [
+            ("HTTPS_PROXY", "http://u:w@p:2"),
+            ("NO_PROXY", direct),
+            ("http_proxy", "http://mine:3"),
+            ("https_proxy", "http://u:w@p:2"),
+            ("no_proxy", direct),
+        ];
+        assert_eq!(told, expected);
+    }
 }

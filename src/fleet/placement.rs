@@ -11,7 +11,7 @@ use super::runner::{Build, Phase, Runner};
 use super::slot::{Fate, GpuLease, Slot};
 use super::state::State;
 use crate::ids::{GpuUuid, IncarnationId, PoolName, ProfileName};
-use crate::spec::{GpuDemand, GpuSharing, Profile, Spec};
+use crate::spec::{GpuDemand, GpuSharing, Pool, Profile, Spec};
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 /// How a runner suits a job; the smallest is taken. Ordering is by the order of the fields.
@@ -93,19 +93,19 @@ fn gpu_memory(profile: &Profile) -> GpuMib {
     profile.gpu.map_or(GpuMib(0), |gpu| gpu.memory)
 }
 
-/// The profiles of the pools that could ever serve this job, in the file's order.
+/// The names of the pools that could ever serve this job, in the file's order.
 pub(super) fn servers<'a>(spec: &'a Spec, job: &Job) -> Vec<&'a PoolName> {
-    let Some(need) = spec.profiles.get(&job.profile) else { return Vec::new() };
-    let kind = Kind::of(job);
-    spec.pools
-        .iter()
-        .filter(|pool| allows(spec, &kind, &pool.name))
-        .filter(|pool| {
-            let offer = spec.profiles.get(&pool.profile);
-            pool.profile == job.profile || offer.is_some_and(|offer| is_at_least(offer, need))
-        })
-        .map(|pool| &pool.name)
-        .collect()
+    serving(spec, &Kind::of(job)).map(|pool| &pool.name).collect()
+}
+
+/// The pools that could ever serve jobs of a kind, in the file's order.
+pub(super) fn serving<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &'a Pool> {
+    let need = spec.profiles.get(&kind.profile);
+    spec.pools.iter().filter(move |pool| {
+        let offer = spec.profiles.get(&pool.profile);
+        let suits = |(offer, need)| pool.profile == kind.profile || is_at_least(offer, need);
+        allows(spec, kind, &pool.name) && offer.zip(need).is_some_and(suits)
+    })
 }
 
 /// The memory and leases held on each card.
@@ -165,6 +165,18 @@ impl<'a> Cards<'a> {
         let fits = card.is_some_and(|card| self.fits(card, profile, hold.demand));
         if fits {
             self.take(profile, &hold.card, hold.demand);
+        }
+        fits
+    }
+
+    /// Takes a lease again that was given up; not if others hold the card now.
+    pub fn try_renew(&mut self, profile: &ProfileName, lease: &GpuLease) -> bool {
+        let demand = self.spec.profiles.get(profile).and_then(|profile| profile.gpu);
+        let card = self.host.gpus.iter().find(|gpu| gpu.uuid == lease.uuid);
+        let (Some(demand), Some(card)) = (demand, card) else { return false };
+        let fits = self.fits(card, profile, demand);
+        if fits {
+            self.take(profile, &lease.uuid, demand);
         }
         fits
     }

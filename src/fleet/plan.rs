@@ -8,12 +8,13 @@ mod pools;
 mod runners;
 
 pub(super) use jobs::{may_run, running_workflows};
-pub(super) use pools::most_leftovers;
+pub(super) use pools::{leftovers, most_leftovers};
 
 use super::desired;
 use super::runner::{Build, Cause};
+use super::scale::{self, Pressure};
 use super::state::{EngineContact, State};
-use crate::ids::{ImageRef, IncarnationId, JobId, SlotId};
+use crate::ids::{ImageRef, IncarnationId, JobId, PoolName, SlotId};
 use crate::spec::Pool;
 use crate::units::Time;
 
@@ -26,6 +27,14 @@ pub(super) enum Decision {
     Make { slot: Option<SlotId>, name: Name, build: Box<Build> },
     /// Let a spare fill a slot.
     Fill { slot: SlotId, spare: IncarnationId },
+    /// Jobs begin to press a pool, or press it no more.
+    Press { pool: PoolName, to: Pressure, why: String },
+    /// A pool gets more slots.
+    Grow { pool: PoolName, to: u32, why: String },
+    /// These slots of a pool were idle for too long.
+    Shrink { pool: PoolName, slots: Vec<SlotId>, why: String },
+    /// The time of a number that `scale` set is over.
+    Follow(PoolName),
     /// A slot that nobody wants is empty.
     DropSlot(SlotId),
     /// Make the container.
@@ -62,6 +71,11 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
     }
     let mut plan = Vec::new();
     if state.engine == EngineContact::Listed {
+        scale::plan(state, now, &mut plan);
+        if !plan.is_empty() {
+            // A slot that leaves is given no job in the same round.
+            return plan;
+        }
         let models = desired::models(state);
         pools::plan(state, now, &models, &mut plan);
         runners::plan(state, now, &models, &mut plan);
@@ -81,6 +95,6 @@ fn is_down(state: &State) -> bool {
 }
 
 /// The pool of a runner or slot, if the spec still has it.
-fn pool_named<'a>(state: &'a State, name: &crate::ids::PoolName) -> Option<&'a Pool> {
+fn pool_named<'a>(state: &'a State, name: &PoolName) -> Option<&'a Pool> {
     super::desired::pool(&state.spec, name)
 }

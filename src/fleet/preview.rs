@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::desired;
 use super::effect::Template;
-use super::request::{admit, memory_of, total_of};
+use super::resize::{admit, memory_of, total_of};
 use super::slot::Slot;
 use super::state::{Image, State};
 use super::view::{Change, PlanView, PlannedChange};
-use crate::ids::PoolName;
-use crate::spec::{Overcommit, Pool, Spec};
+use crate::ids::{CacheName, PoolName};
+use crate::spec::{Cache, Overcommit, Pool, Spec};
 use crate::units::MilliCpu;
 
 pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
-    let counts = desired::counts(spec, &BTreeMap::new());
+    let counts = desired::counts(spec, &BTreeMap::new(), &state.meta.elastic);
     if total_of(&counts) > spec.limits.scale_max {
         return PlanView { changes: Vec::new(), warnings: warnings(state, spec, &counts) };
     }
@@ -104,6 +104,7 @@ fn differences(is: &Template, wanted: &Template) -> Vec<String> {
     compare("pids", is.pids.to_string(), wanted.pids.to_string());
     compare("shm", is.shm.to_string(), wanted.shm.to_string());
     compare("labels", is.labels.join(" "), wanted.labels.join(" "));
+    compare("cache", shown(&is.caches), shown(&wanted.caches));
     if is.env != wanted.env {
         all.push("env".to_owned());
     }
@@ -111,6 +112,32 @@ fn differences(is: &Template, wanted: &Template) -> Vec<String> {
         all.push("settings".to_owned());
     }
     all
+}
+
+/// Caches in words, each with its path and bound.
+fn shown(caches: &BTreeMap<CacheName, Cache>) -> String {
+    let one = |(name, it): (&CacheName, &Cache)| {
+        format!("{name} at {} up to {}", it.path.display(), it.size)
+    };
+    match caches.is_empty() {
+        true => "none".to_owned(),
+        false => caches.iter().map(one).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+/// What the jobs of a pool share, which the operator should have meant.
+fn shared(spec: &Spec) -> impl Iterator<Item = String> {
+    let pools =
+        spec.pools.iter().filter_map(|pool| Some((pool, spec.profiles.get(&pool.profile)?)));
+    pools.filter(|(_, profile)| !profile.caches.is_empty()).map(|(pool, profile)| {
+        let names: Vec<&str> = profile.caches.keys().map(CacheName::as_str).collect();
+        format!(
+            "the jobs of pool {} share its caches ({}): one can spoil what the next one reads, so \
+             let only jobs in that trust each other",
+            pool.name,
+            names.join(", ")
+        )
+    })
 }
 
 fn warnings(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Vec<String> {
@@ -131,6 +158,7 @@ fn warnings(state: &State, spec: &Spec, counts: &BTreeMap<PoolName, u32>) -> Vec
             state.host.memory
         ));
     }
+    warnings.extend(shared(spec));
     warnings
 }
 

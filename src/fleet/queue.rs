@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::job::{Job, Rank};
-use crate::ids::{LaneName, PoolName, ProfileName};
+use crate::ids::{JobId, LaneName, PoolName, ProfileName};
 
 /// What jobs ask for; when one of a kind finds no runner, the others of its kind will not either.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,12 +28,31 @@ impl Kind {
     }
 }
 
+/// Some waiting jobs, in their order and by their age: a job's number rises with its time.
+#[derive(Debug, Default)]
+struct Crowd {
+    ranks: BTreeSet<Rank>,
+    ids: BTreeSet<JobId>,
+}
+
+impl Crowd {
+    fn insert(&mut self, rank: Rank) {
+        self.ranks.insert(rank);
+        self.ids.insert(rank.id);
+    }
+
+    fn remove(&mut self, rank: Rank) {
+        self.ranks.remove(&rank);
+        self.ids.remove(&rank.id);
+    }
+}
+
 /// The waiting jobs of one kind. No set is ever empty but `all` and `free`.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     all: BTreeSet<Rank>,
-    free: BTreeSet<Rank>,
-    by_run: BTreeMap<String, BTreeSet<Rank>>,
+    free: Crowd,
+    by_run: BTreeMap<String, Crowd>,
 }
 
 /// Which workflow runs may have a job started.
@@ -54,9 +73,29 @@ impl Line {
                 .iter()
                 .filter_map(|run| self.by_run.get(run))
                 .chain([&self.free])
-                .filter_map(|set| behind(set, after))
+                .filter_map(|crowd| behind(&crowd.ranks, after))
                 .min(),
         }
+    }
+
+    /// The jobs of these runs, and those of none.
+    pub fn count(&self, runs: &BTreeSet<String>) -> usize {
+        self.crowds(runs).map(|crowd| crowd.ids.len()).sum()
+    }
+
+    /// Those of them that are old, up to a number; what is old is older than what is not.
+    pub fn count_old(
+        &self,
+        runs: &BTreeSet<String>,
+        most: usize,
+        is_old: impl Fn(JobId) -> bool,
+    ) -> usize {
+        let old = |crowd: &Crowd| crowd.ids.iter().take(most).take_while(|id| is_old(**id)).count();
+        self.crowds(runs).map(old).sum::<usize>().min(most)
+    }
+
+    fn crowds(&self, runs: &BTreeSet<String>) -> impl Iterator<Item = &Crowd> {
+        runs.iter().filter_map(|run| self.by_run.get(run)).chain([&self.free])
     }
 }
 
@@ -70,6 +109,9 @@ fn behind(set: &BTreeSet<Rank>, after: Option<Rank>) -> Option<Rank> {
 pub(super) struct Queue {
     all: BTreeSet<Rank>,
     lines: BTreeMap<Kind, Line>,
+    /// The first waiting job of each workflow run.
+    heads: BTreeSet<(Rank, String)>,
+    runs: BTreeMap<String, BTreeSet<Rank>>,
 }
 
 impl Queue {
@@ -86,15 +128,56 @@ impl Queue {
         self.lines.iter()
     }
 
+    /// The runs that could have a job started if there were runners for all: those under way, and
+    /// those that come next, up to a number.
+    pub fn admissible(&self, under_way: BTreeSet<String>, most: usize) -> BTreeSet<String> {
+        let mut runs = under_way;
+        for (_, run) in &self.heads {
+            if runs.len() >= most {
+                break;
+            }
+            runs.insert(run.clone());
+        }
+        runs
+    }
+
     pub fn insert(&mut self, job: &Job) {
         let rank = job.rank();
         self.all.insert(rank);
+        let run = job.workflow_run();
+        if let Some(run) = &run {
+            self.change_run(run, |ranks| {
+                ranks.insert(rank);
+            });
+        }
         let line = self.lines.entry(Kind::of(job)).or_default();
         line.all.insert(rank);
-        match job.workflow_run() {
+        match run {
             Some(run) => line.by_run.entry(run).or_default().insert(rank),
             None => line.free.insert(rank),
-        };
+        }
+    }
+
+    /// Changes the waiting jobs of a run, and keeps its first one true.
+    fn change_run(&mut self, run: &str, change: impl FnOnce(&mut BTreeSet<Rank>)) {
+        let ranks = self.runs.entry(run.to_owned()).or_default();
+        let before = ranks.first().copied();
+        change(ranks);
+        let after = ranks.first().copied();
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.heads.remove(&(before, run.to_owned()));
+        }
+        match after {
+            Some(after) => {
+                self.heads.insert((after, run.to_owned()));
+            }
+            None => {
+                self.runs.remove(run);
+            }
+        }
     }
 
     pub fn remove(&mut self, job: &Job) {
@@ -102,15 +185,20 @@ impl Queue {
         if !self.all.remove(&rank) {
             return;
         }
-        let kind = Kind::of(job);
+        let (kind, run) = (Kind::of(job), job.workflow_run());
+        if let Some(run) = &run {
+            self.change_run(run, |ranks| {
+                ranks.remove(&rank);
+            });
+        }
         let Some(line) = self.lines.get_mut(&kind) else { return };
         line.all.remove(&rank);
-        line.free.remove(&rank);
-        if let Some(run) = job.workflow_run()
-            && let Some(set) = line.by_run.get_mut(&run)
+        line.free.remove(rank);
+        if let Some(run) = run
+            && let Some(crowd) = line.by_run.get_mut(&run)
         {
-            set.remove(&rank);
-            if set.is_empty() {
+            crowd.remove(rank);
+            if crowd.ids.is_empty() {
                 line.by_run.remove(&run);
             }
         }

@@ -3,14 +3,13 @@
 mod jobs;
 mod size;
 
-pub(super) use size::{admit, memory_of, total_of};
-
 use super::desired;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
-use super::event::{Cordon, DownMode, Request};
+use super::event::{Cordon, DownMode, Request, RestartTime};
+use super::failures;
 use super::job::StopBy;
 use super::runner::Cause;
-use super::state::State;
+use super::state::{Place, State};
 use super::transition::{retire, stop};
 use crate::ids::{JobId, RequestId, SlotId};
 use crate::spec::Reuse;
@@ -21,11 +20,12 @@ pub(super) fn answer(state: &mut State, now: Time, id: RequestId, request: Reque
     let answer = match request {
         Request::Apply(spec) => size::apply(state, now, *spec),
         Request::Submit(job) => jobs::submit(state, now, *job),
+        Request::SubmitAll(jobs) => jobs::submit_all(state, now, jobs),
         Request::Cancel(job) => jobs::cancel(state, now, job),
-        Request::Scale(target) => size::scale(state, now, &target),
+        Request::Scale(request) => size::scale(state, now, &request),
         Request::Down(mode) => Ok(down(state, now, mode)),
         Request::Cordon { slots, to } => cordon(state, now, &slots, to),
-        Request::Restart { slots } => restart(state, now, &slots),
+        Request::Restart { slots, when } => restart(state, now, &slots, when),
     };
     let answer = answer.unwrap_or_else(Answer::Refused);
     state.effect(Effect::Answer { request: id, answer });
@@ -45,9 +45,22 @@ fn refuse_while_down(state: &State) -> Result<(), Refusal> {
     }
 }
 
+/// A fleet whose first `up` was refused has no slots, and nothing that would ever serve a job.
+fn refuse_before_up(state: &State) -> Result<(), Refusal> {
+    match state.meta.spec {
+        Some(_) => Ok(()),
+        None => Err(refuse(
+            RefusalKind::Conflict,
+            "there is no fleet yet: its first `slate-fleet up` was not carried out",
+        )),
+    }
+}
+
 fn down(state: &mut State, now: Time, mode: DownMode) -> Answer {
+    let before = if state.is_going_down() { "going down" } else { "up" };
     state.meta_mut().going_down = Some(mode);
-    state.tell(now, "fleet", "going down", format!("{mode:?}").to_lowercase());
+    let told = ("going down", format!("{mode:?}").to_lowercase());
+    state.tell_change(now, "fleet", told, (before, "going down"));
     if mode == DownMode::Now {
         let held: Vec<JobId> = state.held_jobs().map(|job| job.id).collect();
         for job in held {
@@ -60,20 +73,29 @@ fn down(state: &mut State, now: Time, mode: DownMode) -> Answer {
 fn cordon(state: &mut State, now: Time, slots: &[SlotId], to: Cordon) -> Result<Answer, Refusal> {
     known(state, slots)?;
     for &id in slots {
-        if let Some(slot) = state.slot_mut(id) {
-            slot.cordon = to;
+        if to == Cordon::Open {
+            failures::forgive(state, &Place::Slot(id));
         }
+        let Some(slot) = state.slot_mut(id) else { continue };
+        let before = std::mem::replace(&mut slot.cordon, to);
         let what = match to {
             Cordon::Open => "uncordoned",
             Cordon::Closed => "cordoned",
         };
-        state.tell(now, id, what, "an operator asked for it");
+        let states = (before.word(), to.word());
+        state.tell_change(now, id, (what, "an operator asked for it"), states);
     }
     Ok(Answer::Accepted)
 }
 
-/// Replaces runners. A used one-job container is replaced anyway; a persistent one must be idle.
-fn restart(state: &mut State, now: Time, slots: &[SlotId]) -> Result<Answer, Refusal> {
+/// Replaces runners. A used one-job container is replaced anyway; a persistent one must be idle,
+/// unless it is to go whatever it does.
+fn restart(
+    state: &mut State,
+    now: Time,
+    slots: &[SlotId],
+    when: RestartTime,
+) -> Result<Answer, Refusal> {
     known(state, slots)?;
     let runner = |id: &SlotId| state.slot(*id)?.runner.and_then(|runner| state.runner(runner));
     let busy = slots.iter().find(|id| {
@@ -81,17 +103,31 @@ fn restart(state: &mut State, now: Time, slots: &[SlotId]) -> Result<Answer, Ref
             runner.job().is_some() && runner.build.template.reuse == Reuse::Persistent
         })
     });
-    if let Some(busy) = busy {
-        let message = format!("{busy} has a job; drain it first: `slate-fleet drain {busy}`");
+    if let Some(busy) = busy
+        && when == RestartTime::AfterJob
+    {
+        let message = format!(
+            "{busy} has a job; drain it first: `slate-fleet drain {busy}`, or take the runner \
+             from its job: `slate-fleet restart --force {busy}`"
+        );
         return Err(refuse(RefusalKind::Conflict, message));
     }
-    let idle: Vec<_> =
-        slots.iter().filter_map(runner).filter(|r| r.job().is_none()).map(|r| r.id).collect();
-    for id in idle {
-        retire(state, now, id, Cause::Restart);
+    let cause = |busy: bool| match (when, busy) {
+        (RestartTime::AfterJob, true) => None,
+        (RestartTime::Now, true) => Some(Cause::Forced),
+        (_, false) => Some(Cause::Restart),
+    };
+    let to_go: Vec<_> = slots
+        .iter()
+        .filter_map(runner)
+        .filter_map(|runner| Some((runner.id, cause(runner.job().is_some())?)))
+        .collect();
+    for (id, cause) in to_go {
+        retire(state, now, id, cause);
     }
     for slot in slots {
-        state.backoffs.remove(&super::state::Place::Slot(*slot));
+        state.tell(now, *slot, "restart asked", "");
+        failures::forgive(state, &Place::Slot(*slot));
     }
     Ok(Answer::Accepted)
 }

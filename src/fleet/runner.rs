@@ -6,8 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::Fault;
 use super::effect::Template;
 use super::event::ContainerExit;
+use super::view::RunnerStatus;
 use crate::ids::{AttemptNo, ContainerId, GpuUuid, ImageId, IncarnationId, JobId, OpId, SlotId};
 use crate::spec::GpuDemand;
 use crate::units::Time;
@@ -146,8 +148,16 @@ pub enum Cause {
     Stale,
     /// Its agent lost the job that it held.
     LostJob,
-    /// Its job did not end when it had to.
+    /// Its job did not end when it was asked to.
     Stuck,
+    /// Its job did not end when its time was up.
+    TimedOut,
+    /// Its agent answers, and does not begin the job that it was given.
+    NoProgress,
+    /// It could not prepare its job; the agent's words.
+    Unfit(String),
+    /// An operator asked for a new one at once, whatever it did.
+    Forced,
 }
 
 impl Cause {
@@ -160,13 +170,83 @@ impl Cause {
             | Self::Surplus
             | Self::Down
             | Self::Restart
-            | Self::Stuck => false,
+            | Self::Stuck
+            | Self::TimedOut
+            | Self::Forced => false,
             Self::Died(_)
             | Self::Vanished
             | Self::Failed(_)
             | Self::NeverSpoke
             | Self::Stale
-            | Self::LostJob => true,
+            | Self::LostJob
+            | Self::NoProgress
+            | Self::Unfit(_) => true,
+        }
+    }
+
+    /// The state that specification 1 gives a runner that went so; none where nothing went wrong.
+    #[must_use]
+    pub fn error_state(&self) -> Option<RunnerStatus> {
+        match self {
+            Self::Used
+            | Self::Outdated
+            | Self::Surplus
+            | Self::Down
+            | Self::Restart
+            | Self::Forced => None,
+            Self::Died(exit) if exit.oom => Some(RunnerStatus::Oom),
+            Self::Died(_)
+            | Self::Vanished
+            | Self::Failed(_)
+            | Self::NeverSpoke
+            | Self::LostJob
+            | Self::Unfit(_) => Some(RunnerStatus::Error),
+            Self::Stale | Self::NoProgress => Some(RunnerStatus::Stale),
+            Self::Stuck | Self::TimedOut => Some(RunnerStatus::TimedOut),
+        }
+    }
+
+    /// Whose fault it is when a job loses its runner so.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Down | Self::Restart | Self::Forced | Self::Outdated | Self::Surplus => {
+                Fault::Operator
+            }
+            Self::Used | Self::Stuck | Self::TimedOut => Fault::Job,
+            Self::Died(_)
+            | Self::Vanished
+            | Self::Failed(_)
+            | Self::NeverSpoke
+            | Self::Stale
+            | Self::LostJob
+            | Self::NoProgress
+            | Self::Unfit(_) => Fault::Infrastructure,
+        }
+    }
+}
+
+impl Cause {
+    /// The cause in one word, for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Outdated => "outdated",
+            Self::Surplus => "surplus",
+            Self::Down => "down",
+            Self::Restart => "restart",
+            Self::Died(_) => "died",
+            Self::Vanished => "vanished",
+            Self::Failed(_) => "failed",
+            Self::NeverSpoke => "never_spoke",
+            Self::Stale => "stale",
+            Self::LostJob => "lost_job",
+            Self::Stuck => "stuck",
+            Self::TimedOut => "timed_out",
+            Self::NoProgress => "no_progress",
+            Self::Unfit(_) => "unfit",
+            Self::Forced => "forced",
         }
     }
 }
@@ -189,6 +269,12 @@ impl fmt::Display for Cause {
             Self::Stale => f.write_str("its agent fell silent"),
             Self::LostJob => f.write_str("its agent was restarted and lost the job"),
             Self::Stuck => f.write_str("its job did not stop when it had to"),
+            Self::TimedOut => f.write_str("its job did not stop when its time was up"),
+            Self::NoProgress => {
+                f.write_str("its agent answers, but did not start the job that it was given")
+            }
+            Self::Unfit(why) => write!(f, "it could not prepare its job: {why}"),
+            Self::Forced => f.write_str("an operator asked for a new one at once"),
         }
     }
 }
@@ -228,8 +314,12 @@ pub struct Contact {
     pub retry_at: Time,
     /// Whether the agent's session is open.
     pub connected: bool,
-    /// The agent's last sign of life.
+    /// Since when it has been open, if it is.
+    pub calls_since: Option<Time>,
+    /// The agent's last sign of life, or what stands for one: its container's start, ours.
     pub heard: Time,
+    /// The agent's last sign of life that was truly heard.
+    pub spoke: Option<Time>,
 }
 
 impl Contact {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::Cordon;
-use crate::ids::{GpuUuid, IncarnationId, PoolName, ProfileName, SlotId};
+use super::runner::Cause;
+use crate::ids::{GpuUuid, IncarnationId, JobId, PoolName, ProfileName, SlotId};
+use crate::units::Time;
 
 /// One place in the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,31 @@ pub struct Slot {
     pub cordon: Cordon,
     /// The runner that fills it.
     pub runner: Option<IncarnationId>,
+    /// Since when: a spare was ready long before it came here.
+    #[serde(default)]
+    pub filled: Time,
     /// Jobs that came to an end here.
     pub tasks_completed: u64,
+    /// The last runner that failed here, for as long as the slot lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+}
+
+/// A runner that failed, and what that means for the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Why it went.
+    pub cause: Cause,
+    /// When.
+    pub at: Time,
+    /// Which runner.
+    pub incarnation: IncarnationId,
+    /// The job that it had.
+    pub job: Option<JobId>,
+    /// Failures here without a finished job in between; 0 once they are forgiven.
+    pub in_a_row: u32,
+    /// No new runner is made here before this.
+    pub next_try: Time,
 }
 
 /// Whether a slot stays.

@@ -3,19 +3,25 @@
 //! Every change of something durable goes through `*_mut`, `insert_*` or `remove_*`, so that no
 //! change can be forgotten in the records of its step.
 
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Actor, AuditEntry};
+use super::awake::Awake;
 use super::backoff::Backoff;
+use super::disk::Disks;
 use super::effect::Effect;
 use super::event::DownMode;
+use super::failures;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
 use super::queue::{Kind, Line, Queue};
 use super::runner::{Contact, Runner};
+use super::scale::Standing;
 use super::slot::Slot;
-use super::view::HistoryEntry;
 use crate::ids::{
     BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId,
 };
@@ -33,8 +39,8 @@ pub struct Restored {
     pub jobs: Vec<Job>,
     /// The rest.
     pub meta: Meta,
-    /// The number of the last history entry.
-    pub history_seq: u64,
+    /// The number of the last entry of the audit log.
+    pub audit_seq: u64,
 }
 
 /// Small durable facts of the whole fleet.
@@ -42,8 +48,14 @@ pub struct Restored {
 pub struct Meta {
     /// The spec in force.
     pub spec: Option<Spec>,
-    /// Numbers of runners that `scale` set, until the next `up`.
+    /// Numbers of runners that `scale` set, until the next `up` or a time.
     pub scaled: BTreeMap<PoolName, u32>,
+    /// Of these, those that end by themselves, and when.
+    #[serde(default)]
+    pub scaled_until: BTreeMap<PoolName, Time>,
+    /// Where the pools that follow their queue stand.
+    #[serde(default)]
+    pub elastic: BTreeMap<PoolName, Standing>,
     /// The fleet is to be removed, or was; until the next `up`.
     pub going_down: Option<DownMode>,
     /// The last incarnation number given.
@@ -63,8 +75,8 @@ pub enum Record {
     Job(JobId, Option<Box<Job>>),
     /// The small facts.
     Meta(Box<Meta>),
-    /// One more line of the record.
-    History(HistoryEntry),
+    /// One more entry of the audit log.
+    Audit(AuditEntry),
 }
 
 /// What is known of an image name.
@@ -109,8 +121,12 @@ pub(super) struct State {
     pub meta: Meta,
     pub spec: Spec,
     pub host: HostFacts,
+    pub disks: Disks,
     pub engine: EngineContact,
+    /// When the newest list was begun.
+    pub listed: Time,
     pub images: BTreeMap<ImageRef, Image>,
+    pub awake: Awake,
     pub backoffs: BTreeMap<Place, Backoff>,
     pub contacts: BTreeMap<IncarnationId, Contact>,
     /// Containers of this fleet that no record knows; they are to be removed.
@@ -125,7 +141,8 @@ pub(super) struct State {
     held: BTreeSet<JobId>,
     ended: BTreeSet<JobId>,
     last_op: OpId,
-    history_seq: u64,
+    audit_seq: u64,
+    acting: Actor,
     notes: Notes,
 }
 
@@ -136,7 +153,7 @@ pub(super) struct Notes {
     runners: BTreeSet<IncarnationId>,
     jobs: BTreeSet<JobId>,
     meta: bool,
-    history: Vec<HistoryEntry>,
+    audit: Vec<AuditEntry>,
     pub effects: Vec<Effect>,
 }
 
@@ -147,8 +164,11 @@ impl State {
             meta: restored.meta,
             spec,
             host: HostFacts::default(),
+            disks: Disks::default(),
             engine: EngineContact::Unknown,
+            listed: Time(0),
             images: BTreeMap::new(),
+            awake: Awake::from(now),
             backoffs: BTreeMap::new(),
             contacts: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -161,9 +181,15 @@ impl State {
             held: BTreeSet::new(),
             ended: BTreeSet::new(),
             last_op: OpId(0),
-            history_seq: restored.history_seq,
+            audit_seq: restored.audit_seq,
+            acting: Actor::Fleet,
             notes: Notes::default(),
         };
+        let failed = |slot: &Slot| {
+            let backoff = slot.last_failure.as_ref().and_then(failures::remembered)?;
+            Some((Place::Slot(slot.id), backoff))
+        };
+        state.backoffs = state.slots.values().filter_map(failed).collect();
         for runner in restored.runners {
             let heard = Contact { heard: now, ..Contact::default() };
             state.contacts.insert(runner.id, heard);
@@ -183,7 +209,7 @@ impl State {
             runners: self.runners.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
             meta: self.meta.clone(),
-            history_seq: self.history_seq,
+            audit_seq: self.audit_seq,
         }
     }
 
@@ -229,14 +255,14 @@ impl State {
         self.runners.get_mut(&id)
     }
 
-    pub fn insert_runner(&mut self, runner: Runner, now: Time) {
+    fn insert_runner(&mut self, runner: Runner, now: Time) {
         self.notes.runners.insert(runner.id);
         let contact = Contact { heard: now, op_ended: now, ..Contact::default() };
         self.contacts.insert(runner.id, contact);
         self.runners.insert(runner.id, runner);
     }
 
-    pub fn remove_runner(&mut self, id: IncarnationId, now: Time) {
+    fn remove_runner(&mut self, id: IncarnationId, now: Time) {
         self.notes.runners.insert(id);
         self.bury(id, now);
         self.runners.remove(&id);
@@ -272,6 +298,11 @@ impl State {
         self.queue.lines()
     }
 
+    /// The workflow runs that could have a job started if there were runners for all.
+    pub fn admissible_runs(&self, under_way: BTreeSet<String>) -> BTreeSet<String> {
+        self.queue.admissible(under_way, self.spec.limits.max_parallel_workflows as usize)
+    }
+
     /// Whether a job that is not over needs this working folder.
     pub fn is_needed(&self, blob: &BlobId) -> bool {
         self.blobs.contains_key(blob)
@@ -305,13 +336,13 @@ impl State {
         self.notes.jobs.insert(id);
     }
 
-    pub fn insert_job(&mut self, job: Job) {
+    fn insert_job(&mut self, job: Job) {
         self.index(&job);
         self.notes.jobs.insert(job.id);
         self.jobs.insert(job.id, job);
     }
 
-    pub fn remove_job(&mut self, id: JobId) {
+    fn remove_job(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
             self.unindex(&job);
             self.notes.jobs.insert(id);
@@ -345,18 +376,6 @@ impl State {
         self.notes.effects.push(effect);
     }
 
-    /// Adds a line to the record.
-    pub fn tell(&mut self, now: Time, object: impl ToString, what: &str, why: impl ToString) {
-        self.history_seq += 1;
-        self.notes.history.push(HistoryEntry {
-            seq: self.history_seq,
-            at: now,
-            object: object.to_string(),
-            what: what.to_owned(),
-            why: why.to_string(),
-        });
-    }
-
     /// Takes the notes of the step: its records and its effects.
     pub fn take_notes(&mut self) -> (Vec<Record>, Vec<Effect>) {
         let notes = std::mem::take(&mut self.notes);
@@ -373,7 +392,7 @@ impl State {
         );
         let jobs = notes.jobs.into_iter();
         records.extend(jobs.map(|id| Record::Job(id, self.jobs.get(&id).cloned().map(Box::new))));
-        records.extend(notes.history.into_iter().map(Record::History));
+        records.extend(notes.audit.into_iter().map(Record::Audit));
         (records, notes.effects)
     }
 

@@ -1,10 +1,11 @@
 //! Steps in the lives of runners and jobs that several facts and decisions lead to.
 
 use super::effect::{AgentOrder, Effect};
-use super::job::{ATTEMPTS_MAX, Job, JobState, Stop, StopBy, Verdict};
+use super::event::JobEnd;
+use super::failures;
+use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
 use super::state::{Place, State};
-use super::view::JobStatus;
 use crate::ids::{AttemptNo, IncarnationId, JobId};
 use crate::spec::Reuse;
 use crate::units::Time;
@@ -16,9 +17,9 @@ pub(super) fn retire(state: &mut State, now: Time, id: IncarnationId, why: Cause
         return;
     }
     let (container, job, slot) = (runner.container().cloned(), runner.job(), runner.slot);
-    let place = slot.map_or_else(|| Place::Spares(runner.build.template.pool.clone()), Place::Slot);
+    failures::note(state, now, id, &why);
     if let Some((job, _)) = job {
-        fence(state, job, id, &why);
+        fence(state, now, (job, id), &why);
     }
     if let Some(slot) = slot
         && state.slot(slot).is_some_and(|slot| slot.runner == Some(id))
@@ -26,53 +27,45 @@ pub(super) fn retire(state: &mut State, now: Time, id: IncarnationId, why: Cause
     {
         slot.runner = None;
     }
-    if why.is_failure() {
-        state.backoffs.entry(place).or_default().fail(now, why.to_string(), id.0);
-    }
-    state.tell(now, runner_label(slot, id), "retired", &why);
-    if let Some(runner) = state.runner_mut(id) {
-        runner.phase = Phase::Retiring { container, why };
-        runner.since = now;
-    }
-}
-
-fn runner_label(slot: Option<crate::ids::SlotId>, id: IncarnationId) -> String {
-    slot.map_or_else(|| id.to_string(), |slot| slot.to_string())
+    let words = why.to_string();
+    state.enter(now, id, Phase::Retiring { container, why }, words);
 }
 
 /// The runner of a job is lost: what becomes of the job waits until the container is gone.
-fn fence(state: &mut State, job: JobId, id: IncarnationId, why: &Cause) {
-    let why = why.to_string();
-    state.change_job(job, |job| {
+fn fence(state: &mut State, now: Time, (job, id): (JobId, IncarnationId), cause: &Cause) {
+    let told = format!("{id} is lost: {cause}");
+    state.turn_job(now, job, ("fenced", told), |job| {
         if let JobState::Given { runner, stop } = job.state
             && runner == id
         {
-            let verdict = fenced_verdict(job, stop);
-            job.state = JobState::Fenced { runner, why, verdict };
+            let stop = stop.map(|stop| stop.by);
+            let verdict = stop.map_or_else(|| Verdict::without_runner(cause), Verdict::stopped);
+            give_up(job, now, (id, &verdict), stop);
         }
     });
 }
 
-/// The end of a job whose runner was lost, if it is not to run again.
-fn fenced_verdict(job: &Job, stop: Option<Stop>) -> Option<Verdict> {
-    stop.map(|stop| Verdict::stopped(stop.by)).or_else(|| {
-        (job.attempt.0 >= ATTEMPTS_MAX).then_some(Verdict {
-            status: JobStatus::Lost,
-            exit_code: None,
-            reason: None,
-        })
-    })
+/// An attempt is over, and its runner goes: decides whether there will be another attempt.
+fn give_up(
+    job: &mut Job,
+    now: Time,
+    (runner, verdict): (IncarnationId, &Verdict),
+    stop: Option<StopBy>,
+) {
+    job.end_attempt(now, verdict);
+    let why = verdict.in_words();
+    let verdict = (!job.may_try_again(verdict, stop)).then(|| job.last_verdict(verdict.clone()));
+    job.state = JobState::Fenced { runner, why, verdict };
 }
 
 /// A runner's container and volume are known to be gone: the fence for its job is passed.
 pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
-    let Some(runner) = state.runner(id) else {
+    if state.runner(id).is_none() {
         state.bury(id, now);
-        state.tell(now, id, "removed", "the orphan is gone");
+        state.tell_orphan_gone(now, id, "the orphan is gone");
         state.effect(Effect::Forget(id));
         return;
-    };
-    let label = runner_label(runner.slot, id);
+    }
     let fenced: Vec<JobId> = state
         .held_jobs()
         .filter(|job| matches!(&job.state, JobState::Fenced { runner, .. } if *runner == id))
@@ -82,8 +75,7 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
         settle(state, now, job);
     }
     let publishing = state.held_jobs().any(|job| job.runner() == Some(id));
-    state.remove_runner(id, now);
-    state.tell(now, label, "removed", format!("{id} is gone"));
+    state.end_runner(now, id, format!("{id} is gone"));
     if !publishing {
         state.effect(Effect::Forget(id));
     }
@@ -92,33 +84,30 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
 /// Queues a fenced job again, or ends it.
 fn settle(state: &mut State, now: Time, id: JobId) {
     let Some(job) = state.job(id) else { return };
-    let JobState::Fenced { why, verdict, .. } = &job.state else { return };
-    let (why, verdict) = (why.clone(), verdict.clone());
-    if let Some(mut verdict) = verdict {
-        if verdict.status == JobStatus::Lost {
-            verdict.reason = Some(format!("its runner was lost {ATTEMPTS_MAX} times; last: {why}"));
-        }
-        end(state, now, id, verdict);
-        return;
+    let JobState::Fenced { why, verdict, .. } = job.state.clone() else { return };
+    match verdict {
+        Some(verdict) => end(state, now, id, verdict),
+        None => queue_again(state, now, id, why),
     }
-    state.tell(now, id, "queued again", &why);
-    state.change_job(id, |job| {
+}
+
+/// A job waits for its next attempt.
+fn queue_again(state: &mut State, now: Time, id: JobId, why: String) {
+    let setback = Some(why.clone());
+    state.turn_job(now, id, ("queued again", why), |job| {
         job.state = JobState::Queued;
         job.started_at = None;
-        job.setback = Some(why);
+        job.setback = setback;
     });
 }
 
 /// Records a job's end and lets its working folder go.
 pub(super) fn end(state: &mut State, now: Time, id: JobId, verdict: Verdict) {
-    let status = format!("{:?}", verdict.status).to_lowercase();
-    let why = match (&verdict.reason, verdict.exit_code) {
-        (Some(reason), _) => reason.clone(),
-        (None, Some(code)) => format!("exit code {code}"),
-        (None, None) => String::new(),
-    };
-    state.tell(now, id, &status, why);
-    state.change_job(id, |job| job.state = JobState::Ended { at: now, verdict });
+    let told = (verdict.status.word(), verdict.in_words());
+    state.turn_job(now, id, told, |job| {
+        job.end_attempt(now, &verdict);
+        job.state = JobState::Ended { at: now, verdict };
+    });
     state.effect(Effect::CloseLog(id));
     let Some(blob) = state.job(id).and_then(|job| job.spec.workspace.clone()) else { return };
     if !state.is_needed(&blob) {
@@ -132,6 +121,7 @@ pub(super) fn published(state: &mut State, now: Time, id: JobId, outcome: Result
     let JobState::Publishing { runner, end: how, stop } = job.state.clone() else { return };
     let attempt = job.attempt;
     let mut verdict = Verdict::of(&how, stop);
+    let is_last = !job.may_try_again(&verdict, stop);
     if let Err(why) = outcome {
         let note = format!("its reports could not be stored: {why}");
         verdict.reason = Some(match verdict.reason {
@@ -139,13 +129,45 @@ pub(super) fn published(state: &mut State, now: Time, id: JobId, outcome: Result
             None => note,
         });
     }
-    end(state, now, id, verdict);
-    acknowledge(state, runner, id, attempt);
-    if state.runner(runner).is_none() {
-        state.effect(Effect::Forget(runner));
-        return;
+    let unfit = match how {
+        JobEnd::NotStarted(why) => Some(Cause::Unfit(why)),
+        JobEnd::Exited(_)
+        | JobEnd::Signalled(_)
+        | JobEnd::TimedOut
+        | JobEnd::Cancelled
+        | JobEnd::OutOfMemory
+        | JobEnd::MemoryLimit { .. }
+        | JobEnd::HostMemory { .. }
+        | JobEnd::NoSuchProgram(_)
+        | JobEnd::NotExecutable(_) => None,
+    };
+    match is_last {
+        true => {
+            let verdict = job_verdict(state, id, verdict);
+            end(state, now, id, verdict);
+        }
+        false => {
+            let told = ("to be tried again", verdict.in_words());
+            state.turn_job(now, id, told, |job| give_up(job, now, (runner, &verdict), stop));
+        }
     }
-    free(state, now, runner, id);
+    acknowledge(state, runner, id, attempt);
+    match unfit {
+        Some(cause) => retire(state, now, runner, cause),
+        None => free(state, now, (runner, id), is_last),
+    }
+    if state.runner(runner).is_none() {
+        settle(state, now, id);
+        state.effect(Effect::Forget(runner));
+    }
+}
+
+/// The end of a job after its last attempt.
+fn job_verdict(state: &State, id: JobId, verdict: Verdict) -> Verdict {
+    match state.job(id) {
+        Some(job) => job.last_verdict(verdict),
+        None => verdict,
+    }
 }
 
 /// Tells an agent that it may forget an attempt.
@@ -159,15 +181,14 @@ pub(super) fn acknowledge(
     state.effect(Effect::Agent { incarnation, order });
 }
 
-/// A runner's job is over: it is used up, or idle again.
-fn free(state: &mut State, now: Time, id: IncarnationId, job: JobId) {
+/// A runner has done what it could for a job: it is used up, or idle again.
+fn free(state: &mut State, now: Time, (id, job): (IncarnationId, JobId), is_last: bool) {
     let Some(runner) = state.runner(id) else { return };
-    let slot = runner.slot;
-    if let Some(slot) = slot.and_then(|slot| state.slot_mut(slot)) {
-        slot.tasks_completed += 1;
-    }
-    if let Some(slot) = slot {
-        state.backoffs.remove(&Place::Slot(slot));
+    if let Some(slot) = runner.slot {
+        failures::forgive(state, &Place::Slot(slot));
+        if is_last && let Some(slot) = state.slot_mut(slot) {
+            slot.tasks_completed += 1;
+        }
     }
     let Some(runner) = state.runner(id) else { return };
     if runner.job().map(|(held, _)| held) != Some(job) {
@@ -177,10 +198,9 @@ fn free(state: &mut State, now: Time, id: IncarnationId, job: JobId) {
         (Reuse::OneJob, _) => retire(state, now, id, Cause::Used),
         (Reuse::Persistent, Phase::Busy { container, .. }) => {
             let container = container.clone();
-            if let Some(runner) = state.runner_mut(id) {
-                runner.phase = Phase::Idle { container };
-                runner.since = now;
-            }
+            state.enter(now, id, Phase::Idle { container }, format!("{job} is over"));
+            // Its agent said that nothing of the job is left; it goes on with others, too.
+            settle(state, now, job);
         }
         (Reuse::Persistent, _) => {}
     }
@@ -191,8 +211,8 @@ pub(super) fn stop(state: &mut State, now: Time, id: JobId, by: StopBy) {
     let Some(job) = state.job(id) else { return };
     let JobState::Given { runner, stop: None } = job.state else { return };
     let attempt = job.attempt;
-    state.tell(now, id, "stopping", format!("{by:?}").to_lowercase());
-    state.change_job(id, |job| {
+    let why = format!("{by:?}").to_lowercase();
+    state.turn_job(now, id, ("stopping", why), |job| {
         job.state = JobState::Given { runner, stop: Some(Stop { since: now, by }) };
     });
     order_cancel(state, runner, id, attempt);

@@ -1,7 +1,10 @@
 //! The read model: what the API, the CLI and the metrics see. They never see the core's state.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::attempt::{Attempt, Fault};
 use super::event::{Cordon, JobSpec};
 use crate::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
@@ -84,8 +87,33 @@ pub struct RunnerView {
     pub memory: Bytes,
     /// The last failure here, or what it waits for.
     pub reason: Option<String>,
+    /// The last runner that failed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<FailureView>,
     /// Whether the agent's last sign of life is recent.
     pub health: Health,
+    /// The agent's last sign of life, if this supervisor heard one.
+    #[serde(default)]
+    pub heard: Option<Time>,
+}
+
+/// A runner that failed in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    /// The state that it failed with: `error`, `stale`, `oom` or `timed_out`.
+    pub status: RunnerStatus,
+    /// Why, in words.
+    pub cause: String,
+    /// When.
+    pub at: Time,
+    /// Which runner.
+    pub incarnation: IncarnationId,
+    /// The job that it had.
+    pub job: Option<JobId>,
+    /// Failures in a row; 0 once they are forgiven.
+    pub in_a_row: u32,
+    /// When the next runner is tried, while the slot waits for that.
+    pub next_try: Option<Time>,
 }
 
 /// A runner's state in the words that users see.
@@ -108,8 +136,29 @@ pub enum RunnerStatus {
     Removing,
     /// Failed; the reason says why and when it is tried again.
     Error,
-    /// Silent for too long.
+    /// Silent for too long, or alive and without progress.
     Stale,
+    /// Ran out of memory.
+    Oom,
+    /// Its job did not end in time.
+    TimedOut,
+}
+
+impl RunnerStatus {
+    /// Whether it is one of specification 1's error states.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        match self {
+            Self::Error | Self::Stale | Self::Oom | Self::TimedOut => true,
+            Self::Planned
+            | Self::Creating
+            | Self::Starting
+            | Self::Idle
+            | Self::Running
+            | Self::Stopping
+            | Self::Removing => false,
+        }
+    }
 }
 
 /// What is known of a runner's health.
@@ -133,6 +182,14 @@ pub struct PoolView {
     pub profile: ProfileName,
     /// Slots wanted.
     pub desired: u32,
+    /// The fewest slots by the file.
+    pub min: u32,
+    /// The most slots by the file.
+    pub max: u32,
+    /// Why it has the size that it has.
+    pub why: SizeReason,
+    /// Jobs that wait for it, if it follows its queue.
+    pub waiting: u32,
     /// Slots idle.
     pub idle: u32,
     /// Slots with a job.
@@ -143,6 +200,45 @@ pub struct PoolView {
     pub spares: u32,
     /// Whether `scale` set the number.
     pub scaled: bool,
+}
+
+/// Why a pool has the size that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SizeReason {
+    /// The file gives a number.
+    File,
+    /// `scale` set it.
+    Set {
+        /// Until when; without it, until the next `up`.
+        until: Option<Time>,
+    },
+    /// Nothing asks for more than the fewest.
+    Least,
+    /// It keeps runners warm beside the busy ones.
+    Warm,
+    /// Jobs wait, and it grows until few enough do.
+    Queue {
+        /// How many.
+        waiting: u32,
+    },
+    /// Jobs wait, and it has all that it may have.
+    Most {
+        /// How many.
+        waiting: u32,
+    },
+    /// It should grow and cannot.
+    Held {
+        /// The jobs that wait.
+        waiting: u32,
+        /// What stands in the way.
+        why: String,
+    },
+    /// It had more to do; runners go when they were idle for long enough.
+    Idle {
+        /// How long.
+        after: Duration,
+    },
 }
 
 /// One job.
@@ -176,6 +272,12 @@ pub struct JobView {
     pub exit_code: Option<i32>,
     /// Why it waits, or how it ended.
     pub reason: Option<String>,
+    /// Whose fault its end was, if it did not succeed.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+    /// Every time that it was given to a runner, the first one first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     /// Place in the queue, from 1.
     pub position: Option<u32>,
 }
@@ -218,21 +320,6 @@ impl JobStatus {
             | Self::Lost => true,
         }
     }
-}
-
-/// One line of the record: what happened to what, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryEntry {
-    /// Counted from 1 without gaps.
-    pub seq: u64,
-    /// When.
-    pub at: Time,
-    /// What it happened to: `runner-001`, `job-42`, `fleet`.
-    pub object: String,
-    /// What happened: `created`, `assigned`, `died` …
-    pub what: String,
-    /// Why, in words.
-    pub why: String,
 }
 
 /// What `plan` and `up` would do to one slot.

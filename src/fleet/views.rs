@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{self, Models};
 use super::effect::Effect;
-use super::job::{Job, JobState};
+use super::job::{Job, JobState, Stop, StopBy};
 use super::placement;
 use super::plan::{may_run, most_leftovers, running_workflows};
 use super::runner::{Contact, OpKind, Phase, Runner};
-use super::slot::{Fate, Slot};
+use super::scale;
+use super::slot::{Failure, Fate, Slot};
 use super::state::{EngineContact, Image, Place, State};
 use super::view::{
-    FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
+    FailureView, FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus,
+    RunnerView, SizeReason,
 };
 use crate::ids::{JobId, PoolName};
-use crate::spec::Pool;
+use crate::spec::{Pool, PoolSize};
 use crate::units::{Bytes, MilliCpu, Time};
 
 /// An agent that was not heard for this long is unhealthy; it speaks every 5 s.
@@ -43,13 +45,14 @@ pub(super) fn resume_publishing(state: &mut State) {
 
 pub(super) fn fleet(state: &State, now: Time) -> FleetView {
     let runners: Vec<RunnerView> = state.slots().map(|slot| runner(state, slot, now)).collect();
+    let pools: Vec<PoolView> = pools(state, &runners, now);
     FleetView {
         project: state.spec.project.clone(),
         at: now,
         phase: phase(state, &runners),
-        troubles: troubles(state, &runners),
+        troubles: troubles(state, &runners, &pools),
         max_parallel_workflows: state.spec.limits.max_parallel_workflows,
-        pools: state.spec.pools.iter().map(|it| pool(state, it, &runners)).collect(),
+        pools,
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         runners,
@@ -84,11 +87,12 @@ fn is_current(state: &State, models: &Models, slot: &Slot) -> bool {
     slot.fate == Fate::Stay && is_met
 }
 
-fn troubles(state: &State, runners: &[RunnerView]) -> Vec<String> {
+fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<String> {
     let mut troubles = Vec::new();
     if let EngineContact::Unreachable(why) = &state.engine {
         troubles.push(format!("the engine does not answer: {why}"));
     }
+    troubles.extend(state.disks.trouble().map(|why| format!("no job is given out: {why}")));
     for (image, known) in &state.images {
         if let Image::Missing { why, .. } = known {
             troubles.push(format!("image {image}: {why}"));
@@ -97,9 +101,18 @@ fn troubles(state: &State, runners: &[RunnerView]) -> Vec<String> {
     troubles.extend(
         runners
             .iter()
-            .filter(|it| it.status == RunnerStatus::Error)
+            .filter(|it| it.status.is_trouble())
             .filter_map(|it| it.reason.as_ref().map(|why| format!("{}: {why}", it.name))),
     );
+    for pool in pools {
+        // What hinders single runners, too, was said with them.
+        if let SizeReason::Held { waiting, why } = &pool.why
+            && !troubles.iter().any(|trouble| trouble.ends_with(why.as_str()))
+        {
+            let name = &pool.name;
+            troubles.push(format!("pool {name} cannot grow for {waiting} waiting jobs: {why}"));
+        }
+    }
     troubles
 }
 
@@ -117,7 +130,7 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
         gpu: slot.gpu.as_ref().map(|lease| lease.index),
         status: present.map_or_else(
             || empty_status(state, slot, reason.as_ref()),
-            |runner| status(runner, &contact),
+            |runner| status(state, runner, &contact),
         ),
         since: present.map_or(now, |runner| runner.since),
         cordon: slot.cordon,
@@ -130,21 +143,43 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
         cpus: profile.map_or(MilliCpu(0), |profile| profile.cpus),
         memory: profile.map_or(Bytes(0), |profile| profile.memory),
         reason,
+        last_failure: slot.last_failure.as_ref().and_then(|it| failure(it, now)),
         health: health(present, &contact, now),
+        heard: contact.spoke,
     }
+}
+
+fn failure(failure: &Failure, now: Time) -> Option<FailureView> {
+    Some(FailureView {
+        status: failure.cause.error_state()?,
+        cause: failure.cause.to_string(),
+        at: failure.at,
+        incarnation: failure.incarnation,
+        job: failure.job,
+        in_a_row: failure.in_a_row,
+        next_try: Some(failure.next_try).filter(|next| now < *next),
+    })
 }
 
 fn empty_status(state: &State, slot: &Slot, reason: Option<&String>) -> RunnerStatus {
     let leaving = state.runners().any(|runner| runner.slot == Some(slot.id));
     match (slot.fate, reason) {
         (Fate::Leave, _) => RunnerStatus::Removing,
-        (Fate::Stay, Some(_)) => RunnerStatus::Error,
+        (Fate::Stay, Some(_)) => failed_status(state, slot),
         (Fate::Stay, None) if leaving => RunnerStatus::Removing,
         (Fate::Stay, None) => RunnerStatus::Planned,
     }
 }
 
-fn status(runner: &Runner, contact: &Contact) -> RunnerStatus {
+/// The state of a slot that something stands in the way of: as its last runner failed, as long as
+/// the slot waits because of that.
+fn failed_status(state: &State, slot: &Slot) -> RunnerStatus {
+    let waits = state.backoffs.contains_key(&Place::Slot(slot.id));
+    let last = slot.last_failure.as_ref().filter(|_| waits);
+    last.and_then(|failure| failure.cause.error_state()).unwrap_or(RunnerStatus::Error)
+}
+
+fn status(state: &State, runner: &Runner, contact: &Contact) -> RunnerStatus {
     match &runner.phase {
         Phase::Planned => match contact.op.map(|op| op.kind) {
             Some(OpKind::Create) => RunnerStatus::Creating,
@@ -152,7 +187,12 @@ fn status(runner: &Runner, contact: &Contact) -> RunnerStatus {
         },
         Phase::Created { .. } | Phase::Booting { .. } => RunnerStatus::Starting,
         Phase::Idle { .. } => RunnerStatus::Idle,
-        Phase::Busy { .. } => RunnerStatus::Running,
+        Phase::Busy { job, .. } => match state.job(*job).map(|job| &job.state) {
+            Some(JobState::Given { stop: Some(Stop { by: StopBy::Timeout, .. }), .. }) => {
+                RunnerStatus::TimedOut
+            }
+            Some(_) | None => RunnerStatus::Running,
+        },
         Phase::Retiring { .. } => RunnerStatus::Removing,
     }
 }
@@ -192,9 +232,25 @@ fn health(runner: Option<&Runner>, contact: &Contact, now: Time) -> Health {
     }
 }
 
-fn pool(state: &State, pool: &Pool, runners: &[RunnerView]) -> PoolView {
-    let count = |status: RunnerStatus| {
-        let alike = runners.iter().filter(|it| it.pool == pool.name && it.status == status);
+fn pools(state: &State, runners: &[RunnerView], now: Time) -> Vec<PoolView> {
+    let mut reasons = scale::reasons(state, now);
+    let counts = desired::counts_now(state);
+    let view = |it: &Pool| {
+        let why = reasons.remove(&it.name).unwrap_or((SizeReason::File, 0));
+        let desired = counts.get(&it.name).copied().unwrap_or(0);
+        pool(state, it, runners, (desired, why))
+    };
+    state.spec.pools.iter().map(view).collect()
+}
+
+fn pool(
+    state: &State,
+    pool: &Pool,
+    runners: &[RunnerView],
+    (desired, (why, waiting)): (u32, (SizeReason, u32)),
+) -> PoolView {
+    let count = |is_so: fn(RunnerStatus) -> bool| {
+        let alike = runners.iter().filter(|it| it.pool == pool.name && is_so(it.status));
         u32::try_from(alike.count()).unwrap_or(u32::MAX)
     };
     let spares = state.runners().filter(|runner| {
@@ -205,13 +261,17 @@ fn pool(state: &State, pool: &Pool, runners: &[RunnerView]) -> PoolView {
     PoolView {
         name: pool.name.clone(),
         profile: pool.profile.clone(),
-        desired: desired::counts(&state.spec, &state.meta.scaled)
-            .get(&pool.name)
-            .copied()
-            .unwrap_or(0),
-        idle: count(RunnerStatus::Idle),
-        running: count(RunnerStatus::Running),
-        error: count(RunnerStatus::Error),
+        desired,
+        min: match pool.size {
+            PoolSize::Fixed(count) => count,
+            PoolSize::Elastic(elastic) => elastic.min,
+        },
+        max: pool.size.most(),
+        why,
+        waiting,
+        idle: count(|status| status == RunnerStatus::Idle),
+        running: count(|status| status == RunnerStatus::Running),
+        error: count(RunnerStatus::is_trouble),
         spares: u32::try_from(spares.count()).unwrap_or(u32::MAX),
         scaled: state.meta.scaled.contains_key(&pool.name),
     }
@@ -268,13 +328,14 @@ impl<'a> Waiting<'a> {
 
 fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
     let position = waiting.places.get(&job.id).copied();
-    let (ended_at, exit_code, ended_why) = match &job.state {
-        JobState::Ended { at, verdict } => (Some(*at), verdict.exit_code, verdict.reason.clone()),
+    let ended = match &job.state {
+        JobState::Ended { at, verdict } => Some((*at, verdict)),
         JobState::Queued
         | JobState::Given { .. }
         | JobState::Publishing { .. }
-        | JobState::Fenced { .. } => (None, None, None),
+        | JobState::Fenced { .. } => None,
     };
+    let ended_why = ended.and_then(|(_, verdict)| verdict.reason.clone());
     JobView {
         id: job.id,
         spec: job.spec.clone(),
@@ -287,8 +348,10 @@ fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
         queued_at: job.queued_at,
         assigned_at: job.assigned_at,
         started_at: job.started_at,
-        ended_at,
-        exit_code,
+        ended_at: ended.map(|(at, _)| at),
+        exit_code: ended.and_then(|(_, verdict)| verdict.exit_code),
+        fault: ended.and_then(|(_, verdict)| verdict.fault),
+        attempts: job.attempts.clone(),
         reason: ended_why.or_else(|| position.map(|place| wait(state, waiting, (job, place)))),
         position,
     }
@@ -296,6 +359,9 @@ fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
 
 /// Why a job waits, with numbers.
 fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> String {
+    if let Some(why) = state.disks.trouble() {
+        return format!("no job is given out: {why}");
+    }
     if !may_run(state, &waiting.runs, job) {
         let max = state.spec.limits.max_parallel_workflows;
         return format!("{max} workflow runs are under way, the most that may run at a time");

@@ -1,87 +1,159 @@
 //! What goes wrong, and how often.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::rng::Rng;
 use crate::fleet::event::OpErrorClass;
 
+/// One kind of thing that goes wrong by itself, now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// An operation certainly did not happen.
+    OpFails,
+    /// Nobody knows whether an operation happened.
+    OpUnknown,
+    /// After nobody knew, an operation's true outcome is told.
+    OpKnownLater,
+    /// An operation takes very long.
+    OpSlow,
+    /// An operation is said to have failed, and happens later all the same.
+    OpLies,
+    /// An operation's outcome is told late.
+    OpToldLate,
+    /// An operation's outcome is told twice, the second time after others.
+    OpToldTwice,
+    /// The engine takes minutes to remove a container.
+    RemovalHangs,
+    /// An engine event never comes.
+    EventLost,
+    /// An engine event comes twice.
+    EventDoubled,
+    /// An engine event or a list comes late.
+    EventLate,
+    /// A list is told once more, long after newer ones.
+    ListStale,
+    /// A list names containers twice and in no order.
+    ListMessy,
+    /// An agent's session breaks with a message on its way.
+    SessionBreaks,
+    /// What was on its way when a session broke arrives after all, between the next one's words.
+    SessionLingers,
+    /// The end of a session is told after the next one began.
+    GoodbyeLate,
+    /// An agent says the same twice.
+    SaidTwice,
+    /// Reports cannot be stored.
+    PublishFails,
+    /// It is told twice what became of reports.
+    PublishTwice,
+    /// An agent never speaks after its start.
+    AgentMute,
+    /// A job goes on whatever it is told.
+    JobStuck,
+    /// An agent does not begin its job.
+    JobUnbegun,
+    /// An image is not to be had.
+    ImageMissing,
+    /// The supervisor dies in a step.
+    Crash,
+}
+
+impl Fault {
+    /// Every kind, with its name for commands and its rates per thousand: rare, and often.
+    pub const ALL: [(Self, &str, [u32; 2]); 24] = [
+        (Self::OpFails, "op_fails", [30, 250]),
+        (Self::OpUnknown, "op_unknown", [30, 250]),
+        (Self::OpKnownLater, "op_known_later", [200, 900]),
+        (Self::OpSlow, "op_slow", [30, 200]),
+        (Self::OpLies, "op_lies", [20, 150]),
+        (Self::OpToldLate, "op_told_late", [50, 500]),
+        (Self::OpToldTwice, "op_told_twice", [50, 500]),
+        (Self::RemovalHangs, "removal_hangs", [20, 150]),
+        (Self::EventLost, "event_lost", [100, 700]),
+        (Self::EventDoubled, "event_doubled", [50, 300]),
+        (Self::EventLate, "event_late", [50, 400]),
+        (Self::ListStale, "list_stale", [50, 300]),
+        (Self::ListMessy, "list_messy", [100, 700]),
+        (Self::SessionBreaks, "session_breaks", [20, 150]),
+        (Self::SessionLingers, "session_lingers", [200, 900]),
+        (Self::GoodbyeLate, "goodbye_late", [200, 700]),
+        (Self::SaidTwice, "said_twice", [50, 500]),
+        (Self::PublishFails, "publish_fails", [50, 300]),
+        (Self::PublishTwice, "publish_twice", [100, 600]),
+        (Self::AgentMute, "agent_mute", [20, 100]),
+        (Self::JobStuck, "job_stuck", [20, 100]),
+        (Self::JobUnbegun, "job_unbegun", [10, 60]),
+        (Self::ImageMissing, "image_missing", [100, 500]),
+        (Self::Crash, "crash", [5, 40]),
+    ];
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, own, _)| *own == name).map(|(fault, _, _)| *fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(fault, _, _)| fault == self).map(|(_, name, _)| name);
+        f.pad(name.unwrap_or(&"?"))
+    }
+}
+
 /// How often each kind of fault strikes, in a thousand occasions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Faults {
-    /// An operation certainly did not happen.
-    pub op_fails: u32,
-    /// Nobody knows whether an operation happened.
-    pub op_unknown: u32,
-    /// An operation takes very long.
-    pub op_slow: u32,
-    /// An engine event never comes.
-    pub event_lost: u32,
-    /// An engine event comes twice.
-    pub event_doubled: u32,
-    /// An engine event or a list comes late.
-    pub event_late: u32,
-    /// An agent's session breaks with a message on its way.
-    pub session_breaks: u32,
-    /// The end of a session is told after the next one began.
-    pub goodbye_late: u32,
-    /// Reports cannot be stored.
-    pub publish_fails: u32,
-    /// An agent never speaks after its start.
-    pub agent_mute: u32,
-    /// A job goes on whatever it is told.
-    pub job_stuck: u32,
-    /// An image is not to be had.
-    pub image_missing: u32,
-    /// The supervisor dies in a step.
-    pub crash: u32,
-}
+pub struct Faults([u32; Fault::ALL.len()]);
 
 impl Faults {
     /// Nothing goes wrong.
-    pub const NONE: Self = Self {
-        op_fails: 0,
-        op_unknown: 0,
-        op_slow: 0,
-        event_lost: 0,
-        event_doubled: 0,
-        event_late: 0,
-        session_breaks: 0,
-        goodbye_late: 0,
-        publish_fails: 0,
-        agent_mute: 0,
-        job_stuck: 0,
-        image_missing: 0,
-        crash: 0,
-    };
+    pub const NONE: Self = Self([0; Fault::ALL.len()]);
 
-    /// Each kind strikes not at all, sometimes or often.
+    /// How often a fault strikes.
+    #[must_use]
+    pub fn rate(&self, fault: Fault) -> u32 {
+        self.0.get(fault as usize).copied().unwrap_or(0)
+    }
+
+    /// Sets how often a fault strikes.
+    pub fn set(&mut self, fault: Fault, per_mille: u32) {
+        if let Some(rate) = self.0.get_mut(fault as usize) {
+            *rate = per_mille;
+        }
+    }
+
+    /// Whether a fault strikes now. Chance is asked in any case, so that a fault that is left out
+    /// does not shift the others.
+    pub fn strikes(&self, fault: Fault, rng: &mut Rng) -> bool {
+        rng.chance(self.rate(fault))
+    }
+
+    /// The kinds that strike at all.
+    pub fn active(&self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().map(|(fault, _, _)| *fault).filter(|fault| self.rate(*fault) > 0)
+    }
+
+    /// A random part of the kinds, each at a random rate; the others not at all. Faults hide one
+    /// another, so no story has them all.
     #[must_use]
     pub fn random(rng: &mut Rng) -> Self {
-        let mut level = |rare: u32, often: u32| match rng.below(4) {
-            0 | 1 => 0,
-            2 => rare,
-            _ => often,
-        };
-        Self {
-            op_fails: level(30, 250),
-            op_unknown: level(30, 250),
-            op_slow: level(30, 200),
-            event_lost: level(100, 700),
-            event_doubled: level(50, 300),
-            event_late: level(50, 400),
-            session_breaks: level(20, 150),
-            goodbye_late: level(200, 700),
-            publish_fails: level(50, 300),
-            agent_mute: level(20, 100),
-            job_stuck: level(20, 100),
-            image_missing: level(100, 500),
-            crash: level(5, 40),
+        let mut faults = Self::NONE;
+        let share = *rng.pick(&[150, 350, 600]).unwrap_or(&350);
+        for (fault, _, [rare, often]) in Fault::ALL {
+            let strikes = rng.chance(share);
+            let rate = rng.between(u64::from(rare), u64::from(often));
+            if strikes {
+                faults.set(fault, u32::try_from(rate).unwrap_or(rare));
+            }
         }
+        faults
     }
 
     /// What becomes of an operation.
     pub fn of_operation(&self, rng: &mut Rng) -> OpFate {
-        if rng.chance(self.op_fails) {
+        let rng = &mut rng.fork();
+        if self.strikes(Fault::OpFails, rng) {
             let class = match rng.below(4) {
                 0 => OpErrorClass::Fatal,
                 1 => OpErrorClass::Conflict,
@@ -89,14 +161,17 @@ impl Faults {
             };
             return OpFate::Fails(class);
         }
-        if rng.chance(self.op_unknown) {
+        if self.strikes(Fault::OpLies, rng) {
+            return OpFate::Lies(Duration::from_millis(rng.between(1, 20_000)));
+        }
+        if self.strikes(Fault::OpUnknown, rng) {
             return OpFate::Unknown(match rng.below(3) {
                 0 => Limbo::Before,
                 1 => Limbo::Never,
                 _ => Limbo::After(Duration::from_millis(rng.between(1, 20_000))),
             });
         }
-        match rng.chance(self.op_slow) {
+        match self.strikes(Fault::OpSlow, rng) {
             true => OpFate::Slow(Duration::from_millis(rng.between(1_000, 60_000))),
             false => OpFate::Happens,
         }
@@ -112,6 +187,8 @@ pub enum OpFate {
     Slow(Duration),
     /// It does not happen, which is told.
     Fails(OpErrorClass),
+    /// It is told that it did not happen, and it happens this long after.
+    Lies(Duration),
     /// It is told that nobody knows.
     Unknown(Limbo),
 }
@@ -125,4 +202,18 @@ pub enum Limbo {
     Never,
     /// It happens this long after it was given up.
     After(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_place_and_its_name() {
+        for (index, (fault, name, _)) in Fault::ALL.iter().enumerate() {
+            assert_eq!(*fault as usize, index, "{name} stands elsewhere than in the enum");
+            assert_eq!(Fault::named(name), Some(*fault));
+            assert_eq!(fault.to_string(), *name);
+        }
+    }
 }

@@ -3,21 +3,33 @@
 //! It sees the world (which processes live), the records (what the core believes) and the step,
 //! and keeps its own book of what was promised.
 
+mod audit;
+mod bounds;
+mod care;
+pub mod edges;
+mod elastic;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use audit::AuditBook;
+use bounds::Effort;
+use care::Care;
+use edges::Edges;
+pub use rest::{false_end, settled};
 
 use super::records::Records;
 use super::world::{Container, World};
 use crate::fleet::effect::{Answer, Effect, EngineAction};
-use crate::fleet::event::{ContainerState, EngineEvent, Event, Request};
+use crate::fleet::event::{ContainerState, Event, Request};
 use crate::fleet::job::{Job, JobState, Verdict};
-use crate::fleet::placement::is_at_least;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
 use crate::fleet::state::Record;
-use crate::fleet::view::{FleetPhase, JobStatus};
+use crate::fleet::view::JobStatus;
 use crate::fleet::{Fleet, Step};
-use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, PoolName, SlotId};
+use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, SlotId};
 use crate::spec::{GpuSharing, Pool, Spec};
 use crate::units::Time;
 
@@ -27,7 +39,9 @@ const SILENCE: Duration = Duration::from_secs(300);
 const LEFTOVERS_MAX: usize = 3;
 
 /// The whole of the records is compared in one step of so many; it is as long as all others.
-const RECORDS_EVERY: u32 = 16;
+const RECORDS_EVERY: u32 = 64;
+/// A plan is made once more in one step of so many: it doubles the step.
+const FIXED_POINT_EVERY: u32 = 8;
 
 /// The book of promises, and every breach.
 #[derive(Debug)]
@@ -35,12 +49,19 @@ pub struct Oracle {
     /// What was seen that must never be.
     pub violations: Vec<String>,
     accepted: BTreeSet<JobId>,
+    unseen: Vec<JobId>,
     ended: BTreeMap<JobId, Verdict>,
     names: BTreeMap<SlotId, String>,
-    history_seq: u64,
+    audit: AuditBook,
     retired: BTreeSet<IncarnationId>,
     may_rename: bool,
-    is_engine_known: bool,
+    rest: elastic::Rest,
+    care: Care,
+    effort: Effort,
+    cancelled: BTreeSet<JobId>,
+    was_down: bool,
+    /// The ways that runners and jobs went.
+    pub edges: Edges,
     checks: u32,
     /// Whether it looks at all; large fleets are simulated faster without.
     pub watches: bool,
@@ -51,12 +72,18 @@ impl Default for Oracle {
         Self {
             violations: Vec::new(),
             accepted: BTreeSet::new(),
+            unseen: Vec::new(),
             ended: BTreeMap::new(),
             names: BTreeMap::new(),
-            history_seq: 0,
+            audit: AuditBook::default(),
             retired: BTreeSet::new(),
             may_rename: false,
-            is_engine_known: false,
+            rest: elastic::Rest::default(),
+            care: Care::default(),
+            effort: Effort::default(),
+            cancelled: BTreeSet::new(),
+            was_down: false,
+            edges: Edges::default(),
             checks: 0,
             watches: true,
         }
@@ -65,30 +92,29 @@ impl Default for Oracle {
 
 impl Oracle {
     /// A supervisor starts: it knows nothing of the engine yet.
-    pub fn started(&mut self) {
-        self.is_engine_known = false;
+    pub fn started(&mut self, now: Time) {
+        self.care.started();
+        self.effort.reset(now);
     }
 
     /// The core is told of something.
-    pub fn heard(&mut self, events: &[Event]) {
+    pub fn heard(&mut self, now: Time, events: &[Event]) {
         for event in events {
-            match event {
-                Event::Engine(EngineEvent::Listed { .. }) => self.is_engine_known = true,
-                Event::Engine(EngineEvent::Unreachable { .. }) => self.is_engine_known = false,
-                Event::Engine(_)
-                | Event::Operation { .. }
-                | Event::Agent { .. }
-                | Event::Request { .. }
-                | Event::Published { .. }
-                | Event::Host(_)
-                | Event::Tick => {}
-            }
+            self.care.heard(now, event);
         }
     }
 
     /// Something is asked for.
-    pub fn asked(&mut self, request: &Request) {
+    pub fn asked(&mut self, now: Time, request: &Request) {
         self.may_rename |= matches!(request, Request::Apply(_));
+        self.rest.asked(request);
+        self.was_down |= matches!(request, Request::Down(_));
+        if let Request::Cancel(job) = request {
+            self.cancelled.insert(*job);
+        }
+        if !matches!(request, Request::Submit(_) | Request::Cancel(_)) {
+            self.effort.reset(now);
+        }
     }
 
     /// A client has got its answer: what it says is a promise now.
@@ -96,6 +122,10 @@ impl Oracle {
         match answer {
             Answer::Submitted(job) => {
                 self.accepted.insert(*job);
+                self.unseen.push(*job);
+            }
+            Answer::SubmittedAll { first, last } => {
+                self.accepted.extend((first.0..=last.0).map(JobId));
             }
             Answer::Accepted | Answer::Refused(_) => {}
         }
@@ -103,19 +133,31 @@ impl Oracle {
 
     /// A step was recorded, and its effects are about to be run.
     pub fn decided(&mut self, world: &World, records: &Records, step: &Step) {
+        self.violations.extend(self.audit.check(&step.records));
+        self.violations.extend(self.care.check(&step.effects));
+        self.violations.extend(self.effort.check(world.now(), records, step));
+        self.edges.follow(&step.records);
         for record in &step.records {
-            if let Record::History(entry) = record {
-                self.history_seq += 1;
-                if entry.seq != self.history_seq {
-                    let wanted = self.history_seq;
-                    self.breach(format!("history entry {} follows {}", entry.seq, wanted - 1));
-                    self.history_seq = entry.seq;
+            match record {
+                Record::Job(_, Some(job)) => {
+                    self.check_attempts(job);
+                    self.check_end(job);
                 }
+                Record::Job(id, None) if self.accepted.contains(id) => {
+                    self.breach(format!("{id} was accepted and is lost"));
+                }
+                Record::Job(_, None)
+                | Record::Slot(..)
+                | Record::Runner(..)
+                | Record::Meta(_)
+                | Record::Audit(_) => {}
             }
         }
         for effect in &step.effects {
             if let Effect::Engine {
-                incarnation, action: EngineAction::Remove { container }, ..
+                incarnation,
+                action: EngineAction::Remove { container, .. },
+                ..
             } = effect
             {
                 let container = container.as_ref().and_then(|id| world.containers.get(id));
@@ -143,18 +185,21 @@ impl Oracle {
         };
         let (Some(container), Some(job)) = (container, job) else { return };
         let is_allowed = match why {
-            Cause::Stuck => true,
+            Cause::Stuck | Cause::TimedOut | Cause::Forced => true,
+            Cause::NoProgress => !container.agent.is_working(),
             Cause::Stale => world.now().since(container.agent.heard) >= SILENCE,
+            // It died, was started again by the engine, and its death was told late.
+            Cause::Died(_) => container.is_revived(),
             Cause::Used
             | Cause::Outdated
             | Cause::Surplus
             | Cause::Down
             | Cause::Restart
-            | Cause::Died(_)
             | Cause::Vanished
             | Cause::Failed(_)
             | Cause::NeverSpoke
-            | Cause::LostJob => false,
+            | Cause::LostJob
+            | Cause::Unfit(_) => false,
         };
         if !is_allowed {
             self.breach(format!("{id} is removed with {job} living in it, because {why}"));
@@ -171,12 +216,20 @@ impl Oracle {
         if self.checks.is_multiple_of(RECORDS_EVERY) {
             self.check_records(records, fleet);
         }
-        self.check_jobs(records);
+        let lost: Vec<JobId> =
+            self.unseen.drain(..).filter(|id| !records.jobs.contains_key(id)).collect();
+        for id in lost {
+            self.breach(format!("{id} was accepted and was never recorded"));
+        }
         self.check_live(world, records);
         self.check_slots(records);
+        self.check_elastic(world.now(), records);
         self.check_retirements(world, records);
         self.check_cards(world, fleet.spec());
-        self.check_fixed_point(world.now(), fleet);
+        self.violations.extend(bounds::over_limits(records));
+        if self.checks.is_multiple_of(FIXED_POINT_EVERY) {
+            self.check_fixed_point(world.now(), fleet);
+        }
     }
 
     /// What is recorded is what the core believes: nothing durable changes unrecorded.
@@ -188,15 +241,17 @@ impl Oracle {
         }
     }
 
-    fn check_jobs(&mut self, records: &Records) {
-        let missing: Vec<JobId> =
-            self.accepted.iter().filter(|id| !records.jobs.contains_key(id)).copied().collect();
-        for id in missing {
-            self.breach(format!("{id} was accepted and is lost"));
-            self.accepted.remove(&id);
-        }
-        for job in records.jobs.values() {
-            self.check_end(job);
+    /// Every attempt is on record, within what the job may have, and only the last may live.
+    fn check_attempts(&mut self, job: &Job) {
+        let lives = matches!(job.state, JobState::Given { .. } | JobState::Publishing { .. });
+        let open = job.attempts.iter().filter(|attempt| attempt.end.is_none()).count();
+        let last_is_open = job.attempts.last().is_some_and(|attempt| attempt.end.is_none());
+        let is_whole = job.attempts.len() == job.attempt.0 as usize
+            && job.attempt.0 <= job.retries + 1
+            && (open == 0 || (open == 1 && last_is_open))
+            && last_is_open == lives;
+        if !is_whole {
+            self.breach(format!("{} is {:?} with {:?}", job.id, job.state, job.attempts));
         }
     }
 
@@ -211,6 +266,10 @@ impl Oracle {
         };
         match (self.ended.get(&job.id), verdict) {
             (None, Some(verdict)) => {
+                let is_asked = self.was_down || self.cancelled.contains(&job.id);
+                if verdict.status == JobStatus::Cancelled && !is_asked {
+                    self.breach(format!("{} was cancelled by nobody", job.id));
+                }
                 self.ended.insert(job.id, verdict.clone());
             }
             (Some(before), verdict) if Some(before) != verdict => {
@@ -275,7 +334,7 @@ impl Oracle {
         if stay != wanted as usize {
             self.breach(format!("pool {} wants {wanted} slots and has {stay}", pool.name));
         }
-        if !self.is_engine_known {
+        if !self.care.is_engine_known() {
             return;
         }
         // One whose operation is not over yet goes after it.
@@ -383,76 +442,16 @@ fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
         | Cause::Down
         | Cause::Restart
         | Cause::Failed(_)
-        | Cause::Stuck => true,
+        | Cause::Stuck
+        | Cause::TimedOut
+        | Cause::NoProgress
+        | Cause::Unfit(_)
+        | Cause::Forced => true,
     }
 }
 
 fn wanted(records: &Records, pool: &Pool) -> u32 {
-    records.meta.scaled.get(&pool.name).copied().unwrap_or(pool.size.at_rest())
-}
-
-/// What is still missing for the fleet to be as the spec says, with no work left that it could do.
-///
-/// # Errors
-/// The first thing that is not as it should be.
-pub fn settled(world: &World, records: &Records, fleet: &Fleet) -> Result<(), String> {
-    let view = fleet.view(world.now());
-    if view.phase != FleetPhase::Ready {
-        return Err(format!("the fleet is {:?}: {:?}", view.phase, view.troubles));
-    }
-    if let Some(runner) = records.runners.values().find(|runner| !is_at_home(world, runner)) {
-        return Err(format!("{} is {:?}", runner.id, runner.phase));
-    }
-    if world.containers.len() != records.runners.len() {
-        let known = records.runners.len();
-        return Err(format!("{} containers and {known} runners", world.containers.len()));
-    }
-    match records.jobs.values().find(|job| !is_done(records, fleet.spec(), job)) {
-        Some(job) => Err(format!("{} is {:?}", job.id, job.state)),
-        None => Ok(()),
-    }
-}
-
-fn is_at_home(world: &World, runner: &Runner) -> bool {
-    let container = runner.container().and_then(|id| world.containers.get(id));
-    matches!(runner.phase, Phase::Idle { .. })
-        && container.is_some_and(|it| it.agent.session.is_some() && it.live_work().is_none())
-}
-
-fn is_done(records: &Records, spec: &Spec, job: &Job) -> bool {
-    match &job.state {
-        JobState::Ended { .. } => true,
-        JobState::Queued => !is_servable(records, spec, job),
-        JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => false,
-    }
-}
-
-fn is_servable(records: &Records, spec: &Spec, job: &Job) -> bool {
-    let lane = job.spec.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
-    let allows = |pool: &PoolName| {
-        job.spec.pool.as_ref().is_none_or(|wanted| wanted == pool)
-            && lane.is_none_or(|lane| lane.pools.contains(pool))
-    };
-    let Some(need) = spec.profiles.get(&job.profile) else { return false };
-    spec.pools.iter().any(|pool| {
-        let offer = spec.profiles.get(&pool.profile);
-        allows(&pool.name)
-            && records.slots.values().any(|slot| slot.pool == pool.name)
-            && offer.is_some_and(|offer| is_at_least(offer, need))
-    })
-}
-
-/// How the world's own book explains a job's end; `None` if it fits.
-#[must_use]
-pub fn false_end(world: &World, job: &Job) -> Option<String> {
-    let JobState::Ended { verdict, .. } = &job.state else { return None };
-    let truth = world.truth.ends.get(&(job.id, job.attempt));
-    let fits = match verdict.status {
-        JobStatus::Succeeded | JobStatus::Failed => {
-            truth.is_some_and(|end| Verdict::of(end, None).status == verdict.status)
-        }
-        JobStatus::Queued | JobStatus::Assigned | JobStatus::Running => false,
-        JobStatus::Cancelled | JobStatus::TimedOut | JobStatus::Oom | JobStatus::Lost => true,
-    };
-    (!fits).then(|| format!("{} ended as {verdict:?}, and really {truth:?}", job.id))
+    let grown = records.meta.elastic.get(&pool.name).map(|standing| standing.count);
+    let own = grown.unwrap_or(pool.size.at_rest());
+    records.meta.scaled.get(&pool.name).copied().unwrap_or(own)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::fleet::audit::AuditEntry;
 use crate::fleet::job::Job;
 use crate::fleet::runner::Runner;
 use crate::fleet::slot::Slot;
 use crate::fleet::state::{Meta, Record, Restored};
-use crate::fleet::view::HistoryEntry;
 use crate::ids::{IncarnationId, JobId, SlotId};
 
 /// All that survives a supervisor.
@@ -21,7 +21,7 @@ pub struct Records {
     /// The small facts.
     pub meta: Meta,
     /// The record.
-    pub history: Vec<HistoryEntry>,
+    pub audit: Vec<AuditEntry>,
 }
 
 impl Records {
@@ -33,7 +33,7 @@ impl Records {
                 Record::Runner(id, value) => put(&mut self.runners, *id, value.as_deref()),
                 Record::Job(id, value) => put(&mut self.jobs, *id, value.as_deref()),
                 Record::Meta(meta) => self.meta = meta.as_ref().clone(),
-                Record::History(entry) => self.history.push(entry.clone()),
+                Record::Audit(entry) => self.audit.push(entry.clone()),
             }
         }
     }
@@ -46,7 +46,7 @@ impl Records {
             runners: self.runners.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
             meta: self.meta.clone(),
-            history_seq: self.history.last().map_or(0, |entry| entry.seq),
+            audit_seq: self.audit.last().map_or(0, |entry| entry.seq),
         }
     }
 }

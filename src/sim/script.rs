@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Sim;
 use super::oracle::{CARD_MEMORY, false_end, settled};
+use crate::fleet::attempt::RetryOn;
 use crate::fleet::effect::Answer;
-use crate::fleet::event::{DownMode, JobSpec, Request, ScaleTarget};
+use crate::fleet::event::{DownMode, JobSpec, Request, ScaleRequest, ScaleTarget};
 use crate::fleet::host::{GpuFacts, HostFacts};
 use crate::fleet::view::{JobStatus, JobView, RunnerView};
 use crate::ids::{
@@ -15,8 +16,8 @@ use crate::ids::{
 };
 use crate::sim::fault::Faults;
 use crate::spec::{
-    GpuDemand, GpuSharing, JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile,
-    ReportSharing, Reports, Reuse, Spec,
+    Elastic, GpuDemand, GpuSharing, JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile,
+    ReportSharing, Reports, Retention, Reuse, Spec,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
@@ -48,6 +49,7 @@ fn profile(cpus: u32, memory: Bytes, gpu: Option<GpuDemand>) -> Profile {
         shm: Bytes::mib(64),
         env: BTreeMap::new(),
         stop_grace: Duration::from_secs(10),
+        caches: BTreeMap::new(),
     }
 }
 
@@ -76,14 +78,20 @@ pub fn spec() -> Spec {
             queue_max: 1000,
             log_max: Bytes::mib(1),
             workspace_max: Bytes::mib(1),
+            disk_floor: Bytes::mib(512),
             overcommit_memory: Overcommit::Refuse,
+            retries: Limits::retries(),
+            stale_after: Limits::stale_after(),
+            start_timeout: Limits::start_timeout(),
         },
         reports: Reports {
             path: PathBuf::from("/reports"),
             keep: None,
             sharing: ReportSharing::Own,
         },
+        retention: Retention::default(),
         ca: None,
+        proxy: None,
     }
 }
 
@@ -135,6 +143,29 @@ impl Pool {
         self
     }
 
+    /// With specification 4's values, between these bounds.
+    #[must_use]
+    pub fn between(mut self, min: u32, max: u32) -> Self {
+        self.size = PoolSize::Elastic(Elastic {
+            min,
+            max,
+            scale_up_threshold: 5,
+            scale_up_delay: Duration::from_secs(30),
+            scale_down_delay: Duration::from_secs(600),
+            warm: 0,
+        });
+        self
+    }
+
+    /// With other values for a pool that follows its queue.
+    #[must_use]
+    pub fn elastic(mut self, change: impl FnOnce(&mut Elastic)) -> Self {
+        if let PoolSize::Elastic(elastic) = &mut self.size {
+            change(elastic);
+        }
+        self
+    }
+
     /// With containers that serve many jobs.
     #[must_use]
     pub fn persistent(mut self) -> Self {
@@ -156,6 +187,17 @@ pub fn work(seconds: u64) -> JobSpec {
     command(&["work", &(seconds * 1000).to_string(), "0"])
 }
 
+/// One of four kinds of job that large queues are made of: two sizes, runs of 40, and one pool.
+#[must_use]
+pub fn one_of_many(number: u64) -> JobSpec {
+    match number % 4 {
+        0 => work(1).on("light"),
+        1 => work(1).on("standard"),
+        2 => work(1).on("light").of("ci", &(number / 40).to_string()),
+        _ => work(1).on("light").in_pool("standard"),
+    }
+}
+
 /// A job with these words: `work MILLISECONDS EXIT_CODE`, and `stubborn` if it ignores TERM.
 #[must_use]
 pub fn command(words: &[&str]) -> JobSpec {
@@ -172,6 +214,8 @@ pub fn command(words: &[&str]) -> JobSpec {
         timeout: None,
         workspace: None,
         submitter: "somebody".to_owned(),
+        retries: None,
+        retry_on: RetryOn::default(),
     }
 }
 
@@ -235,14 +279,26 @@ impl Sim {
     pub fn submit(&mut self, job: JobSpec) -> Option<JobId> {
         match self.ask(Request::Submit(Box::new(job)))? {
             Answer::Submitted(job) => Some(job),
-            Answer::Accepted | Answer::Refused(_) => None,
+            Answer::Accepted | Answer::SubmittedAll { .. } | Answer::Refused(_) => None,
         }
     }
 
     /// Sets the size of pools.
     pub fn scale(&mut self, pools: &[(&str, u32)]) -> Option<Answer> {
         let pools = pools.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        self.ask(Request::Scale(ScaleTarget::Pools(pools)))
+        self.ask(Request::Scale(ScaleRequest { target: ScaleTarget::Pools(pools), lasting: None }))
+    }
+
+    /// Sets the size of the whole fleet.
+    pub fn scale_all(&mut self, total: u32) -> Option<Answer> {
+        let target = ScaleTarget::Total(total);
+        self.ask(Request::Scale(ScaleRequest { target, lasting: None }))
+    }
+
+    /// Sets the size of one pool for a time.
+    pub fn scale_for(&mut self, pool: &str, count: u32, lasting: Duration) -> Option<Answer> {
+        let target = ScaleTarget::Pools(BTreeMap::from([(pool.to_owned(), count)]));
+        self.ask(Request::Scale(ScaleRequest { target, lasting: Some(lasting) }))
     }
 
     /// Takes the fleet down.

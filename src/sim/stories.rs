@@ -4,12 +4,17 @@
 //! `SLATE_BLESS=1` writes the transcripts anew; read the difference before you keep it.
 
 mod changes;
+mod disk;
+mod elastic;
 mod faults;
+mod flapping;
 mod jobs;
 mod life;
 mod load;
+mod pains;
 mod placement;
 mod preview;
+mod recovery;
 mod scale;
 
 use std::path::Path;
@@ -45,7 +50,7 @@ fn with(pools: impl IntoIterator<Item = Pool>) -> Spec {
 fn refusal(answer: Option<Answer>) -> Option<RefusalKind> {
     match answer? {
         Answer::Refused(refusal) => Some(refusal.kind),
-        Answer::Accepted | Answer::Submitted(_) => None,
+        Answer::Accepted | Answer::Submitted(_) | Answer::SubmittedAll { .. } => None,
     }
 }
 

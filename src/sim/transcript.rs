@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::world::BEGIN;
 use super::world::truth::Truth;
+use crate::fleet::audit::AuditEntry;
 use crate::fleet::effect::{AgentOrder, Answer, Effect, EngineAction};
 use crate::fleet::event::{
-    AgentEvent, ContainerFact, ContainerState, EngineEvent, Event, Outcome, Request, ScaleTarget,
+    AgentEvent, ContainerFact, ContainerState, EngineEvent, Event, Outcome, Request, RestartTime,
+    ScaleRequest, ScaleTarget,
 };
-use crate::fleet::view::HistoryEntry;
 use crate::ids::{AttemptNo, JobId};
 use crate::units::Time;
 
@@ -111,6 +112,12 @@ pub fn of_event(event: &Event, truth: &Truth) -> Option<String> {
         Event::Agent { incarnation, event } => format!("{incarnation} {}", of_agent(event)?),
         Event::Published { job, outcome: Ok(()) } => format!("{job} published"),
         Event::Published { job, outcome: Err(why) } => format!("{job} not published: {why}"),
+        Event::Disks(disks) => {
+            let free: Vec<String> =
+                disks.iter().map(|disk| format!("{} {} free", disk.holds, disk.free)).collect();
+            format!("disks: {}", free.join(", "))
+        }
+        Event::RolledBack { known, found } => format!("rolled back from {known} to {found}"),
         Event::Request { .. } | Event::Host(_) | Event::Tick => return None,
     };
     Some(format!("  < {line}"))
@@ -125,6 +132,7 @@ fn of_engine(event: &EngineEvent) -> Option<String> {
             let all: Vec<String> = containers.iter().map(of_fact).collect();
             format!("list: {}", all.join(", "))
         }
+        EngineEvent::Ended { container, code } => format!("{container} ended, {code}"),
         EngineEvent::Died { container, exit } => format!("{container} died, {}", exit.code),
         EngineEvent::Removed { container } => format!("{container} removed"),
         EngineEvent::Unreachable { why } => format!("engine unreachable, {why}"),
@@ -169,8 +177,11 @@ pub fn of_effect(effect: &Effect) -> String {
         Effect::Engine { incarnation, action, .. } => match action {
             EngineAction::Create(plan) => format!("create {incarnation} as {}", plan.name),
             EngineAction::Start(container) => format!("start {incarnation} {container}"),
-            EngineAction::Remove { container: Some(id) } => format!("remove {incarnation} {id}"),
-            EngineAction::Remove { container: None } => format!("remove {incarnation}"),
+            EngineAction::Remove { container, evidence } => {
+                let which = container.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+                let look = if evidence.is_some() { " after a look at it" } else { "" };
+                format!("remove {incarnation}{which}{look}")
+            }
         },
         Effect::ResolveImage(image) => format!("look up image {image}"),
         Effect::Agent { incarnation, order } => match order {
@@ -200,6 +211,7 @@ fn of_answer(answer: &Answer) -> String {
     match answer {
         Answer::Accepted => "answer: accepted".to_owned(),
         Answer::Submitted(job) => format!("answer: {job}"),
+        Answer::SubmittedAll { first, last } => format!("answer: {first} to {last}"),
         Answer::Refused(refusal) => format!("answer: refused, {refusal}"),
     }
 }
@@ -232,21 +244,38 @@ pub fn of_request(request: &Request) -> String {
             add("priority", (job.priority != 0).then(|| job.priority.to_string()));
             line
         }
+        Request::SubmitAll(jobs) => format!("submit {} jobs", jobs.len()),
         Request::Cancel(job) => format!("cancel {job}"),
-        Request::Scale(ScaleTarget::Total(total)) => format!("scale to {total}"),
-        Request::Scale(ScaleTarget::Pools(pools)) => format!("scale to {pools:?}"),
+        Request::Scale(ScaleRequest { target, lasting }) => {
+            let numbers = match target {
+                ScaleTarget::Total(total) => total.to_string(),
+                ScaleTarget::Pools(pools) => format!("{pools:?}"),
+            };
+            let span = lasting.map(|span| format!(" for {span:?}")).unwrap_or_default();
+            format!("scale to {numbers}{span}")
+        }
         Request::Down(mode) => format!("down, {mode:?}").to_lowercase(),
         Request::Cordon { slots, to } => format!("cordon {slots:?} {to:?}"),
-        Request::Restart { slots } => format!("restart {slots:?}"),
+        Request::Restart { slots, when: RestartTime::AfterJob } => format!("restart {slots:?}"),
+        Request::Restart { slots, when: RestartTime::Now } => {
+            format!("restart {slots:?} by force")
+        }
     };
     format!("{line}?")
 }
 
 /// One line of the fleet's own record.
 #[must_use]
-pub fn of_history(entry: &HistoryEntry) -> String {
-    match entry.why.is_empty() {
+pub fn of_audit(entry: &AuditEntry) -> String {
+    let told = match entry.why.is_empty() {
         true => format!("* {} {}", entry.object, entry.what),
         false => format!("* {} {}: {}", entry.object, entry.what, entry.why),
+    };
+    match (&entry.before, &entry.after) {
+        // Of a pool, the numbers are the story; of others, the lines before tell.
+        (Some(before), Some(after)) if entry.object.starts_with("pool ") => {
+            format!("{told} ({before} -> {after})")
+        }
+        _ => told,
     }
 }

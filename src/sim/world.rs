@@ -5,13 +5,15 @@
 
 pub mod agent;
 mod engine;
+mod operate;
+pub mod trouble;
 pub mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::fault::Faults;
+use super::fault::{Fault, Faults};
 use super::rng::Rng;
 use super::transcript::{self, Transcript};
 use crate::fleet::effect::{AgentOrder, Effect, EngineAction};
@@ -75,6 +77,10 @@ pub(super) enum Due {
     Lookup(Turn, ImageRef),
     /// The engine answers again.
     EngineBack,
+    /// The engine starts a container again that fell, unless it fell once more.
+    Revive(ContainerId, Turn),
+    /// A hanging agent goes on, in the same life.
+    Unhang(ContainerId, Turn),
     /// A new supervisor starts.
     Start,
 }
@@ -123,6 +129,8 @@ pub struct Container {
     pub reuse: Reuse,
     /// Its state.
     pub state: ContainerState,
+    /// Its last fall.
+    pub(super) fall: Turn,
     /// Its first process.
     pub agent: Agent,
     /// Every attempt that began in it, and in which life of its first process.
@@ -130,6 +138,12 @@ pub struct Container {
 }
 
 impl Container {
+    /// Whether it died once and lives again.
+    #[must_use]
+    pub fn is_revived(&self) -> bool {
+        self.state == ContainerState::Running && self.fall > 0
+    }
+
     /// The attempt whose processes live in it.
     #[must_use]
     pub fn live_work(&self) -> Option<(JobId, AttemptNo)> {
@@ -159,6 +173,10 @@ pub struct World {
     pub slow_reports: Duration,
     /// Lists are told this much later than they are made.
     pub slow_lists: Duration,
+    /// Lists are empty, whatever there is.
+    pub lists_nothing: bool,
+    /// Tells of kills before it knows their cause, and of that so much later.
+    pub asking: Option<Duration>,
     /// Images that are not to be had.
     pub missing_images: BTreeSet<ImageRef>,
     /// Counts up when images are built anew.
@@ -170,6 +188,10 @@ pub struct World {
     pub(super) epoch: Turn,
     pub(super) is_watched: bool,
     pub(super) is_engine_up: bool,
+    hung: Time,
+    asleep: Time,
+    /// Names of containers that are not this fleet's.
+    pub(super) foreign: BTreeSet<String>,
     turns: Turn,
     containers_made: u64,
 }
@@ -188,6 +210,8 @@ impl World {
             failing: Vec::new(),
             slow_reports: Duration::ZERO,
             slow_lists: Duration::ZERO,
+            lists_nothing: false,
+            asking: None,
             missing_images: BTreeSet::new(),
             image_build: 1,
             truth: Truth::default(),
@@ -195,6 +219,9 @@ impl World {
             epoch: 0,
             is_watched: false,
             is_engine_up: true,
+            hung: BEGIN,
+            asleep: BEGIN,
+            foreign: BTreeSet::new(),
             turns: 0,
             containers_made: 0,
         }
@@ -228,6 +255,10 @@ impl World {
     /// The next thing that happens.
     pub fn next(&mut self) -> Option<Happening> {
         let due = self.clock.pop()?;
+        if self.waits_for_supervisor(&due) {
+            self.clock.at(self.asleep, due);
+            return Some(Happening::Unnoticed);
+        }
         Some(self.happen(due))
     }
 
@@ -248,11 +279,9 @@ impl World {
             Due::Snapshot(epoch, begun) => self.snapshot(epoch, begun),
             Due::Tick(epoch) => return self.tick(epoch),
             Due::Lookup(epoch, image) => self.lookup(epoch, image),
-            Due::EngineBack => {
-                self.is_engine_up = true;
-                self.note("the engine answers again".to_owned());
-                self.list_soon();
-            }
+            Due::EngineBack => self.engine_back(),
+            Due::Revive(container, fall) => self.revive(&container, fall),
+            Due::Unhang(container, life) => self.unhang(&container, life),
             Due::Start => return Happening::Start,
         }
         Happening::Unnoticed
@@ -270,7 +299,13 @@ impl World {
     /// The supervisor is gone: whatever was on its way to it is lost.
     pub fn unwatch(&mut self) {
         self.is_watched = false;
+        self.asleep = self.now();
         self.epoch += 1;
+        // Whoever dies asleep does not wake up; what it slept is over.
+        let now = self.now();
+        for container in self.containers.values_mut() {
+            container.agent.heard = container.agent.heard.min(now);
+        }
         let outlived = std::mem::take(&mut self.truth.in_flight);
         self.truth.limbo.extend(outlived.into_keys());
         let all: Vec<ContainerId> = self.containers.keys().cloned().collect();
@@ -294,12 +329,17 @@ impl World {
             }
             Effect::Agent { incarnation, order } => self.send(incarnation, order),
             Effect::PublishReports { job, .. } => {
-                let outcome = match self.rng.chance(self.faults.publish_fails) {
+                let outcome = match self.strikes(Fault::PublishFails) {
                     true => Err("the disk is full".to_owned()),
                     false => Ok(()),
                 };
                 let wait = self.span(5);
-                self.tell(wait, Event::Published { job, outcome });
+                let again = Duration::from_millis(self.rng.between(1, 20_000));
+                let event = Event::Published { job, outcome };
+                if self.strikes(Fault::PublishTwice) {
+                    self.tell(wait + again, event.clone());
+                }
+                self.tell(wait, event);
             }
             Effect::Relist => self.list_soon(),
             Effect::Answer { .. }
@@ -328,6 +368,8 @@ impl World {
             Due::Tell(_, event) => !matches!(**event, Event::Engine(EngineEvent::Listed { .. })),
             Due::Say(_, _, event) => *event != AgentEvent::Heartbeat,
             Due::Order(..)
+            | Due::Revive(..)
+            | Due::Unhang(..)
             | Due::Connect(..)
             | Due::Begin(..)
             | Due::End(..)
@@ -340,6 +382,16 @@ impl World {
 
     pub(super) fn tell(&mut self, wait: Duration, event: Event) {
         self.clock.after(wait, Due::Tell(self.epoch, Box::new(event)));
+    }
+
+    /// Whether a fault strikes now.
+    pub(super) fn strikes(&mut self, fault: Fault) -> bool {
+        self.faults.strikes(fault, &mut self.rng)
+    }
+
+    /// Chance begins anew from a seed, so that what went before does not matter to it.
+    pub fn reseed(&mut self, seed: u64) {
+        self.rng = Rng::new(seed);
     }
 
     /// A base time in milliseconds, as the pace makes it.
@@ -368,7 +420,10 @@ impl World {
     }
 
     pub(super) fn hear(&mut self, event: Event) -> Happening {
-        if let Some(line) = transcript::of_event(&event, &self.truth) {
+        let is_list = matches!(event, Event::Engine(EngineEvent::Listed { .. }));
+        if (self.transcript.is_on() || is_list)
+            && let Some(line) = transcript::of_event(&event, &self.truth)
+        {
             self.note(line);
         }
         if let Event::Operation { op, .. } = &event {
@@ -406,8 +461,12 @@ impl World {
     }
 
     fn lookup(&mut self, epoch: Turn, image: ImageRef) {
+        if let Some(back) = self.hung_until() {
+            self.clock.at(back, Due::Lookup(epoch, image));
+            return;
+        }
         let mut event = self.image(image.as_str());
-        if self.rng.chance(self.faults.image_missing) {
+        if self.strikes(Fault::ImageMissing) {
             let outcome = Err("no such image".to_owned());
             event = Event::Engine(EngineEvent::Image { image, outcome });
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ids::{ImageRef, ProfileName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
-use super::{GpuDemand, GpuSharing, JobUser, Limits, Overcommit, Profile};
+use super::{GpuDemand, GpuSharing, JobUser, Limits, Overcommit, Profile, Retention};
 
 /// The image of a fleet that names none; `images/` builds it.
 pub(super) const IMAGE: &str = "slate-runner:latest";
@@ -48,7 +48,26 @@ pub(super) const LIMITS: Limits = Limits {
     queue_max: 100_000,
     log_max: Bytes::mib(64),
     workspace_max: Bytes::mib(512),
+    disk_floor: Bytes::mib(512),
     overcommit_memory: Overcommit::Refuse,
+    retries: Limits::retries(),
+    stale_after: Limits::stale_after(),
+    start_timeout: Limits::start_timeout(),
+};
+
+/// The floor of a fleet that was recorded before there was one.
+pub(super) fn disk_floor() -> Bytes {
+    LIMITS.disk_floor
+}
+
+/// What a fleet keeps that says nothing of it: enough to look at last month, never a full disk.
+pub(super) const RETENTION: Retention = Retention {
+    logs: Some(Duration::from_secs(30 * 86_400)),
+    logs_max: Bytes::gib(10),
+    audit: Some(Duration::from_secs(90 * 86_400)),
+    post_mortems: Some(Duration::from_secs(30 * 86_400)),
+    reports_max: Bytes::gib(20),
+    images: Some(Duration::from_secs(7 * 86_400)),
 };
 
 /// Resources and labels of a locked profile.
@@ -140,6 +159,7 @@ pub(super) fn bare(resources: Resources, image: &ImageRef) -> Profile {
         shm,
         env: BTreeMap::new(),
         stop_grace: STOP_GRACE,
+        caches: BTreeMap::new(),
     }
 }
 

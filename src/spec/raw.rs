@@ -4,11 +4,14 @@
 //! hide the others: [`structure`](super::structure) reports what is missing.
 //! The comments are the descriptions in the schema, written for the file's author.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
+
+mod values;
+
+pub(super) use values::{Cpus, Duration, Env, GpuMemory, Healthcheck, Keep, RawCache, Size, User};
 
 /// A slate-fleet fleet file: pools of CI runners and the profiles they are made from.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -47,10 +50,31 @@ pub(super) struct RawFleet {
     pub(super) limits: Option<RawLimits>,
     /// Where reports of jobs go.
     pub(super) reports: Option<RawReports>,
+    /// How long what is over is kept, and how much of it.
+    pub(super) retention: Option<RawRetention>,
     /// A file on this host with the certificates that runners should trust besides the image's own,
     /// for networks with an inspecting proxy. Relative to the fleet file.
     #[schemars(example = &"./company-ca.pem")]
     pub(super) ca: Option<String>,
+    /// The proxy that jobs reach the network through. The engine's own pulls follow the engine's
+    /// own setting.
+    pub(super) proxy: Option<RawProxy>,
+}
+
+/// The proxy that jobs reach the network through.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProxy {
+    /// Where `http://` addresses are asked for. A user and password come from `.env`:
+    /// `http://${PROXY_USER}:${PROXY_PASSWORD}@proxy.example:3128`.
+    #[schemars(example = &"http://proxy.example:3128")]
+    pub(super) http: Option<String>,
+    /// Where `https://` addresses are asked for; usually the same.
+    #[schemars(example = &"http://proxy.example:3128")]
+    pub(super) https: Option<String>,
+    /// Hosts, domains and networks that are reached directly. The runner itself always is.
+    #[schemars(example = ["registry.lan", ".corp.example", "10.0.0.0/8"])]
+    pub(super) no_proxy: Option<Vec<String>>,
 }
 
 /// What a runner offers, and how its container is made.
@@ -93,6 +117,9 @@ pub(super) struct RawProfile {
     /// How long a job may go on after it was asked to stop; at most `1h`.
     #[schemars(extend("default" = "10s"))]
     pub(super) stop_grace: Option<Duration>,
+    /// Folders that outlive the containers, by name: a path, or a `path` with a `size`. The runners
+    /// of a pool share them, so that one job can spoil what the next one reads.
+    pub(super) cache: Option<BTreeMap<String, RawCache>>,
 }
 
 /// A group of runners of one profile.
@@ -132,6 +159,10 @@ pub(super) struct RawPool {
     /// Scale down what was idle for longer than this.
     #[schemars(extend("default" = "10m"))]
     pub(super) scale_down_delay: Option<Duration>,
+    /// Idle runners that a pool that follows its queue keeps beyond the busy ones, between its
+    /// bounds, so that a burst finds them ready.
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 0), example = 2)]
+    pub(super) warm: Option<u32>,
     /// Names of the runners; `{n}` counts from 1. Without it they are named
     /// `<project>-<profile>-<number>`.
     #[schemars(example = &"homelab-runner-{n}")]
@@ -202,6 +233,19 @@ pub(super) struct RawLimits {
     /// Largest working folder that `run` sends; between `1MiB` and `64GiB`.
     #[schemars(extend("default" = "512MiB"))]
     pub(super) workspace_max: Option<Size>,
+    /// With less free space than this, or than a tenth of a small disk, on a disk that the fleet
+    /// writes to, no job is given out or taken in; between `1MiB` and `1TiB`.
+    #[schemars(extend("default" = "512MiB"))]
+    pub(super) disk_floor: Option<Size>,
+    /// How often a job is tried again where it does not say so.
+    #[schemars(range(min = 0, max = 10), extend("default" = 2))]
+    pub(super) retries: Option<u32>,
+    /// A runner whose agent was not heard for this long is replaced; between `30s` and `1d`.
+    #[schemars(extend("default" = "5m"))]
+    pub(super) stale_after: Option<Duration>,
+    /// A runner that did not start its job after this long is replaced; between `10s` and `1d`.
+    #[schemars(extend("default" = "2m"))]
+    pub(super) start_timeout: Option<Duration>,
     /// What may exceed what the host has.
     pub(super) overcommit: Option<RawOvercommit>,
 }
@@ -231,137 +275,28 @@ pub(super) struct RawReports {
     pub(super) shared: Option<bool>,
 }
 
-macro_rules! written {
-    ($(#[$doc:meta])* $name:ident, $schema:tt) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Deserialize)]
-        #[serde(transparent)]
-        pub(super) struct $name(pub(super) String);
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    };
-}
-
-written!(
-    /// A number of CPUs, not read yet.
-    Cpus,
-    {
-        "title": "a number of CPUs",
-        "type": ["number", "string"],
-        "minimum": 0.01,
-        "maximum": 1024,
-        "pattern": r"^[0-9]+(\.[0-9]{1,3})?$",
-        "examples": [2, 0.5]
-    }
-);
-written!(
-    /// A size, not read yet.
-    Size,
-    {
-        "title": "a size",
-        "type": "string",
-        "pattern": r"^[0-9]+(\.[0-9]{1,3})? ?([bB]|[bB]yte|[kKmMgGtT]([iI]?[bB])?)$",
-        "examples": ["512MiB", "1.5GiB"]
-    }
-);
-written!(
-    /// GPU memory, not read yet.
-    GpuMemory,
-    {
-        "title": "GPU memory",
-        "type": ["integer", "string"],
-        "minimum": 1,
-        "maximum": 1_048_576,
-        "pattern": r"^[0-9]+(\.[0-9]{1,3})? ?([mMgGtT]([iI]?[bB])?)?$",
-        "examples": [8000, "8GiB"]
-    }
-);
-written!(
-    /// A duration, not read yet.
-    Duration,
-    {
-        "title": "a duration",
-        "type": "string",
-        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
-        "examples": ["30s", "10m", "1h30m"]
-    }
-);
-written!(
-    /// A duration or `false`, not read yet.
-    Healthcheck,
-    {
-        "title": "a duration or `false`",
-        "type": ["string", "boolean"],
-        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
-        "not": {"const": true},
-        "examples": ["30s", false]
-    }
-);
-written!(
-    /// A duration or `false`, not read yet.
-    Keep,
-    {
-        "title": "a duration or `false`",
-        "type": ["string", "boolean"],
-        "pattern": r"^([0-9]+(\.[0-9]{1,3})?(ms|[smhdw]))+$",
-        "not": {"const": true},
-        "examples": ["30d", false]
-    }
-);
-written!(
-    /// A numeric user, not read yet.
-    User,
-    {
-        "title": "a numeric user",
-        "type": ["string", "integer"],
-        "minimum": 0,
-        "maximum": 4_294_967_295_u32,
-        "pattern": r"^[0-9]+(:[0-9]+)?$",
-        "examples": ["1000:1000"]
-    }
-);
-
-/// Environment variables; a list was turned into a map before.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Env(pub(super) BTreeMap<String, String>);
-
-impl JsonSchema for Env {
-    fn schema_name() -> Cow<'static, str> {
-        "Env".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                {
-                    "title": "a map of names to values",
-                    "type": "object",
-                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]}
-                },
-                {
-                    "title": "a list of `NAME=value`",
-                    "type": "array",
-                    "items": {"type": "string"}
-                }
-            ],
-            "examples": [{"PYTHONDONTWRITEBYTECODE": "1"}, ["CI=true"]]
-        })
-    }
+/// How long what is over is kept, and how much of it; `slate-fleet gc` and the supervisor itself,
+/// once an hour, remove the rest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRetention {
+    /// How long the output of a job is kept after its end, or `false` for ever.
+    #[schemars(extend("default" = "30d"))]
+    pub(super) logs: Option<Keep>,
+    /// Most output of all jobs together; the oldest goes first. Between `1MiB` and `16TiB`.
+    #[schemars(extend("default" = "10GiB"))]
+    pub(super) logs_max: Option<Size>,
+    /// How long entries of the audit log are kept, or `false` for as long as a million.
+    #[schemars(extend("default" = "90d"))]
+    pub(super) audit: Option<Keep>,
+    /// How long the evidence of a runner's failure is kept, or `false` for ever.
+    #[schemars(extend("default" = "30d"))]
+    pub(super) post_mortems: Option<Keep>,
+    /// Most reports of all runs together; the run that was written to least lately goes first.
+    /// Between `1MiB` and `16TiB`. Their age is `reports.keep`.
+    #[schemars(extend("default" = "20GiB"))]
+    pub(super) reports_max: Option<Size>,
+    /// How long an image that the fleet pulled is kept after its last use, or `false` for ever.
+    #[schemars(extend("default" = "7d"))]
+    pub(super) images: Option<Keep>,
 }

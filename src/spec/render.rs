@@ -1,12 +1,16 @@
 //! A [`Spec`] as YAML with every default written out; loading it gives the same spec.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::quantity::{show_duration, show_size};
 use super::scalar::{Kind, plain_kind};
 use super::validate::show_gpu;
-use super::{Elastic, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports};
-use super::{Reuse, Spec};
+use super::{
+    Cache, Elastic, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports,
+};
+use super::{Proxy, ProxyUrl, Retention, Reuse, Spec};
+use crate::ids::CacheName;
 
 /// The resolved file, complete: it may hold values of secret variables. To show it to people use
 /// [`Loaded::render_masked`](super::Loaded::render_masked).
@@ -64,8 +68,17 @@ fn fleet(spec: &Spec) -> Yaml {
         ("task_types", Some(Yaml::Map(types.collect()))),
         ("limits", Some(limits(&spec.limits))),
         ("reports", Some(reports(&spec.reports))),
+        ("retention", Some(retention(&spec.retention))),
         ("ca", spec.ca.as_ref().map(|path| Yaml::text(path.display()))),
+        ("proxy", spec.proxy.as_ref().map(proxy)),
     ])
+}
+
+/// With the whole addresses, of which [`Spec::masked`] has none.
+fn proxy(proxy: &Proxy) -> Yaml {
+    let url = |url: &Option<ProxyUrl>| url.as_ref().map(|url| Yaml::text(url.reveal()));
+    let direct = (!proxy.no_proxy.is_empty()).then(|| Yaml::texts(&proxy.no_proxy));
+    Yaml::map([("http", url(&proxy.http)), ("https", url(&proxy.https)), ("no_proxy", direct)])
 }
 
 fn profile(profile: &Profile) -> Yaml {
@@ -85,7 +98,18 @@ fn profile(profile: &Profile) -> Yaml {
         ("shm", Some(Yaml::text(show_size(profile.shm)))),
         ("env", (!env.is_empty()).then_some(Yaml::Map(env))),
         ("stop_grace", Some(duration(profile.stop_grace))),
+        ("cache", (!profile.caches.is_empty()).then(|| caches(&profile.caches))),
     ])
+}
+
+fn caches(caches: &BTreeMap<CacheName, Cache>) -> Yaml {
+    let cache = |cache: &Cache| {
+        Yaml::map([
+            ("path", Some(Yaml::text(cache.path.display()))),
+            ("size", Some(Yaml::text(show_size(cache.size)))),
+        ])
+    };
+    Yaml::Map(caches.iter().map(|(name, it)| (name.to_string(), cache(it))).collect())
 }
 
 fn pool(pool: &Pool) -> Yaml {
@@ -109,6 +133,7 @@ fn pool(pool: &Pool) -> Yaml {
         ("scale_up_threshold", number(|e| e.scale_up_threshold)),
         ("scale_up_delay", delay(|e| e.scale_up_delay)),
         ("scale_down_delay", delay(|e| e.scale_down_delay)),
+        ("warm", number(|e| e.warm)),
         ("runner_name", pool.runner_name.as_ref().map(Yaml::text)),
         ("ephemeral", Some(Yaml::plain(ephemeral))),
         ("spares", Some(Yaml::plain(pool.spares))),
@@ -135,6 +160,10 @@ fn limits(limits: &Limits) -> Yaml {
         ("queue_max", Some(Yaml::plain(limits.queue_max))),
         ("log_max", Some(Yaml::text(show_size(limits.log_max)))),
         ("workspace_max", Some(Yaml::text(show_size(limits.workspace_max)))),
+        ("disk_floor", Some(Yaml::text(show_size(limits.disk_floor)))),
+        ("retries", Some(Yaml::plain(limits.retries))),
+        ("stale_after", Some(duration(limits.stale_after))),
+        ("start_timeout", Some(duration(limits.start_timeout))),
         ("overcommit", Some(Yaml::map([("memory", Some(Yaml::plain(overcommit)))]))),
     ])
 }
@@ -148,6 +177,18 @@ fn reports(reports: &Reports) -> Yaml {
         ("path", Some(Yaml::text(reports.path.display()))),
         ("keep", Some(reports.keep.map_or_else(|| Yaml::plain(false), duration))),
         ("shared", Some(Yaml::plain(shared))),
+    ])
+}
+
+fn retention(retention: &Retention) -> Yaml {
+    let age = |age: Option<Duration>| Some(age.map_or_else(|| Yaml::plain(false), duration));
+    Yaml::map([
+        ("logs", age(retention.logs)),
+        ("logs_max", Some(Yaml::text(show_size(retention.logs_max)))),
+        ("audit", age(retention.audit)),
+        ("post_mortems", age(retention.post_mortems)),
+        ("reports_max", Some(Yaml::text(show_size(retention.reports_max)))),
+        ("images", age(retention.images)),
     ])
 }
 

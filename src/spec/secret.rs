@@ -1,7 +1,10 @@
 //! What looks like a secret: refused in a fleet file, masked wherever something is shown.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
+
+use super::Env;
 
 /// What stands in a secret's place.
 pub(super) const MASK: &str = "***";
@@ -47,6 +50,12 @@ pub(super) fn contains_token(text: &str) -> bool {
     text.contains(PRIVATE_KEY) || first_token(text).is_some()
 }
 
+/// A line of somebody's output fit to be kept and shown: what looks like a secret is masked.
+#[must_use]
+pub fn redact(line: &str) -> String {
+    mask_line(line)
+}
+
 /// A source line fit to be shown: tokens and what stands behind a secret key are masked.
 pub(super) fn mask_line(line: &str) -> String {
     if line.contains(PRIVATE_KEY) {
@@ -59,7 +68,25 @@ pub(super) fn mask_line(line: &str) -> String {
         rest = rest.get(end..).unwrap_or_default();
     }
     shown.push_str(rest);
-    mask_secret_values(&shown)
+    mask_secret_values(&mask_user(&shown))
+}
+
+/// A text whose addresses show no user and password.
+pub(super) fn mask_user(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + "://".len());
+        shown.push_str(head);
+        let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        let (address, _) = tail.split_at(end.unwrap_or(tail.len()));
+        let (user, from) = match address.rfind('@') {
+            Some(at) => (MASK, at),
+            None => ("", 0),
+        };
+        shown.push_str(user);
+        rest = tail.get(from..).unwrap_or_default();
+    }
+    shown + rest
 }
 
 /// Byte range of the first token-shaped word.
@@ -131,11 +158,34 @@ fn names_secret(head: &str) -> bool {
     word.is_some_and(|word| is_secret_name(word) && !word.ends_with("_env"))
 }
 
-/// Values of secret variables that went into a spec; masked where the spec is shown.
+/// Values that must not be shown: those of secret variables that went into a spec, and those that
+/// a runner's programs may print.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Secrets(BTreeSet<String>);
+pub struct Secrets(BTreeSet<String>);
 
 impl Secrets {
+    /// What variables hold that a program could repeat in its output: everything long enough to
+    /// be told from ordinary words, and the short values of names that say so.
+    #[must_use]
+    pub fn of_variables(variables: &Env) -> Self {
+        const LONG: usize = 8;
+        let mut secrets = Self::default();
+        for (name, value) in variables {
+            // Programs print a text of several lines line by line.
+            for part in [value.as_str()].into_iter().chain(value.lines()) {
+                if part.len() >= LONG || is_secret_name(name) {
+                    secrets.add(part);
+                }
+            }
+        }
+        secrets
+    }
+
+    /// Takes over what other secrets hide.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Remembers a value; an empty one hides nothing.
     pub(super) fn add(&mut self, value: &str) {
         if !value.is_empty() {
@@ -145,13 +195,16 @@ impl Secrets {
 
     /// The text without the values. Short ones hide only a text that is the value and no more, so
     /// that `KEY=a` does not blank every letter `a`.
-    pub(super) fn mask(&self, text: &str) -> String {
+    #[must_use]
+    pub fn mask(&self, text: &str) -> String {
         const SHORT: usize = 4;
         if self.0.contains(text) {
             return MASK.to_owned();
         }
-        let long = self.0.iter().filter(|value| value.len() >= SHORT);
-        long.fold(text.to_owned(), |text, value| text.replace(value.as_str(), MASK))
+        let mut long: Vec<&String> = self.0.iter().filter(|value| value.len() >= SHORT).collect();
+        // A value inside another one must not leave the other's rest.
+        long.sort_by_key(|value| Reverse(value.len()));
+        long.into_iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), MASK))
     }
 }
 
@@ -179,6 +232,9 @@ mod tests {
             ("{token: '${T}', a: 1}", "{token: '${T}', a: 1}"),
             ("  image: ghp_abcdefghijklmnopqrst0123456789", "  image: ***"),
             ("key:", "key:"),
+            ("http: http://me:hunter2@proxy:1", "http: http://***@proxy:1"),
+            ("{http: 'http://me:a/b@c@p', a: 1}", "{http: 'http://***@p', a: 1}"),
+            ("url: https://github.com/me/site", "url: https://github.com/me/site"),
             ("x: -----BEGIN RSA PRIVATE KEY-----", "***"),
         ];
         for (line, shown) in table {
@@ -208,5 +264,19 @@ mod tests {
         assert_eq!(secrets.mask("bar"), "bar");
         assert_eq!(secrets.mask("x-hunter22-y"), "x-***-y");
         assert_eq!(format!("{secrets:?}"), "Secrets(2 values)");
+    }
+
+    #[test]
+    fn what_variables_hold_is_hidden_line_by_line_and_ordinary_words_are_not() {
+        let variables = [
+            ("REGION", "eu-central-1"),
+            ("MODE", "fast"),
+            ("DEPLOY_KEY", "k9x1"),
+            ("NOTE", "first line of it\nsecond line of it"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let secrets = Secrets::of_variables(&Env::from(variables));
+        assert_eq!(secrets.mask("fast in eu-central-1 by k9x1"), "fast in *** by ***");
+        assert_eq!(secrets.mask("said: second line of it"), "said: ***");
     }
 }

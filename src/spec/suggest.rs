@@ -1,7 +1,7 @@
 //! The nearest known name for one that does not exist.
 
 /// Words that people bring from compose and other tools, and what they mean here.
-const FOREIGN: [(&str, &str); 30] = [
+const FOREIGN: [(&str, &str); 29] = [
     ("cpu", "cpus"),
     ("cores", "cpus"),
     ("mem", "memory"),
@@ -29,7 +29,6 @@ const FOREIGN: [(&str, &str); 30] = [
     ("retention", "keep"),
     ("health_check", "healthcheck"),
     ("tags", "labels"),
-    ("warm", "spares"),
     ("standby", "spares"),
     ("token", "token_env"),
 ];

@@ -2,10 +2,12 @@
 
 use super::*;
 
+mod caches;
 mod errors;
 mod files;
 mod loading;
 mod mutation;
+mod network;
 mod roundtrip;
 
 /// Loads texts as `slate.yaml`, `2.yaml`, … in `/srv/slate`.

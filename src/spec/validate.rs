@@ -12,12 +12,15 @@ use crate::units::Bytes;
 
 use super::diagnostic::{Findings, Span};
 use super::document::{Entry, Node, Value};
-use super::raw::{RawFleet, RawLane, RawLimits, RawReports};
-use super::{Env, Lane, Limits, Overcommit, Profile, ReportSharing, Reports, Spec};
+use super::raw::{RawFleet, RawLane, RawReports};
+use super::{Env, Lane, Profile, ReportSharing, Reports, Spec};
 use super::{builtin, quantity, suggest};
 
+mod cache;
+mod limits;
 mod pool;
 mod profile;
+mod proxy;
 
 pub(super) use profile::show_gpu;
 
@@ -257,7 +260,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let image = cx.image(root.key("image"), raw.image.as_deref());
     let image = image.unwrap_or_else(|| ImageRef::new(builtin::IMAGE));
     let mut profiles = profile::profiles(raw, &image, cx);
-    let limits = limits(raw.limits.as_ref(), cx);
+    let limits = limits::limits(raw.limits.as_ref(), cx);
     let project_name = project.as_ref();
     let mut fleet =
         pool::Fleet { project: project_name, image: &image, limits, profiles: &mut profiles };
@@ -265,9 +268,22 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let lanes = lanes(raw, cx);
     let task_types = task_types(raw, &profiles, cx);
     let reports = reports(raw.reports.as_ref(), cx);
+    let retention = limits::retention(raw.retention.as_ref(), cx);
     let ca = raw.ca.as_deref().map(|path| cx.path(path));
+    let proxy = proxy::proxy(raw.proxy.as_ref(), cx);
     let project = project?;
-    Some(Spec { project, profiles, pools, lanes, task_types, limits, reports, ca })
+    Some(Spec {
+        project,
+        profiles,
+        pools,
+        lanes,
+        task_types,
+        limits,
+        reports,
+        retention,
+        ca,
+        proxy,
+    })
 }
 
 /// The project's name: environment, file, folder, in this order.
@@ -350,49 +366,11 @@ fn task_types(
     types
 }
 
-fn limits(raw: Option<&RawLimits>, cx: &mut Context<'_>) -> Limits {
-    const TIMEOUT: Bounds<Duration> =
-        Bounds::duration(Duration::from_secs(1), Duration::from_secs(30 * 86_400));
-    const LOG: Bounds<Bytes> = Bounds::size(Bytes(64 << 10), Bytes::gib(4));
-    const WORKSPACE: Bounds<Bytes> = Bounds::size(Bytes::mib(1), Bytes::gib(64));
-    let defaults = builtin::LIMITS;
-    let Some(raw) = raw else { return defaults };
-    let spot = Spot::root(cx.root).key("limits");
-    let timeout = raw.task_timeout.as_ref().map(|value| value.0.as_str());
-    let log = raw.log_max.as_ref().map(|value| value.0.as_str());
-    let workspace = raw.workspace_max.as_ref().map(|value| value.0.as_str());
-    let task_timeout = cx.read_within(spot.key("task_timeout"), timeout, &TIMEOUT);
-    let log_max = cx.read_within(spot.key("log_max"), log, &LOG);
-    let workspace_max = cx.read_within(spot.key("workspace_max"), workspace, &WORKSPACE);
-    let overcommit = raw.overcommit.as_ref().and_then(|overcommit| overcommit.memory);
-    Limits {
-        max_parallel_workflows: raw
-            .max_parallel_workflows
-            .unwrap_or(defaults.max_parallel_workflows),
-        task_timeout: task_timeout.unwrap_or(defaults.task_timeout),
-        scale_max: raw.scale_max.unwrap_or(defaults.scale_max),
-        queue_max: raw.queue_max.unwrap_or(defaults.queue_max),
-        log_max: log_max.unwrap_or(defaults.log_max),
-        workspace_max: workspace_max.unwrap_or(defaults.workspace_max),
-        overcommit_memory: match overcommit {
-            Some(true) => Overcommit::Allow,
-            Some(false) => Overcommit::Refuse,
-            None => defaults.overcommit_memory,
-        },
-    }
-}
-
 fn reports(raw: Option<&RawReports>, cx: &mut Context<'_>) -> Reports {
-    const KEEP: Bounds<Duration> =
-        Bounds::duration(Duration::from_secs(60), Duration::from_secs(3650 * 86_400));
     let default = RawReports::default();
     let raw = raw.unwrap_or(&default);
     let spot = Spot::root(cx.root).key("reports");
-    let keep = match raw.keep.as_ref().map(|keep| keep.0.as_str()) {
-        None => Some(builtin::REPORTS_KEEP),
-        Some(text) if text.eq_ignore_ascii_case("false") => None,
-        Some(text) => cx.read_within(spot.key("keep"), Some(text), &KEEP),
-    };
+    let keep = limits::keep(raw.keep.as_ref(), spot.key("keep"), Some(builtin::REPORTS_KEEP), cx);
     let path = cx.path(raw.path.as_deref().unwrap_or(builtin::REPORTS_PATH));
     if path.parent().is_none() {
         cx.findings

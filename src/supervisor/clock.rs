@@ -1,9 +1,12 @@
 //! The one place that reads the time.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::units::Time;
+
+/// Clocks are corrected by less than this all the time; nobody needs to know.
+const SMALL_STEP: Duration = Duration::from_secs(5);
 
 /// A clock that starts at the system's time and never goes back: a step of the system's clock does
 /// not expire leases or reorder the record.
@@ -14,13 +17,20 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts the clock.
+    /// Starts the clock at the system's time, or at `recorded` where that is later: what happens
+    /// now never happened before what is recorded, whatever became of the system's clock meanwhile.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
-    pub fn start() -> Self {
+    pub fn start_at_least(recorded: Time) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let base = Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
-        Self { base, start: Instant::now() }
+        let system = Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        if recorded.since(system) > SMALL_STEP {
+            tracing::warn!(
+                seconds = recorded.since(system).as_secs(),
+                "the system's clock was set back; the record goes on at its last time"
+            );
+        }
+        Self { base: system.max(recorded), start: Instant::now() }
     }
 
     /// Now.
@@ -34,5 +44,18 @@ impl Clock {
     pub fn reader(&self) -> Arc<dyn Fn() -> Time + Send + Sync> {
         let clock = self.clone();
         Arc::new(move || clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_systems_clock_was_set_back_the_record_goes_on_where_it_was() {
+        let recorded = Clock::start_at_least(Time(0)).now() + Duration::from_secs(3600);
+        let clock = Clock::start_at_least(recorded);
+        assert!(clock.now() >= recorded);
+        assert!(clock.now().since(recorded) < Duration::from_secs(60));
     }
 }

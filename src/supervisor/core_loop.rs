@@ -10,17 +10,22 @@ use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::executor::Executor;
+use super::gc::{self, GcOrder};
 use super::handle::{Handle, Message, Query};
+use super::keeper::Keeper;
+use super::recorder::Recorder;
 use super::start::Parts;
 use super::{Intent, Options, SupervisorError};
 use crate::api::listen::{self, SocketAccess};
-use crate::api::{Api, logs::JobLogs};
+use crate::api::{Api, logs::JobLogs, peer::Peer};
 use crate::engine::Engine;
+use crate::failpoint::{reach, variant};
 use crate::fleet::Fleet;
+use crate::fleet::audit::Client;
+use crate::fleet::disk::DiskFacts;
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::ids::RequestId;
-use crate::store::Store;
 
 /// Requests that wait for the loop; beyond it clients wait.
 const MESSAGES_MAX: usize = 1024;
@@ -34,12 +39,13 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// The loop's own things.
 struct Loop<E> {
     fleet: Fleet,
-    store: Store,
+    recorder: Recorder,
     executor: Arc<Executor<E>>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     last_request: RequestId,
     steps: watch::Sender<u64>,
     heartbeats: Vec<Event>,
+    keeper: Keeper,
     is_finished: bool,
 }
 
@@ -51,14 +57,21 @@ pub(super) async fn run<E: Engine>(
 ) -> Result<(), SupervisorError> {
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
+    let (stuck, stuck_in) = watch::channel(None);
     let mut it = Loop {
         fleet: parts.fleet,
-        store: parts.store,
+        recorder: Recorder {
+            store: parts.store,
+            ballast: parts.disks.ballast,
+            look_soon: parts.disks.soon,
+            stuck,
+        },
         executor: parts.executor,
         waiting: BTreeMap::new(),
         last_request: RequestId(0),
         steps,
         heartbeats: Vec::new(),
+        keeper: Keeper::new(options.state.audit_head()),
         is_finished: false,
     };
     // Before anything is done: an address that cannot be had must not leave half a fleet.
@@ -66,25 +79,32 @@ pub(super) async fn run<E: Engine>(
         Some(address) => Some(listen::bind_port(address).await?),
         None => None,
     };
-    it.begin(options)?;
+    it.begin(options, parts.rolled_back, parts.disks.found).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
-    let api = Api::new(Handle::new(messages_out, steps_in), options.state.clone(), logs);
-    let (stop, servers) = serve(&api, port)?;
+    let api = Api::new(Handle::new(messages_out, steps_in, stuck_in), options.state.clone(), logs);
+    let (stop, servers) = serve(&api, port, parts.connections.api)?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut collections = interval(gc::EVERY);
+    collections.reset();
     while !it.is_finished {
         let mut batch = Batch::default();
         tokio::select! {
             Some(event) = events.recv() => it.keep(event, &mut batch),
             Some(message) = messages.recv() => it.sort(message, &mut batch),
+            _ = collections.tick() => {
+                it.executor.gc(it.fleet.holdings(), GcOrder::default(), None);
+            }
             _ = ticks.tick() => {
+                it.keep_record();
                 batch.events.append(&mut it.heartbeats);
                 batch.events.push(Event::Tick);
             }
         }
         it.drain(&mut events, &mut messages, &mut batch);
-        it.step(batch)?;
+        it.step(batch, &mut messages).await?;
     }
+    it.keeper.checkpoint(&it.recorder.store);
     drop(messages);
     farewell(&it.executor, stop, servers).await;
     Ok(())
@@ -99,22 +119,40 @@ struct Batch {
 
 impl<E: Engine> Loop<E> {
     /// Tells the core what it starts with; a spec that is refused ends the start, nothing changed.
-    fn begin(&mut self, options: &Options) -> Result<(), SupervisorError> {
+    async fn begin(
+        &mut self,
+        options: &Options,
+        rolled_back: Option<Event>,
+        disks: Vec<DiskFacts>,
+    ) -> Result<(), SupervisorError> {
+        // Nobody can ask anything yet, so nobody waits while the state cannot be written.
+        let (_nobody, mut messages) = mpsc::channel(1);
         let mut batch = Batch::default();
+        batch.events.extend(rolled_back);
         batch.events.push(Event::Host(options.host.clone()));
+        batch.events.push(Event::Disks(disks));
         let request = match (options.intent, &options.spec) {
             (Intent::Remove(mode), _) => Some(Request::Down(mode)),
             (Intent::Keep, Some(spec)) => Some(Request::Apply(Box::new(spec.clone()))),
             (Intent::Keep, None) => None,
         };
-        let Some(request) = request else { return self.step(batch) };
+        let Some(request) = request else { return self.step(batch, &mut messages).await };
         let (reply, mut answer) = oneshot::channel();
-        self.intake(request, Some(reply), &mut batch);
-        self.step(batch)?;
+        // Whoever started the supervisor asks by that.
+        let by = Peer::User(rustix::process::getuid().as_raw()).client();
+        self.intake(by, (request, reply), &mut batch);
+        self.step(batch, &mut messages).await?;
         match answer.try_recv() {
             Ok(Answer::Refused(refusal)) => Err(SupervisorError::Refused(refusal)),
-            Ok(Answer::Accepted | Answer::Submitted(_)) | Err(_) => Ok(()),
+            Ok(Answer::Accepted | Answer::Submitted(_) | Answer::SubmittedAll { .. }) | Err(_) => {
+                Ok(())
+            }
         }
+    }
+
+    fn keep_record(&mut self) {
+        let (now, keep) = (self.executor.clock().now(), self.fleet.spec().retention.audit);
+        block_in_place(|| self.keeper.tick(&mut self.recorder.store, now, keep));
     }
 
     /// Signs of life wait for the next tick: hundreds of idle runners must not each cost a step.
@@ -127,22 +165,20 @@ impl<E: Engine> Loop<E> {
 
     fn sort(&mut self, message: Message, batch: &mut Batch) {
         match message {
-            Message::Request(request, reply) => self.intake(request, Some(reply), batch),
+            Message::Request { by, request, reply } => self.intake(by, (request, reply), batch),
             Message::Query(query) => batch.queries.push(query),
         }
     }
 
     fn intake(
         &mut self,
-        request: Request,
-        reply: Option<oneshot::Sender<Answer>>,
+        by: Client,
+        (request, reply): (Request, oneshot::Sender<Answer>),
         batch: &mut Batch,
     ) {
         self.last_request = self.last_request.next();
-        if let Some(reply) = reply {
-            self.waiting.insert(self.last_request, reply);
-        }
-        batch.events.push(Event::Request { id: self.last_request, request });
+        self.waiting.insert(self.last_request, reply);
+        batch.events.push(Event::Request { id: self.last_request, by, request });
     }
 
     /// Takes what else is there already, so that it shares the step's transaction.
@@ -165,14 +201,28 @@ impl<E: Engine> Loop<E> {
     }
 
     /// One step: decide, make it durable, then act and answer.
-    fn step(&mut self, batch: Batch) -> Result<(), SupervisorError> {
+    async fn step(
+        &mut self,
+        batch: Batch,
+        messages: &mut mpsc::Receiver<Message>,
+    ) -> Result<(), SupervisorError> {
         if !batch.events.is_empty() {
-            let step = self.fleet.handle(self.executor.clock().now(), batch.events);
-            block_in_place(|| self.store.commit(&step.records))?;
-            for effect in step.effects {
-                self.act(effect);
+            let now = self.executor.clock().now();
+            let step = self.fleet.handle(now, batch.events);
+            let changes = !step.records.is_empty();
+            if changes {
+                reach(|| "before the commit".to_owned());
             }
-            if !step.records.is_empty() {
+            self.recorder.record(&step.records, messages).await?;
+            if changes {
+                reach(|| "after the commit".to_owned());
+            }
+            for effect in step.effects {
+                let name = variant(&effect);
+                self.act(effect);
+                reach(|| format!("after the effect {name}"));
+            }
+            if changes {
                 self.steps.send_modify(|count| *count += 1);
             }
         }
@@ -204,14 +254,18 @@ impl<E: Engine> Loop<E> {
                 drop(reply.send(self.fleet.jobs(&filter.statuses, filter.limit)));
             }
             Query::Job(id, reply) => drop(reply.send(self.fleet.job(id))),
-            Query::History(filter, reply) => {
-                match block_in_place(|| self.store.history(filter.after, filter.limit)) {
+            Query::Waiting(id, reply) => drop(reply.send(self.fleet.waiting(id))),
+            Query::WaitingFor(pool, reply) => drop(reply.send(self.fleet.waiting_for(&pool))),
+            Query::Audit(filter, reply) => {
+                match block_in_place(|| self.recorder.store.audit(filter.after, filter.limit)) {
                     Ok(entries) => drop(reply.send(entries)),
                     Err(error) => tracing::error!(%error, "cannot read the record"),
                 }
             }
             Query::Plan(spec, reply) => drop(reply.send(self.fleet.preview(&spec))),
-            Query::Spec(reply) => drop(reply.send(self.fleet.spec().clone())),
+            Query::Room(reply) => drop(reply.send(self.fleet.room())),
+            Query::Gc(order, reply) => self.executor.gc(self.fleet.holdings(), order, Some(reply)),
+            Query::Spec(reply) => drop(reply.send(self.fleet.spec().masked())),
         }
     }
 }
@@ -221,13 +275,14 @@ type Servers = Vec<JoinHandle<std::io::Result<()>>>;
 fn serve(
     api: &Arc<Api>,
     port: Option<TcpListener>,
+    seats: usize,
 ) -> Result<(watch::Sender<bool>, Servers), SupervisorError> {
     let (stop, stopped) = watch::channel(false);
     let socket = listen::bind_socket(api, SocketAccess::Owner)?;
     let mut servers =
-        vec![tokio::spawn(listen::serve_socket(Arc::clone(api), socket, stopped.clone()))];
+        vec![tokio::spawn(listen::serve_socket(Arc::clone(api), (socket, seats), stopped.clone()))];
     if let Some(port) = port {
-        servers.push(tokio::spawn(listen::serve_port(Arc::clone(api), port, stopped)));
+        servers.push(tokio::spawn(listen::serve_port(Arc::clone(api), (port, seats), stopped)));
     }
     Ok((stop, servers))
 }

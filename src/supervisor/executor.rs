@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::clock::Clock;
+use super::gc::{Collector, GcOrder, GcReport, PulledImages, mark_published};
 use super::reports;
 use crate::agents::Agents;
 use crate::causes::with_causes;
@@ -13,10 +14,14 @@ use crate::engine::files::{self, Forgotten};
 use crate::engine::narrow::HostView;
 use crate::engine::translate::incoming;
 use crate::engine::{Engine, HostPaths};
+use crate::failpoint::{reach, variant};
+use crate::fleet::death::Death;
 use crate::fleet::effect::{ContainerPlan, Effect, EngineAction};
 use crate::fleet::event::{EngineEvent, Event, OpError, OpErrorClass, Outcome};
-use crate::ids::{BlobId, ImageRef, IncarnationId, JobId, OpId};
+use crate::fleet::holdings::Holdings;
+use crate::ids::{BlobId, ContainerId, ImageRef, IncarnationId, JobId, OpId};
 use crate::logs::LogStore;
+use crate::post_mortems::{Keep, PostMortems, Pruning, gather};
 use crate::spec::ReportSharing;
 
 /// Fewer operations at a time leave the engine idle, more only queue up inside it.
@@ -39,13 +44,25 @@ pub(super) struct Executor<E> {
     relist: Arc<Notify>,
     operations: Semaphore,
     host: HostView,
+    post_mortems: PostMortems,
+    collector: Arc<Collector<E>>,
 }
 
 impl<E: Engine> Executor<E> {
     pub fn new(place: Workplace<E>, events: mpsc::Sender<Event>, cpus: u32) -> Arc<Self> {
         let operations = cpus.saturating_mul(2).clamp(OPERATIONS_MIN, OPERATIONS_MAX);
+        let post_mortems = PostMortems::new(&place.paths.state);
+        let collector = Arc::new(Collector {
+            engine: Arc::clone(&place.engine),
+            logs: Arc::clone(&place.logs),
+            paths: place.paths.clone(),
+            pulled: PulledImages::open(&place.paths.state),
+            alone: Mutex::new(()),
+        });
         Arc::new(Self {
             place,
+            post_mortems,
+            collector,
             events,
             relist: Arc::new(Notify::new()),
             operations: Semaphore::new(operations as usize),
@@ -63,6 +80,18 @@ impl<E: Engine> Executor<E> {
 
     pub fn agents(&self) -> &Agents {
         &self.place.agents
+    }
+
+    /// Removes what is kept too long or left over, and tells whoever asked.
+    pub fn gc(&self, holdings: Holdings, order: GcOrder, reply: Option<oneshot::Sender<GcReport>>) {
+        let (collector, now) = (Arc::clone(&self.collector), self.place.clock.now());
+        tokio::spawn(async move {
+            let report = collector.collect(holdings, order, now).await;
+            if let Some(reply) = reply {
+                // A client that went away has it in the log.
+                let _gone = reply.send(report);
+            }
+        });
     }
 
     /// Carries out one effect. Answers and the end are the loop's own business.
@@ -99,14 +128,38 @@ impl<E: Engine> Executor<E> {
 
     async fn operate(self: Arc<Self>, op: OpId, incarnation: IncarnationId, action: EngineAction) {
         let Ok(_permit) = self.operations.acquire().await else { return };
+        let name = variant(&action);
+        reach(|| format!("before the operation {name}"));
         let outcome = match action {
             EngineAction::Create(plan) => self.create(&plan).await,
             EngineAction::Start(container) => done(self.place.engine.start(&container).await),
-            EngineAction::Remove { container } => {
+            EngineAction::Remove { container, evidence } => {
+                if let Some(death) = evidence {
+                    self.examine(&death, container.as_ref()).await;
+                }
                 done(self.place.engine.remove(container.as_ref(), incarnation).await)
             }
         };
+        reach(|| format!("after the operation {name}"));
         self.tell(Event::Operation { op, outcome }).await;
+    }
+
+    /// Keeps what is left of a failed runner. A removal that is tried again finds it kept, and one
+    /// that cannot be examined goes on without.
+    async fn examine(&self, death: &Death, container: Option<&ContainerId>) {
+        if self.post_mortems.has(death.incarnation) {
+            return;
+        }
+        let found = gather(self.place.engine.as_ref(), death, container).await;
+        let (kept, now) = (self.post_mortems.clone(), self.place.clock.now());
+        let written = spawn_blocking(move || {
+            kept.write(&found)?;
+            kept.prune(&Keep::SPACE, now, Pruning::Delete)
+        });
+        match written.await {
+            Ok(written) => warn(written, "keep a post-mortem"),
+            Err(error) => tracing::warn!(%error, "cannot keep a post-mortem"),
+        }
     }
 
     async fn create(&self, plan: &ContainerPlan) -> Outcome {
@@ -116,6 +169,7 @@ impl<E: Engine> Executor<E> {
         if let Err(error) = self.place.agents.expect(plan.incarnation) {
             return refused(with_causes(&error));
         }
+        reach(|| "after expecting an agent".to_owned());
         match self.place.engine.create(plan, &self.place.paths).await {
             Ok(container) => Outcome::Created(container),
             Err(error) => error.into_outcome(),
@@ -123,13 +177,23 @@ impl<E: Engine> Executor<E> {
     }
 
     async fn resolve(self: Arc<Self>, image: ImageRef) {
+        // An image that cannot be asked for is not known to be missing, so it is not ours.
+        let is_missing = matches!(self.place.engine.image_id(&image).await, Ok(None));
         let outcome = self.place.engine.resolve_image(&image).await;
+        if let (true, Ok(id)) = (is_missing, &outcome) {
+            self.collector.pulled.add(&image, id, self.place.clock.now());
+        }
         let outcome = outcome.map_err(|error| error.describe());
+        reach(|| "after resolving an image".to_owned());
         self.tell(Event::Engine(EngineEvent::Image { image, outcome })).await;
     }
 
     async fn publish(self: Arc<Self>, incarnation: IncarnationId, job: JobId, reports: String) {
         let store = self.place.paths.reports.clone();
+        let marks = self.place.paths.state.published();
+        if let Err(error) = mark_published(&marks, &reports) {
+            tracing::warn!(%error, %reports, "these reports will be kept for ever");
+        }
         let outcome = match store.sharing {
             ReportSharing::Shared => Ok(()),
             ReportSharing::Own => {
@@ -141,6 +205,7 @@ impl<E: Engine> Executor<E> {
                 }
             }
         };
+        reach(|| "after publishing reports".to_owned());
         self.tell(Event::Published { job, outcome }).await;
     }
 
@@ -156,6 +221,7 @@ impl<E: Engine> Executor<E> {
 
     fn forget(&self, incarnation: IncarnationId) {
         warn(self.place.agents.revoke(incarnation), "revoke a runner's certificate");
+        reach(|| "after revoking a certificate".to_owned());
         match files::forget_files(incarnation, &self.place.paths) {
             Ok(Forgotten::All) => {}
             Ok(Forgotten::ButReports(path)) => {

@@ -4,18 +4,21 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::clock::Clock;
+use super::descriptors::Connections;
+use super::disk::{self, Ballast, Place};
 use super::executor::{Executor, Workplace};
 use super::{Intent, Options, SupervisorError};
 use crate::agents::{Access, AgentLimits, Agents, AgentsConfig, embedded};
-use crate::engine::{Engine, HostPaths, OtherFleet, files};
+use crate::engine::{Engine, EngineInfo, HostPaths, OtherFleet, files};
 use crate::fleet::Fleet;
+use crate::fleet::disk::DiskFacts;
 use crate::fleet::event::{AgentEvent, Event, Held};
 use crate::fleet::job::JobState;
 use crate::fleet::runner::Runner;
@@ -24,7 +27,8 @@ use crate::ids::{FleetId, IncarnationId, ProjectName};
 use crate::logs::LogStore;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
-use crate::store::Store;
+use crate::store::{Store, checkpoint};
+use crate::units::Time;
 
 /// What the loop works with.
 pub(super) struct Parts<E: Engine> {
@@ -32,6 +36,21 @@ pub(super) struct Parts<E: Engine> {
     pub store: Store,
     pub executor: Arc<Executor<E>>,
     pub logs: Arc<LogStore>,
+    pub disks: Disks,
+    pub rolled_back: Option<Event>,
+    /// Told when an agent's session ends.
+    pub lost: Arc<Notify>,
+    pub connections: Connections,
+}
+
+/// The watch over the disks.
+pub(super) struct Disks {
+    pub places: Vec<Place>,
+    pub ballast: Arc<Ballast>,
+    /// Asks for a look before its time.
+    pub soon: Arc<Notify>,
+    /// What the first look found.
+    pub found: Vec<DiskFacts>,
 }
 
 /// The opened state.
@@ -40,6 +59,7 @@ pub(super) struct Opened {
     pub restored: Restored,
     pub fleet: FleetId,
     pub spec: Spec,
+    pub rolled_back: Option<Event>,
 }
 
 /// Takes the state folder for this process; the lock goes with the process, however it ends.
@@ -73,6 +93,16 @@ pub(super) fn take(state: &StateDir) -> Result<File, SupervisorError> {
     Ok(file)
 }
 
+/// Empties the lock: whoever finds a process id in it, and the lock free, knows that this
+/// supervisor did not come to its end.
+pub(super) fn let_go(state: &StateDir, lock: &File) -> Result<(), SupervisorError> {
+    lock.set_len(0).map_err(|source| SupervisorError::Folder {
+        action: "write",
+        path: state.lock(),
+        source,
+    })
+}
+
 fn make_private(folder: &Path) -> Result<(), SupervisorError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| {
         SupervisorError::Folder { action: "make", path: folder.to_owned(), source }
@@ -94,12 +124,36 @@ fn keep_out_of_git(root: &Path) -> Result<(), SupervisorError> {
 
 /// Opens the store and reads what was recorded.
 pub(super) fn open(options: &Options) -> Result<Opened, SupervisorError> {
-    let store = Store::open(&options.state.database())?;
+    let store = Store::open_beside(&options.state.database(), &options.state.traces())?;
     let fleet = store.fleet_id(random_id)?;
     let restored = store.restore()?;
     let recorded = restored.meta.spec.clone();
     let spec = recorded.or_else(|| options.spec.clone()).ok_or(SupervisorError::NoFleet)?;
-    Ok(Opened { store, restored, fleet, spec })
+    let rolled_back = compare(&options.state.audit_head(), &store)?;
+    Ok(Opened { store, restored, fleet, spec, rolled_back })
+}
+
+/// A database that is older than its checkpoint is a backup that was brought back, or one whose end
+/// was cut off. Both are used: a fleet must go on. Both are told, aloud and in the record.
+fn compare(path: &Path, store: &Store) -> Result<Option<Event>, SupervisorError> {
+    let known = match checkpoint::read(path) {
+        Ok(Some(known)) => known,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read {}; it is written anew", path.display());
+            return Ok(None);
+        }
+    };
+    if !store.is_behind(known)? {
+        return Ok(None);
+    }
+    let found = store.head().seq;
+    tracing::warn!(
+        "the state is older than it was: its audit log ends at entry {found} and had entry {}; a \
+         backup was brought back, or entries were removed. What happened in between is not known",
+        known.seq
+    );
+    Ok(Some(Event::RolledBack { known: known.seq, found }))
 }
 
 fn random_id() -> FleetId {
@@ -117,14 +171,14 @@ pub(super) async fn prepare<E: Engine>(
     intent: Intent,
     project: &ProjectName,
     engine: &Arc<E>,
-) -> Result<(), SupervisorError> {
+) -> Result<EngineInfo, SupervisorError> {
     let info = engine.info().await?;
     tracing::info!(version = %info.version, api = %info.api, "the engine answers");
     for warning in &info.warnings {
         tracing::warn!("engine: {warning}");
     }
     match intent {
-        Intent::Remove(_) => return Ok(()),
+        Intent::Remove(_) => return Ok(info),
         Intent::Keep => {}
     }
     // An empty network alone is what an earlier fleet could not remove; it is used again.
@@ -133,18 +187,19 @@ pub(super) async fn prepare<E: Engine>(
         return Err(SupervisorError::NameTaken { project: project.clone(), other });
     }
     engine.prepare().await?;
-    Ok(())
+    Ok(info)
 }
 
 /// Puts the parts together: agents first, so that those of before are let in as soon as they knock.
 pub(super) fn assemble<E: Engine>(
-    options: &Options,
+    (options, connections): (&Options, Connections),
     opened: Opened,
-    engine: Arc<E>,
+    (engine, info): (Arc<E>, EngineInfo),
     events: mpsc::Sender<Event>,
 ) -> Result<Parts<E>, SupervisorError> {
-    let Opened { store, restored, fleet, spec } = opened;
-    let clock = Clock::start();
+    let Opened { store, restored, fleet, spec, rolled_back } = opened;
+    let recorded = store.audit(0, 1)?.last().map_or(Time(0), |entry| entry.at);
+    let clock = Clock::start_at_least(recorded);
     let wanted = options.spec.as_ref().unwrap_or(&spec);
     let paths = HostPaths {
         state: options.state.clone(),
@@ -155,6 +210,8 @@ pub(super) fn assemble<E: Engine>(
     drop_unused_blobs(&options.state, &restored)?;
     embedded::install(&options.state)?;
     let logs = Arc::new(LogStore::new(options.state.clone(), wanted.limits.log_max)?);
+    let ballast = Ballast::new(&options.state, Arc::clone(&logs));
+    let disks = watch_disks(&options.state, &wanted.reports.path, info.data_root, ballast);
     let (facts, facts_in) = mpsc::channel(super::EVENTS_MAX);
     let config = AgentsConfig {
         state: options.state.clone(),
@@ -162,16 +219,36 @@ pub(super) fn assemble<E: Engine>(
         project: spec.project.clone(),
         endpoint: crate::agents::ENDPOINT.to_owned(),
         access: Access::for_this_user(),
-        limits: AgentLimits::DEFAULT,
+        limits: AgentLimits {
+            handshakes_max: AgentLimits::DEFAULT.handshakes_max.min(connections.agents),
+            connections_max: connections.agents,
+            ..AgentLimits::DEFAULT
+        },
         clock: clock.reader(),
         admitted: restored.runners.iter().map(admitted).collect(),
     };
     let agents = Agents::start(config, facts, Arc::clone(&logs))?;
-    tokio::spawn(forward(facts_in, events.clone()));
+    let lost = Arc::<Notify>::default();
+    tokio::spawn(forward(facts_in, events.clone(), Arc::clone(&lost)));
     let fleet = Fleet::restore(spec, restored, clock.now());
     let workplace = Workplace { engine, agents, logs: Arc::clone(&logs), paths, clock };
     let executor = Executor::new(workplace, events, options.host.cpus);
-    Ok(Parts { fleet, store, executor, logs })
+    Ok(Parts { fleet, store, executor, logs, disks, rolled_back, lost, connections })
+}
+
+/// Looks at the disks for the first time, before anything is given out.
+fn watch_disks(
+    state: &StateDir,
+    reports: &Path,
+    engine: Option<PathBuf>,
+    ballast: Ballast,
+) -> Disks {
+    let place = |path: &Path, holds| Place { path: path.to_owned(), holds };
+    let mut places = vec![place(state.root(), "state"), place(reports, "reports")];
+    places.extend(engine.map(|path| Place { path, holds: "engine" }));
+    let ballast = Arc::new(ballast);
+    let found = disk::look(&places, &ballast);
+    Disks { places, ballast, soon: Arc::new(Notify::new()), found }
 }
 
 /// Working folders whose job was never recorded, or is over: an upload or a clean-up was cut off.
@@ -204,8 +281,12 @@ fn admitted(runner: &Runner) -> (IncarnationId, Option<Held>) {
 async fn forward(
     mut facts: mpsc::Receiver<(IncarnationId, AgentEvent)>,
     events: mpsc::Sender<Event>,
+    lost: Arc<Notify>,
 ) {
     while let Some((incarnation, event)) = facts.recv().await {
+        if event == AgentEvent::Disconnected {
+            lost.notify_one();
+        }
         if events.send(Event::Agent { incarnation, event }).await.is_err() {
             return;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptNo, BlobId, IncarnationId, JobId};
+use crate::units::Bytes;
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum FromAgent {
         job: JobRef,
         /// How.
         end: End,
+        /// More of an end for memory. Agents of before this was known leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<MemoryKill>,
     },
     /// It will not take this job: it holds another.
     Refused {
@@ -87,6 +91,27 @@ impl std::fmt::Display for JobRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (attempt {})", self.job, self.attempt)
     }
+}
+
+/// What the kernel says of the memory that it killed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryKill {
+    /// Where memory ran short.
+    pub short: Short,
+    /// The most that the container ever had.
+    pub peak: Option<Bytes>,
+    /// The most that it may have.
+    pub limit: Option<Bytes>,
+}
+
+/// Where memory ran short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Short {
+    /// In the container: it came to its limit.
+    Container,
+    /// On the host: the container never came to its limit.
+    Host,
 }
 
 /// How a job ended.
@@ -220,11 +245,13 @@ mod tests {
     #[test]
     fn messages_read_back_as_they_were_written() {
         let job = JobRef { job: JobId(42), attempt: AttemptNo(1) };
-        let text = serde_json::to_string(&FromAgent::Ended { job, end: End::Exited(3) }).unwrap();
+        let ended = FromAgent::Ended { job, end: End::Exited(3), memory: None };
+        let text = serde_json::to_string(&ended).unwrap();
         assert_eq!(text, r#"{"ended":{"job":{"job":42,"attempt":1},"end":{"exited":3}}}"#);
         assert_eq!(
             serde_json::from_str::<FromAgent>(&text).unwrap(),
-            FromAgent::Ended { job, end: End::Exited(3) }
+            ended,
+            "as agents of every version say it"
         );
     }
 

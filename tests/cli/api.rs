@@ -4,17 +4,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use futures_util::stream;
-use slate_fleet::api::dto::{Accepted, CordonBody, Healthy, SubmitBody, Submitted};
+use slate_fleet::api::dto::{Accepted, CordonBody, Healthy, SubmitBody, Submitted, SubmittedAll};
+use slate_fleet::api::explain::Explanation;
 use slate_fleet::api::listen;
 use slate_fleet::api::problem::ProblemKind;
 use slate_fleet::api::record::{Record, RecordKind};
 use slate_fleet::api::spec_one::RunnersSummary;
 use slate_fleet::client::{Client, ClientError, Records};
+use slate_fleet::fleet::audit::{Actor, AuditEntry};
 use slate_fleet::fleet::event::{Cordon, Request};
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, HistoryEntry, JobStatus, JobView, RunnerStatus, RunnerView,
+    FleetPhase, FleetView, JobStatus, JobView, RunnerStatus, RunnerView,
 };
 use slate_fleet::ids::{BlobId, JobId, SlotId};
+use slate_fleet::post_mortems::{PostMortem, PostMortems};
 use slate_fleet::wire::frame::Stream;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -240,24 +243,28 @@ async fn an_upload_beyond_the_limit_is_refused() {
 #[tokio::test]
 async fn the_record_is_read_and_followed() {
     let (_folder, fake, mut client) = begin().await;
-    let entry = |seq| HistoryEntry {
+    let entry = |seq| AuditEntry {
         seq,
         at: NOW,
+        actor: Actor::Fleet,
         object: "runner-001".to_owned(),
+        incarnation: None,
         what: "created".to_owned(),
         why: String::new(),
+        before: None,
+        after: None,
     };
-    fake.change(|world| world.history.extend((1..=3).map(entry)));
+    fake.change(|world| world.audit.extend((1..=3).map(entry)));
     let mut lines = client.lines("/v1/events?after=1").await.expect("lines");
     let mut read = Vec::new();
-    while let Some(line) = lines.next::<HistoryEntry>().await.expect("an entry") {
+    while let Some(line) = lines.next::<AuditEntry>().await.expect("an entry") {
         read.push(line.seq);
     }
     assert_eq!(read, [2, 3]);
     let mut client = Client::connect(&fake.state).await.expect("connects");
     let mut lines = client.lines("/v1/events?after=3&follow=true").await.expect("lines");
-    fake.change(|world| world.history.push(entry(4)));
-    let next = lines.next::<HistoryEntry>().await.expect("an entry");
+    fake.change(|world| world.audit.push(entry(4)));
+    let next = lines.next::<AuditEntry>().await.expect("an entry");
     assert_eq!(next.map(|entry| entry.seq), Some(4));
 }
 
@@ -288,7 +295,7 @@ async fn the_port_answers_this_host_alone_and_shows_no_jobs() {
     let listener = listen::bind_port("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(listen::serve_port(std::sync::Arc::clone(&fake.api), listener, stopped));
+    tokio::spawn(listen::serve_port(std::sync::Arc::clone(&fake.api), (listener, 64), stopped));
     let get = |path: &str, host: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
     };
@@ -321,4 +328,88 @@ fn every_route_is_in_the_reference() {
         }
     }
     assert!(count > 15, "the routes were not found");
+}
+
+fn post_mortem(incarnation: u64, job: Option<JobId>) -> PostMortem {
+    let file = serde_json::json!({
+        "summary": "its agent was killed", "cause": "died", "why": "exit code 137", "at": NOW,
+        "incarnation": incarnation, "slot": 2, "runner": "slate-light-02", "pool": "light",
+        "profile": "light", "image": "slate-runner:latest", "container": null,
+        "container_name": "slate-light-i1", "job": job, "attempt": job.map(|_| 1),
+        "exit_code": 137, "heard": null, "engine": null, "log": ["bye"], "missing": [],
+    });
+    serde_json::from_value(file).expect("a post-mortem")
+}
+
+#[tokio::test]
+async fn post_mortems_are_read_by_runner_and_by_job() {
+    let (_folder, fake, mut client) = begin().await;
+    let store = PostMortems::new(&fake.state);
+    let Submitted { id } = client.post("/v1/jobs", &job(&["both"])).await.expect("submitted");
+    for it in [post_mortem(4, None), post_mortem(5, Some(id)), post_mortem(6, None)] {
+        store.write(&it).expect("written");
+    }
+    let mut read = async |path: &str| {
+        let found: Vec<PostMortem> = client.get(path).await.expect(path);
+        found.iter().map(|it| it.incarnation.0).collect::<Vec<_>>()
+    };
+    assert_eq!(read("/v1/runners/slate-light-02/post-mortems").await, [6, 5, 4]);
+    assert_eq!(read("/v1/runners/slate-light-02/post-mortems?limit=1").await, [6]);
+    assert_eq!(read("/v1/runners/slate-light-01/post-mortems").await, [0_u64; 0]);
+    assert_eq!(read(&format!("/v1/jobs/{id}/post-mortems")).await, [5]);
+    let nobody = client.get::<Vec<PostMortem>>("/v1/runners/nobody/post-mortems").await;
+    assert_eq!(kind(nobody), ProblemKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_job_is_explained_with_its_last_lines_and_without_what_its_variables_hold() {
+    let (_folder, fake, mut client) = begin().await;
+    let mut body = job(&["wait"]);
+    body.env.insert("DEPLOY_TOKEN".to_owned(), "hunter2hunter2".to_owned());
+    let Submitted { id } = client.post("/v1/jobs", &body).await.expect("submitted");
+    fake.write(id, Stream::Stdout, 0, b"first\nsent hunter2hunter2 away\n");
+    fake.end(id, JobStatus::Failed, Some(7));
+    PostMortems::new(&fake.state).write(&post_mortem(5, Some(id))).expect("written");
+    let told: Explanation = client.get(&format!("/v1/explain/{id}")).await.expect("explained");
+    let Explanation::Job(it) = &told else { panic!("no job but {told:?}") };
+    assert_eq!(it.last_lines, ["first", "sent *** away"]);
+    assert_eq!(it.post_mortems.len(), 1);
+    assert!(it.advice.iter().any(|text| text.contains("slate-fleet logs job-1")), "{it:?}");
+    assert!(!format!("{told:?}").contains("hunter2"), "{told:?}");
+}
+
+#[tokio::test]
+async fn runners_and_pools_are_explained_by_name_and_strangers_are_not() {
+    let (_folder, fake, mut client) = begin().await;
+    PostMortems::new(&fake.state).write(&post_mortem(5, None)).expect("written");
+    let told: Explanation = client.get("/v1/explain/slate-light-02").await.expect("explained");
+    let Explanation::Runner(it) = told else { panic!("no runner but {told:?}") };
+    assert_eq!((it.runner.id, it.post_mortems.len()), (SlotId(2), 1));
+    let told: Explanation = client.get("/v1/explain/light").await.expect("explained");
+    let Explanation::Pool(it) = told else { panic!("no pool but {told:?}") };
+    assert_eq!((it.standing.all, it.standing.idle, it.post_mortems.len()), (2, 2, 1));
+    for name in ["nobody", "job-77"] {
+        let told = client.get::<Explanation>(&format!("/v1/explain/{name}")).await;
+        assert_eq!(kind(told), ProblemKind::NotFound, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn many_jobs_come_in_one_request_and_a_wrong_line_is_named() {
+    let (_folder, fake, mut client) = begin().await;
+    let line = |program: &str| format!("{{\"command\": [\"{program}\"]}}\n");
+    let lines = format!("{}\n{}", line("true"), line("true")).into_bytes();
+    let taken: SubmittedAll = client.post_lines("/v1/jobs/batch", lines).await.expect("taken");
+    assert_eq!(taken, SubmittedAll { first: JobId(1), last: JobId(2) });
+    for (lines, said) in [
+        (format!("{}{}", line("true"), line("")), "line 2: "),
+        (format!("{}nonsense\n", line("true")), "line 2: "),
+        (String::new(), "at least one"),
+        (line("true").repeat(10_001), "more than 10000 lines"),
+    ] {
+        let answer = client.post_lines::<SubmittedAll>("/v1/jobs/batch", lines.into_bytes()).await;
+        let ClientError::Refused(problem) = answer.expect_err("refused") else { panic!("{said}") };
+        assert!(problem.detail.contains(said), "{}", problem.detail);
+    }
+    assert_eq!(fake.world.lock().expect("no player panicked").jobs.len(), 2);
 }

@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use slate_fleet::api::Api;
 use slate_fleet::api::listen::{self, SocketAccess};
+use slate_fleet::fleet::audit::AuditEntry;
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request};
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, Health, HistoryEntry, JobStatus, JobView, PlanView, PoolView,
-    RunnerStatus, RunnerView,
+    FleetPhase, FleetView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
+    RunnerView, SizeReason,
 };
+use slate_fleet::fleet::waiting::PoolQueue;
 use slate_fleet::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
 };
 use slate_fleet::logs::LogStore;
 use slate_fleet::spec::{self, Source, Spec};
 use slate_fleet::state_dir::StateDir;
+use slate_fleet::supervisor::gc::GcReport;
 use slate_fleet::supervisor::handle::{Handle, Message, Query};
 use slate_fleet::units::{Bytes, MilliCpu, Time};
 use slate_fleet::wire::frame::{Output, Stream};
@@ -40,7 +43,7 @@ pub const NOW: Time = Time(1_770_552_000_000);
 pub struct World {
     pub fleet: FleetView,
     pub jobs: BTreeMap<JobId, JobView>,
-    pub history: Vec<HistoryEntry>,
+    pub audit: Vec<AuditEntry>,
     pub requests: Vec<Request>,
 }
 
@@ -61,12 +64,13 @@ impl Fake {
         let logs = Arc::new(LogStore::new(state.clone(), Bytes::mib(64)).expect("a log store"));
         let (messages, inbox) = mpsc::channel(64);
         let (steps, steps_in) = watch::channel(0);
-        let handle = Handle::new(messages, steps_in);
+        let (_never, stuck) = watch::channel(None);
+        let handle = Handle::new(messages, steps_in, stuck);
         let api = Api::new(handle, state.clone(), Arc::clone(&logs) as _);
         let world = Arc::new(Mutex::new(World {
             fleet: fleet(),
             jobs: BTreeMap::new(),
-            history: Vec::new(),
+            audit: Vec::new(),
             requests: Vec::new(),
         }));
         let fake = Arc::new(Self { world, steps, state, api, logs });
@@ -77,7 +81,7 @@ impl Fake {
         let api = Arc::clone(&fake.api);
         tokio::spawn(async move {
             let _stop = stop;
-            listen::serve_socket(api, socket, stopped).await
+            listen::serve_socket(api, (socket, 64), stopped).await
         });
         fake
     }
@@ -96,6 +100,15 @@ impl Fake {
         self.change(|world| world.requests.push(request.clone()));
         match request {
             Request::Submit(spec) => self.submit(*spec),
+            Request::SubmitAll(specs) => {
+                let first =
+                    JobId(self.world.lock().expect("no player panicked").jobs.len() as u64 + 1);
+                let last = JobId(first.0 + specs.len() as u64 - 1);
+                for spec in specs {
+                    self.submit(spec);
+                }
+                Answer::SubmittedAll { first, last }
+            }
             Request::Cancel(id) => self.cancel(id),
             Request::Down(_) => {
                 self.change(|world| world.fleet.phase = FleetPhase::GoingDown);
@@ -158,7 +171,7 @@ fn refused(kind: RefusalKind, message: &str) -> Answer {
 async fn play(fake: Arc<Fake>, mut inbox: mpsc::Receiver<Message>) {
     while let Some(message) = inbox.recv().await {
         match message {
-            Message::Request(request, reply) => drop(reply.send(fake.answer(request))),
+            Message::Request { request, reply, .. } => drop(reply.send(fake.answer(request))),
             Message::Query(query) => tell(&fake, query),
         }
     }
@@ -176,13 +189,17 @@ fn tell(fake: &Fake, query: Query) {
             drop(reply.send(jobs.cloned().collect()));
         }
         Query::Job(id, reply) => drop(reply.send(world.jobs.get(&id).cloned())),
-        Query::History(filter, reply) => {
-            let later = world.history.iter().filter(|entry| entry.seq > filter.after);
+        Query::Waiting(_, reply) => drop(reply.send(None)),
+        Query::WaitingFor(_, reply) => drop(reply.send(PoolQueue::default())),
+        Query::Audit(filter, reply) => {
+            let later = world.audit.iter().filter(|entry| entry.seq > filter.after);
             drop(reply.send(later.take(filter.limit).cloned().collect()));
         }
         Query::Plan(_, reply) => {
             drop(reply.send(PlanView { changes: Vec::new(), warnings: Vec::new() }));
         }
+        Query::Gc(_, reply) => drop(reply.send(GcReport::default())),
+        Query::Room(reply) => drop(reply.send(Ok(spec().limits.workspace_max))),
         Query::Spec(reply) => drop(reply.send(spec())),
     }
 }
@@ -232,6 +249,10 @@ fn fleet() -> FleetView {
             name: PoolName::new("light"),
             profile: ProfileName::new("light"),
             desired: 2,
+            min: 2,
+            max: 2,
+            why: SizeReason::File,
+            waiting: 0,
             idle: 2,
             running: 0,
             error: 0,
@@ -263,7 +284,9 @@ fn runner(number: u32) -> RunnerView {
         cpus: MilliCpu::cpus(1),
         memory: Bytes::mib(512),
         reason: None,
+        last_failure: None,
         health: Health::Healthy,
+        heard: None,
     }
 }
 
@@ -283,6 +306,8 @@ fn queued(id: JobId, spec: JobSpec) -> JobView {
         ended_at: None,
         exit_code: None,
         reason: Some("both runners are busy".to_owned()),
+        fault: None,
+        attempts: Vec::new(),
         position: Some(1),
     }
 }

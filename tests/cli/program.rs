@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
-use slate_fleet::fleet::event::{Request, ScaleTarget};
+use slate_fleet::fleet::event::{Request, ScaleRequest, ScaleTarget};
 use slate_fleet::fleet::view::JobStatus;
 use slate_fleet::ids::JobId;
 use slate_fleet::wire::frame::Stream;
@@ -204,6 +204,9 @@ async fn names_that_do_not_exist_get_a_suggestion_and_code_6() {
         ("cordon slate-light-1", "slate-light-01"),
         ("run --no-workspace --profile ligth -- true", "light"),
         ("scale ligth=3", "light"),
+        ("explain slate-lihgt-01", "slate-light-01"),
+        ("explain ligth", "light"),
+        ("explain ligh/t", "light"),
     ] {
         let ran = project.run(line).await;
         assert_eq!(ran.code(), 6, "{line}: {}", ran.stderr);
@@ -212,6 +215,9 @@ async fn names_that_do_not_exist_get_a_suggestion_and_code_6() {
     }
     assert_eq!(project.run("jobs show job-77").await.code(), 6);
     assert_eq!(project.run("cancel job-77").await.code(), 6);
+    let ran = project.run("explain job-77").await;
+    assert_eq!(ran.code(), 6, "{}", ran.stderr);
+    assert!(ran.stderr.contains("`slate-fleet jobs`"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -255,11 +261,15 @@ async fn jobs_can_be_listed_waited_for_and_read_again() {
 
 #[tokio::test]
 async fn scale_asks_for_numbers_and_waits_until_they_are_there() {
+    let set = |lasting| Request::Scale(ScaleRequest { target: ScaleTarget::Total(3), lasting });
     let project = Project::new();
     let ran = project.run("--scale 3").await;
     assert_eq!(ran.code(), 0, "{}", ran.stderr);
-    assert_eq!(project.fake.requests(), [Request::Scale(ScaleTarget::Total(3))]);
+    assert_eq!(project.fake.requests(), [set(None)]);
     assert!(ran.stderr.contains("Runner slate-light-01  Running"), "{}", ran.stderr);
+    assert_eq!(project.run("scale 3 --for 2h").await.code(), 0);
+    let two_hours = set(Some(std::time::Duration::from_secs(7200)));
+    assert_eq!(project.fake.requests(), [set(None), two_hours]);
 }
 
 #[tokio::test]

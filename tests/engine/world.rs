@@ -157,6 +157,7 @@ impl World {
                 stop_grace: Duration::from_secs(10),
                 reuse: Reuse::OneJob,
                 docker_healthcheck: None,
+                caches: BTreeMap::new(),
             },
         }
     }

@@ -15,8 +15,13 @@ pub const RUNNER_IMAGE: &str = "slate-runner:latest";
 
 /// Runs `docker`.
 pub fn docker(args: &[&str]) -> Output {
+    docker_at(None, args)
+}
+
+/// Runs `docker` for the engine at this address; the machine's own if none.
+pub fn docker_at(host: Option<&str>, args: &[&str]) -> Output {
     let mut command = Command::new("docker");
-    command.args(args);
+    command.args(host.map(|host| format!("--host={host}"))).args(args);
     run(command)
 }
 
@@ -32,8 +37,13 @@ pub fn exists(name: &str) -> bool {
 
 /// Names of a project's containers, running or not.
 pub fn containers(project: &str) -> Vec<String> {
+    containers_at(None, project)
+}
+
+/// Names of a project's containers on the engine at this address.
+pub fn containers_at(host: Option<&str>, project: &str) -> Vec<String> {
     let filter = format!("label={PROJECT_LABEL}={project}");
-    let listed = docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &filter]);
+    let listed = docker_at(host, &["ps", "-a", "--format", "{{.Names}}", "--filter", &filter]);
     let mut names = listed.ok().lines();
     names.sort();
     names

@@ -46,6 +46,7 @@ pid=$(cat .slate/supervisor.lock 2>/dev/null)
 if [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$2"; then
   kill -9 "$pid"
 fi
+awk -v folder="$2/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | xargs -r umount -l
 filter="label=$4=$3"
 left=$(docker ps -aq --filter "$filter"; docker volume ls -q --filter "$filter")
 [ -z "$left" ] || { echo "down left $left"; bad=1; }
@@ -65,7 +66,17 @@ pub struct Fleet {
     pub project: String,
     folder: TempDir,
     guard: Option<Child>,
+    hosts: Hosts,
     _turn: Turn,
+}
+
+/// Engines other than the machine's own.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// What the fleet uses.
+    pub fleet: Option<String>,
+    /// What looks at it and cleans up use: another way to the same engine.
+    pub test: Option<String>,
 }
 
 /// A place among the fleets that may be up at a time.
@@ -101,22 +112,27 @@ impl Drop for Turn {
 impl Fleet {
     /// A folder with a fleet file of this content; version and project are put before it.
     pub fn new(content: &str) -> Self {
-        Self::make(content, Turn::take())
+        Self::on(Hosts::default(), content)
+    }
+
+    /// A fleet of its own on another engine, or on another way to this one.
+    pub fn on(hosts: Hosts, content: &str) -> Self {
+        Self::make(content, Turn::take(), hosts)
     }
 
     /// A second fleet of a test that has its turn.
     pub fn beside(content: &str) -> Self {
-        Self::make(content, Turn::none())
+        Self::make(content, Turn::none(), Hosts::default())
     }
 
-    fn make(content: &str, turn: Turn) -> Self {
+    fn make(content: &str, turn: Turn, hosts: Hosts) -> Self {
         docker::need_runner_image();
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let project = format!("it-{}-{number}", std::process::id());
         let folder = TempDir::with_prefix(format!("slate-{project}-")).expect("a folder");
-        let guard = guard(folder.path(), &project);
-        let fleet = Self { project, folder, guard: Some(guard), _turn: turn };
+        let guard = guard(folder.path(), &project, hosts.test.as_deref());
+        let fleet = Self { project, folder, guard: Some(guard), hosts, _turn: turn };
         fleet.edit(content);
         fleet
     }
@@ -159,7 +175,15 @@ impl Fleet {
         for name in ["SLATE_STATE_DIR", "SLATE_LISTEN", "SLATE_PROJECT", "SLATE_LOG"] {
             command.env_remove(name);
         }
+        if let Some(host) = &self.hosts.fleet {
+            command.env("DOCKER_HOST", host);
+        }
         command
+    }
+
+    /// Runs `docker` on the fleet's engine.
+    pub fn docker(&self, args: &[&str]) -> Output {
+        docker::docker_at(self.hosts.test.as_deref(), args)
     }
 
     /// Runs a command line to its end.
@@ -241,14 +265,14 @@ impl Fleet {
                 pool["idle"].as_u64().unwrap_or(0) + pool["spares"].as_u64().unwrap_or(0)
             };
             let ready: u64 = view["pools"].as_array().expect("pools").iter().map(count).sum();
-            let all = docker::containers(&self.project).len() as u64;
+            let all = docker::containers_at(self.hosts.test.as_deref(), &self.project).len() as u64;
             (ready, all, self.running()) == (containers, containers, containers)
         });
     }
 
     fn running(&self) -> u64 {
         let filter = format!("label={PROJECT_LABEL}={}", self.project);
-        docker::docker(&["ps", "-q", "--filter", &filter]).ok().lines().len() as u64
+        self.docker(&["ps", "-q", "--filter", &filter]).ok().lines().len() as u64
     }
 
     /// The fleet as the API shows it.
@@ -289,7 +313,7 @@ fn is_alive(pid: Pid) -> bool {
     stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
 }
 
-fn guard(folder: &Path, project: &str) -> Child {
+fn guard(folder: &Path, project: &str, host: Option<&str>) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", GUARD, "guard", PROGRAM]).arg(folder);
     command.args([project, PROJECT_LABEL, TEST_LABEL]).current_dir("/");
@@ -297,6 +321,9 @@ fn guard(folder: &Path, project: &str) -> Child {
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in ["SLATE_STATE_DIR", "SLATE_LISTEN", "SLATE_PROJECT", "SLATE_LOG"] {
         command.env_remove(name);
+    }
+    if let Some(host) = host {
+        command.env("DOCKER_HOST", host);
     }
     command.spawn().expect("a shell")
 }

@@ -11,15 +11,22 @@
 )]
 
 mod any_image;
+mod caches;
 mod clean_machine;
 mod crashes;
+mod damage;
+mod disk;
 mod docker;
+mod elastic;
 mod exits;
 mod fleet;
+mod gc;
 mod health;
 mod http;
 mod lifecycle;
 mod limits;
+mod network;
+mod post_mortems;
 mod process;
 mod queue;
 mod ready_files;
@@ -29,4 +36,5 @@ mod reports;
 mod run;
 mod secrets;
 mod size;
+mod slots;
 mod words;

@@ -18,7 +18,11 @@ fn held(content: &str) -> (Fleet, String, String) {
 fn started(fleet: &Fleet) -> Vec<String> {
     let events = fleet.events();
     let name = |event: &String| event.split(' ').next().unwrap_or_default().to_owned();
-    events.iter().filter(|event| event.contains(" started ")).map(name).collect()
+    events
+        .iter()
+        .filter(|event| event.starts_with("job-") && event.contains(" started "))
+        .map(name)
+        .collect()
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn the_state_folder_is_its_owners_alone() {
     }
 }
 
-fn mode(bits: u32) -> fs::Permissions {
+/// A file's mode.
+pub fn mode(bits: u32) -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(bits)
 }
 
@@ -114,7 +115,8 @@ fn walk(path: &Path) -> Vec<std::path::PathBuf> {
     entries.flatten().flat_map(|entry| walk(&entry.path())).collect()
 }
 
-fn files_with(folder: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
+/// The files below a folder that hold these bytes.
+pub fn files_with(folder: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
     let has = |path: &std::path::PathBuf| {
         let bytes = if path.is_file() { fs::read(path).unwrap_or_default() } else { Vec::new() };
         bytes.windows(needle.len()).any(|window| window == needle)

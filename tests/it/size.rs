@@ -2,6 +2,8 @@
 
 use crate::fleet::{Fleet, NO_SPARE};
 
+/// Operators' pain 47: in every runner `nproc`, `os.cpu_count()`, `/proc/cpuinfo` and `MemTotal`
+/// tell the profile's values.
 #[test]
 fn programs_find_one_cpu_in_a_runner_of_one() {
     let fleet = Fleet::up(NO_SPARE);

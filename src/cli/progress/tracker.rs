@@ -131,6 +131,8 @@ fn words(status: RunnerStatus) -> (&'static str, StepState) {
         RunnerStatus::Removing => ("Removing", StepState::Working),
         RunnerStatus::Error => ("Error", StepState::Failed),
         RunnerStatus::Stale => ("Stale", StepState::Failed),
+        RunnerStatus::Oom => ("Out of memory", StepState::Failed),
+        RunnerStatus::TimedOut => ("Timed out", StepState::Failed),
     }
 }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::Inspection;
 use crate::fleet::event::{Cordon, JobSpec};
 use crate::fleet::view::{
     FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
+    SizeReason,
 };
 use crate::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
 };
+use crate::post_mortems::PostMortem;
 use crate::units::{Bytes, MilliCpu, Time};
 
 /// The moment of every view: 2026-02-08T12:00:00Z.
@@ -39,6 +42,10 @@ fn pool() -> PoolView {
         name: PoolName::new("light"),
         profile: ProfileName::new("light"),
         desired: 8,
+        min: 8,
+        max: 8,
+        why: SizeReason::File,
+        waiting: 0,
         idle: 7,
         running: 0,
         error: 1,
@@ -84,7 +91,9 @@ fn runner(number: u32) -> RunnerView {
         cpus: MilliCpu::cpus(cpus),
         memory,
         reason: (number == 19).then(|| "exited with 137, tried again in 4 s".to_owned()),
+        last_failure: None,
         health: Health::Healthy,
+        heard: None,
     }
 }
 
@@ -105,6 +114,8 @@ pub(in crate::cli) fn queued_job() -> JobView {
         ended_at: None,
         exit_code: None,
         reason: Some("all 4 runners of pool `default` are busy".to_owned()),
+        fault: None,
+        attempts: Vec::new(),
         position: Some(3),
     }
 }
@@ -144,5 +155,41 @@ fn job_spec(command: &[&str]) -> JobSpec {
         timeout: Some(Duration::from_secs(1800)),
         workspace: None,
         submitter: "ana".to_owned(),
+        retries: None,
+        retry_on: crate::fleet::attempt::RetryOn::default(),
+    }
+}
+
+/// What is left of a runner that was killed from outside.
+pub(in crate::cli) fn post_mortem() -> PostMortem {
+    PostMortem {
+        summary: "its agent was killed from outside by signal 9 (exit code 137); the container \
+                  was not out of memory; it held job-41 (attempt 1)"
+            .to_owned(),
+        cause: "died".to_owned(),
+        why: "the container ended with exit code 137".to_owned(),
+        at: before(300),
+        incarnation: IncarnationId(12),
+        slot: Some(SlotId(12)),
+        runner: Some("slate-light-12".to_owned()),
+        pool: PoolName::new("light"),
+        profile: ProfileName::new("light"),
+        image: "slate-runner:latest".to_owned(),
+        container: Some(ContainerId::new("0123456789abcdef")),
+        container_name: "slate-light-i12".to_owned(),
+        job: Some(JobId(41)),
+        attempt: Some(AttemptNo(1)),
+        exit_code: Some(137),
+        heard: Some(before(302)),
+        engine: Some(Inspection {
+            status: "exited".to_owned(),
+            exit_code: Some(137),
+            memory: Some(Bytes::mib(512)),
+            started_at: Some("2026-02-08T11:50:00Z".to_owned()),
+            finished_at: Some("2026-02-08T11:55:00Z".to_owned()),
+            ..Inspection::default()
+        }),
+        log: vec!["slate-runner: connected".to_owned()],
+        missing: Vec::new(),
     }
 }

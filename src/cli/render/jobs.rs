@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::ago::{ago, took};
+use super::explain::attempt_line;
 use super::table::{Cell, Table};
 use super::{Paint, Tone, one_line};
 use crate::api::words::job_status;
@@ -103,6 +104,11 @@ pub fn detail(job: &JobView, now: Time) -> String {
     fact("Started", &job.started_at.map(utc).unwrap_or_default());
     fact("Ended", &job.ended_at.map(utc).unwrap_or_default());
     fact("Took", &duration(job, now));
+    fact("Fault", &job.fault.map(|fault| fault.to_string()).unwrap_or_default());
+    // One attempt is told by the facts above.
+    for attempt in job.attempts.iter().filter(|_| job.attempts.len() > 1) {
+        fact("Attempt", &attempt_line(job, attempt, now));
+    }
     out
 }
 
@@ -116,28 +122,22 @@ fn status(job: &JobView) -> Cell {
     Cell::toned(Some(tone), status_text(job))
 }
 
-fn status_text(job: &JobView) -> String {
-    match (job.status, job.exit_code) {
-        (JobStatus::Failed, Some(code)) => format!("failed ({code})"),
-        (JobStatus::Queued, _) => match job.position {
-            Some(position) => format!("queued ({position})"),
-            None => "queued".to_owned(),
-        },
-        (
-            JobStatus::Assigned
-            | JobStatus::Running
-            | JobStatus::Succeeded
-            | JobStatus::Failed
-            | JobStatus::Cancelled
-            | JobStatus::TimedOut
-            | JobStatus::Oom
-            | JobStatus::Lost,
-            _,
-        ) => job_status(job.status).to_owned(),
+pub(super) fn status_text(job: &JobView) -> String {
+    match (job.status, job.position) {
+        (JobStatus::Queued, Some(position)) => format!("queued ({position})"),
+        (status, _) => ended_text(status, job.exit_code),
     }
 }
 
-fn duration(job: &JobView, now: Time) -> String {
+/// A state, with the exit code where that is what went wrong.
+pub(super) fn ended_text(status: JobStatus, exit_code: Option<i32>) -> String {
+    match (status, exit_code) {
+        (JobStatus::Failed, Some(code)) => format!("failed ({code})"),
+        (status, _) => job_status(status).to_owned(),
+    }
+}
+
+pub(super) fn duration(job: &JobView, now: Time) -> String {
     match (job.started_at, job.ended_at) {
         (Some(started), ended) => took(ended.unwrap_or(now).since(started)),
         (None, _) => "-".to_owned(),
@@ -145,7 +145,7 @@ fn duration(job: &JobView, now: Time) -> String {
 }
 
 /// The command as one could type it into a shell.
-fn command(job: &JobView) -> String {
+pub(super) fn command(job: &JobView) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
     let word = |word: &String| match !word.is_empty() && word.chars().all(plain) {
         true => word.clone(),
@@ -165,6 +165,10 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::render::fixture::{NOW, failed_job, queued_job};
+    use crate::fleet::attempt::{Attempt, AttemptEnd, Fault};
+    use crate::fleet::event::JobEnd;
+    use crate::fleet::job::Verdict;
+    use crate::ids::{AttemptNo, IncarnationId, SlotId};
 
     #[test]
     fn the_table_says_why_a_job_waits_and_how_one_ended() {
@@ -191,6 +195,28 @@ Ended:       2026-02-08T11:55:00.420Z
 Took:        0.42s
 ";
         assert_eq!(detail(&failed_job(), NOW), expected);
+    }
+
+    #[test]
+    fn every_attempt_is_shown_with_its_end_and_whose_fault_that_was() {
+        let attempt = |number, verdict| Attempt {
+            number: AttemptNo(number),
+            slot: SlotId(12),
+            runner_name: "slate-light-12".to_owned(),
+            incarnation: IncarnationId(u64::from(number)),
+            given_at: NOW,
+            started_at: Some(NOW),
+            end: Some(AttemptEnd::of(NOW, &verdict)),
+            late: None,
+        };
+        let lost = attempt(1, Verdict::lost("the container was removed by somebody else"));
+        let red = attempt(2, Verdict::of(&JobEnd::Exited(1), None));
+        let job = JobView { attempts: vec![lost, red], fault: Some(Fault::Job), ..failed_job() };
+        let text = detail(&job, NOW);
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("fault: ")).collect();
+        assert_eq!(told.len(), 2, "{text}");
+        assert!(text.contains("Fault:       job\n"), "{text}");
+        assert!(text.contains("infrastructure: the container was removed"), "{text}");
     }
 
     #[test]

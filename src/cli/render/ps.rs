@@ -64,7 +64,12 @@ pub fn wide(fleet: &FleetView, paint: Paint) -> String {
 }
 
 fn status(runner: &RunnerView, now: Time) -> Cell {
-    let (word, tone) = match runner.status {
+    let (_, tone) = word(runner.status);
+    Cell::toned(Some(tone), status_text(runner, now))
+}
+
+fn word(status: RunnerStatus) -> (&'static str, Tone) {
+    match status {
         RunnerStatus::Planned => ("Planned", Tone::Dim),
         RunnerStatus::Creating => ("Creating", Tone::Busy),
         RunnerStatus::Starting => ("Starting", Tone::Busy),
@@ -74,7 +79,14 @@ fn status(runner: &RunnerView, now: Time) -> Cell {
         RunnerStatus::Removing => ("Removing", Tone::Dim),
         RunnerStatus::Error => ("Error", Tone::Bad),
         RunnerStatus::Stale => ("Stale", Tone::Bad),
-    };
+        RunnerStatus::Oom => ("Out of memory", Tone::Bad),
+        RunnerStatus::TimedOut => ("Timed out", Tone::Bad),
+    }
+}
+
+/// `Idle 2 minutes (cordoned)`.
+pub(super) fn status_text(runner: &RunnerView, now: Time) -> String {
+    let (word, _) = word(runner.status);
     let since = span(now.since(runner.since));
     let health = match runner.health {
         Health::Healthy | Health::Unknown => "",
@@ -84,7 +96,7 @@ fn status(runner: &RunnerView, now: Time) -> Cell {
         Cordon::Open => "",
         Cordon::Closed => " (cordoned)",
     };
-    Cell::toned(Some(tone), format!("{word} {}{health}{cordon}", lower_first(&since)))
+    format!("{word} {}{health}{cordon}", lower_first(&since))
 }
 
 /// `About a minute` behind a word is `about a minute`.

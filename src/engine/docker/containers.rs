@@ -1,11 +1,13 @@
 //! Containers: list, create, start, stop, remove, and what they use and print.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
-use bollard::models::{ContainerStatsResponse, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{
+    ContainerStateStatusEnum, ContainerStatsResponse, ContainerSummary, ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -47,7 +49,45 @@ pub(super) fn own_filter(project: &Project) -> HashMap<String, Vec<String>> {
 
 impl DockerEngine {
     pub(super) async fn list_containers(&self) -> Result<Vec<ContainerFact>, EngineError> {
-        self.facts(own_filter(&self.project)).await
+        let mut facts = self.facts(own_filter(&self.project)).await?;
+        let listed: BTreeSet<ContainerId> = facts.iter().map(|fact| fact.id.clone()).collect();
+        // Absence from one list is no proof: each that should be there is asked for by its id.
+        for (id, incarnation) in self.seen.missing_from(&listed) {
+            match self.look_up(&id).await? {
+                Some(state) => {
+                    tracing::warn!(%id, "the engine's list lacks a container that it has");
+                    facts.push(ContainerFact { id, incarnation, state });
+                }
+                None => self.seen.forget(&id),
+            }
+        }
+        facts.iter().for_each(|fact| self.seen.add(&fact.id, fact.incarnation));
+        Ok(facts)
+    }
+
+    /// The state of a container by its id: the truth, where a list can be behind. None if the
+    /// engine says that there is none.
+    async fn look_up(&self, id: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        let call = self.call(format!("inspect container {id}"), deadline::INSPECT);
+        let inspect = self.client.inspect_container(id.as_str(), None::<InspectContainerOptions>);
+        let state = match call.run(inspect).await {
+            Ok(found) => found.state.unwrap_or_default(),
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(match state.status {
+            Some(ContainerStateStatusEnum::CREATED) => ContainerState::Created,
+            Some(ContainerStateStatusEnum::REMOVING | ContainerStateStatusEnum::DEAD) => {
+                ContainerState::Removing
+            }
+            _ if state.running == Some(true) || state.restarting == Some(true) => {
+                ContainerState::Running
+            }
+            _ => ContainerState::Exited(ContainerExit {
+                code: state.exit_code.unwrap_or(0),
+                oom: state.oom_killed.unwrap_or(false),
+            }),
+        }))
     }
 
     pub(super) async fn find_container(
@@ -105,28 +145,13 @@ impl DockerEngine {
         };
         let state = match state {
             Some(state) => state,
-            None => match self.inspect_state(&id).await {
-                Ok(state) => state,
+            None => match self.look_up(&id).await? {
+                Some(state) => state,
                 // Removed since it was listed.
-                Err(error) if is_gone(&error) => return Ok(None),
-                Err(error) => return Err(error),
+                None => return Ok(None),
             },
         };
         Ok(Some(ContainerFact { id, incarnation, state }))
-    }
-
-    /// The state of a container that has run: the truth, where a list can be behind.
-    async fn inspect_state(&self, id: &ContainerId) -> Result<ContainerState, EngineError> {
-        let call = self.call(format!("inspect container {id}"), deadline::INSPECT);
-        let inspect = self.client.inspect_container(id.as_str(), None::<InspectContainerOptions>);
-        let state = call.run(inspect).await?.state.unwrap_or_default();
-        if state.running == Some(true) || state.restarting == Some(true) {
-            return Ok(ContainerState::Running);
-        }
-        Ok(ContainerState::Exited(ContainerExit {
-            code: state.exit_code.unwrap_or(0),
-            oom: state.oom_killed.unwrap_or(false),
-        }))
     }
 
     pub(super) async fn create_container(
@@ -135,14 +160,16 @@ impl DockerEngine {
         paths: &HostPaths,
     ) -> Result<ContainerId, EngineError> {
         let engine = self.traits().await?;
-        self.check_work_volume(plan).await?;
+        self.check_volumes(plan).await?;
         let body = translate::container_body(plan, &self.project, paths, engine);
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();
         let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
         match call.run(self.client.create_container(Some(options), body)).await {
             Ok(made) => {
                 made.warnings.iter().for_each(|warning| self.warn_once(warning));
-                Ok(ContainerId::new(made.id))
+                let id = ContainerId::new(made.id);
+                self.seen.add(&id, plan.incarnation);
+                Ok(id)
             }
             Err(error) if is_conflict(&error) => self.made_before(plan, error).await,
             Err(error) => Err(error),
@@ -215,6 +242,7 @@ impl DockerEngine {
         };
         if let Some(id) = id {
             self.remove_container(&id).await?;
+            self.seen.forget(&id);
         }
         self.remove_volume(&translate::work_volume(&self.project, incarnation)).await
     }
@@ -249,19 +277,22 @@ impl DockerEngine {
     }
 
     /// Refuses to give a runner a volume of somebody else: the engine would use it in silence.
-    async fn check_work_volume(&self, plan: &ContainerPlan) -> Result<(), EngineError> {
-        let name = translate::work_volume(&self.project, plan.incarnation);
-        match self.volume_owner(&name).await? {
-            Owner::Nobody | Owner::Us => Ok(()),
-            Owner::Stranger => {
-                let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
-                let why = format!(
-                    "a volume named {name} is there and is not this fleet's; remove it if it is \
-                     not in use (`docker volume rm {name}`)"
-                );
-                Err(call.refused(OpErrorClass::Conflict, why))
+    async fn check_volumes(&self, plan: &ContainerPlan) -> Result<(), EngineError> {
+        for name in translate::volumes(plan, &self.project) {
+            match self.volume_owner(&name).await? {
+                Owner::Nobody | Owner::Us => {}
+                Owner::Stranger => {
+                    let action = format!("create container {}", plan.name);
+                    let call = self.call(action, deadline::CREATE);
+                    let why = format!(
+                        "a volume named {name} is there and is not this fleet's; remove it if it \
+                         is not in use (`docker volume rm {name}`)"
+                    );
+                    return Err(call.refused(OpErrorClass::Conflict, why));
+                }
             }
         }
+        Ok(())
     }
 
     async fn volume_owner(&self, name: &str) -> Result<Owner, EngineError> {

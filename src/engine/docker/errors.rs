@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 
 use crate::engine::EngineError;
+use crate::failpoint;
 use crate::fleet::event::OpErrorClass;
 
 /// How long each kind of call may take. Generous: an engine under load is slow, not broken.
@@ -46,11 +47,22 @@ impl Call {
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, EngineError> {
-        match tokio::time::timeout(self.deadline, answer).await {
+        self.point("before");
+        let answer = tokio::time::timeout(self.deadline, answer).await;
+        self.point("after");
+        match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.sort(error)),
             Err(_) => Err(self.overdue()),
         }
+    }
+
+    /// The action without its object: `create container` of all containers is one point.
+    fn point(&self, when: &str) {
+        failpoint::reach(|| {
+            let words: Vec<&str> = self.action.split(' ').take(2).collect();
+            format!("{when} the call {}", words.join(" "))
+        });
     }
 
     /// The error of a call that took too long.

@@ -60,8 +60,18 @@ impl RecentDeaths {
 
 /// An event as it was read.
 enum Raw {
-    Died { container: ContainerId, exit: ContainerExit },
-    Removed { container: ContainerId },
+    /// A death whose cause has to be asked for.
+    Ended {
+        container: ContainerId,
+        code: i64,
+    },
+    Died {
+        container: ContainerId,
+        exit: ContainerExit,
+    },
+    Removed {
+        container: ContainerId,
+    },
 }
 
 /// Ends the reading task when the consumer goes away.
@@ -134,6 +144,14 @@ async fn read(
         if let Raw::Died { container, .. } = &raw {
             died.add(container);
         }
+        if let Raw::Died { container, exit } = &raw
+            && must_ask(*exit)
+        {
+            let ended = Raw::Ended { container: container.clone(), code: exit.code };
+            if queue.try_send(ended).is_err() {
+                return EngineError::Lagged { dropped_after: WAITING };
+            }
+        }
         if queue.try_send(raw).is_err() {
             return EngineError::Lagged { dropped_after: WAITING };
         }
@@ -174,6 +192,11 @@ async fn next(mut reading: Reading) -> Option<(Result<Raw, EngineError>, Reading
     Some((Err(end), reading))
 }
 
+/// Whether it may have been killed for memory without a word so far.
+fn must_ask(exit: ContainerExit) -> bool {
+    exit.code == KILLED && !exit.oom
+}
+
 /// Completes an event. The event for memory may come after the death: ask where it matters.
 async fn finish(
     item: Result<Raw, EngineError>,
@@ -181,9 +204,10 @@ async fn finish(
     call: Call,
 ) -> Result<EngineEvent, EngineError> {
     match item? {
+        Raw::Ended { container, code } => Ok(EngineEvent::Ended { container, code }),
         Raw::Removed { container } => Ok(EngineEvent::Removed { container }),
         Raw::Died { container, mut exit } => {
-            if exit.code == KILLED && !exit.oom {
+            if must_ask(exit) {
                 let none = None::<InspectContainerOptions>;
                 let inspect = client.inspect_container(container.as_str(), none);
                 exit.oom = match call.run(inspect).await {
@@ -246,6 +270,18 @@ mod tests {
         let end = read(many, &queue, &RecentDeaths::default(), &call()).await;
         assert!(matches!(end, EngineError::Lagged { .. }));
         assert!(matches!(waiting.recv().await, Some(Raw::Died { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_kill_is_told_before_its_cause_is_asked_for() {
+        let (queue, mut waiting) = mpsc::channel(8);
+        let events = [event("die", Some("137")), event("oom", None), event("die", Some("137"))];
+        let events = stream::iter(events.map(Ok::<_, bollard::errors::Error>));
+        let _end = read(events, &queue, &RecentDeaths::default(), &call()).await;
+        assert!(matches!(waiting.recv().await, Some(Raw::Ended { code: 137, .. })));
+        assert!(matches!(waiting.recv().await, Some(Raw::Died { .. })));
+        let known = waiting.recv().await;
+        assert!(matches!(known, Some(Raw::Died { exit, .. }) if exit.oom), "nothing to ask");
     }
 
     #[tokio::test]

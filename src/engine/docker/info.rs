@@ -1,10 +1,12 @@
 //! What the engine is: version, what it can enforce, what it warns of.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
 use super::DockerEngine;
+use super::address::Transport;
 use super::errors::deadline;
 use crate::engine::{CgroupVersion, EngineError, EngineInfo};
 use crate::units::Bytes;
@@ -26,7 +28,10 @@ impl DockerEngine {
             )));
         }
         let call = self.call("ask the engine what it can do", deadline::INFO);
-        let info = translate(call.run(self.client.info()).await?, api);
+        let mut info = translate(call.run(self.client.info()).await?, api);
+        if self.address.transport() == Transport::Tcp {
+            info.data_root = None;
+        }
         self.cpus.store(info.cpus, Ordering::Relaxed);
         Ok(info)
     }
@@ -51,6 +56,7 @@ fn translate(info: SystemInfo, api: String) -> EngineInfo {
         memory: Bytes(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)),
         security: security_names(info.security_options.as_deref().unwrap_or_default()),
         runtimes,
+        data_root: info.docker_root_dir.map(PathBuf::from),
         warnings,
     }
 }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use super::DockerEngine;
 use super::containers::own_filter;
 use super::errors::{deadline, is_gone};
-use crate::engine::translate::{self, LABEL_FLEET, LABEL_PROJECT};
+use crate::engine::translate::{self, LABEL_CACHE, LABEL_FLEET, LABEL_PROJECT};
 use crate::engine::{EngineError, ObjectCount, OtherFleet, Swept};
 use crate::fleet::event::OpErrorClass;
 use crate::ids::{ContainerId, FleetId};
@@ -65,7 +65,7 @@ impl DockerEngine {
         Ok(found?.containers.unwrap_or_default().is_empty())
     }
 
-    async fn networks(
+    pub(super) async fn networks(
         &self,
         filter: HashMap<String, Vec<String>>,
     ) -> Result<Vec<Network>, EngineError> {
@@ -75,7 +75,7 @@ impl DockerEngine {
     }
 
     /// Names and labels of the volumes that a filter finds.
-    async fn volumes(
+    pub(super) async fn volumes(
         &self,
         filter: HashMap<String, Vec<String>>,
     ) -> Result<Vec<(String, Labels)>, EngineError> {
@@ -86,7 +86,7 @@ impl DockerEngine {
         Ok(volumes.into_iter().map(|volume| (volume.name, volume.labels)).collect())
     }
 
-    /// Removes containers, then the volumes and networks that they held.
+    /// Removes containers, then the volumes and networks that they held; caches stay.
     ///
     /// Goes on after a failure and returns the first one, so that as little as possible is left.
     pub(super) async fn remove_everything(&self) -> Result<Swept, EngineError> {
@@ -96,10 +96,7 @@ impl DockerEngine {
         let removals = stream::iter(ids).map(|id| async move { self.remove_container(&id).await });
         let containers = tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await);
 
-        let names = self.volumes(filter.clone()).await?.into_iter().map(|(name, _)| name);
-        let removals =
-            stream::iter(names).map(|name| async move { self.remove_volume(&name).await });
-        let volumes = tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await);
+        let volumes = self.remove_volumes(is_no_cache).await;
 
         let mut swept = Swept::default();
         for network in self.networks(filter).await? {
@@ -113,11 +110,24 @@ impl DockerEngine {
         Ok(swept)
     }
 
+    pub(super) async fn remove_all_caches(&self) -> Result<usize, EngineError> {
+        self.remove_volumes(|labels| !is_no_cache(labels)).await
+    }
+
+    /// Removes the volumes of this fleet whose labels are so; how many.
+    async fn remove_volumes(&self, chosen: fn(&Labels) -> bool) -> Result<usize, EngineError> {
+        let all = self.volumes(own_filter(&self.project)).await?.into_iter();
+        let names = all.filter(|(_, labels)| chosen(labels)).map(|(name, _)| name);
+        let removals =
+            stream::iter(names).map(|name| async move { self.remove_volume(&name).await });
+        tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await)
+    }
+
     /// Removes a network, or says why it has to stay; gone is done.
     ///
     /// The engine sometimes counts an endpoint that is gone (seen on 20.10 after many removals
     /// at a time) and then keeps the network until it is restarted. `up` uses it again.
-    async fn remove_network(&self, id: &str) -> Result<Option<String>, EngineError> {
+    pub(super) async fn remove_network(&self, id: &str) -> Result<Option<String>, EngineError> {
         let call = self.call(format!("remove network {id}"), deadline::REMOVE);
         match call.run(self.client.remove_network(id)).await {
             Err(error) if is_gone(&error) => Ok(None),
@@ -144,8 +154,10 @@ impl DockerEngine {
         for container in self.own_summaries(filter.clone()).await? {
             count(container.labels.as_ref(), |objects| objects.containers += 1);
         }
-        for (_, labels) in self.volumes(filter.clone()).await? {
-            count(Some(&labels), |objects| objects.volumes += 1);
+        // Caches stay when a fleet goes: they do not tell of one that is there.
+        let volumes = self.volumes(filter.clone()).await?;
+        for (_, labels) in volumes.iter().filter(|(_, labels)| is_no_cache(labels)) {
+            count(Some(labels), |objects| objects.volumes += 1);
         }
         for network in self.networks(filter).await? {
             count(network.labels.as_ref(), |objects| objects.networks += 1);
@@ -153,6 +165,10 @@ impl DockerEngine {
         let found = others.into_iter().map(|(fleet, objects)| OtherFleet { fleet, objects });
         Ok(found.collect())
     }
+}
+
+fn is_no_cache(labels: &Labels) -> bool {
+    !labels.contains_key(LABEL_CACHE)
 }
 
 fn tally(results: Vec<Result<(), EngineError>>) -> Result<usize, EngineError> {

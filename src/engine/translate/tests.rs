@@ -47,6 +47,7 @@ fn plan(profile: &str, cpus: u32, memory: Bytes) -> ContainerPlan {
             stop_grace: Duration::from_secs(10),
             reuse: Reuse::OneJob,
             docker_healthcheck: None,
+            caches: BTreeMap::new(),
         },
     }
 }
@@ -117,6 +118,21 @@ fn shared_reports_and_an_engine_without_narrowing_change_only_mounts() {
     let mut shared = shared;
     assert_eq!((mounts(&mut own), mounts(&mut shared)), (4 + NARROWED.len(), 4));
     assert_eq!(own, shared);
+}
+
+#[test]
+fn a_cache_is_a_volume_of_the_pool_that_no_other_pool_can_get() {
+    let mut plan = plan("light", 1, Bytes::mib(512));
+    let cache = Cache { path: "/work/.cache/pip".into(), size: Bytes::gib(2) };
+    plan.template.caches.insert(CacheName::new("pip"), cache);
+    golden("cache", &body(&plan));
+    assert_eq!(cache_list(&plan), "2147483648\t/.slate-caches/pip\t/work/.cache/pip\n");
+    let name = |pool: &str, cache: &str| {
+        cache_volume(&project(), &PoolName::new(pool), &CacheName::new(cache))
+    };
+    assert_eq!(name("default", "pip"), "slate.cache.default.pip");
+    assert_ne!(name("a-b", "c"), name("a", "b-c"));
+    assert_eq!(volumes(&plan, &project()), ["slate.cache.default.pip", "slate-i17-work"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Facts from the agents: their sessions, and the ends of jobs.
 
+use crate::fleet::attempt::Attempt;
 use crate::fleet::effect::Effect;
 use crate::fleet::event::{AgentEvent, Held, JobEnd};
-use crate::fleet::job::JobState;
+use crate::fleet::job::{JobState, Verdict};
 use crate::fleet::order;
 use crate::fleet::runner::{Cause, Phase};
 use crate::fleet::state::State;
@@ -14,9 +15,11 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
     let Some(contact) = state.contacts.get_mut(&id) else { return };
     if event != AgentEvent::Disconnected {
         contact.heard = now;
+        contact.spoke = Some(now);
     }
     // Whoever speaks has a session, even if the end of its last one is told late.
     contact.connected = event != AgentEvent::Disconnected;
+    contact.calls_since = contact.connected.then(|| contact.calls_since.unwrap_or(now));
     match event {
         AgentEvent::Connected { holding } => connected(state, now, id, holding),
         AgentEvent::Disconnected => {}
@@ -55,16 +58,15 @@ fn ready(state: &mut State, now: Time, id: IncarnationId) {
         return;
     };
     let phase = Phase::Idle { container: container.clone() };
-    if let Some(runner) = state.runner_mut(id) {
-        runner.phase = phase;
-        runner.since = now;
-    }
+    state.enter(now, id, phase, "its agent speaks");
 }
 
 /// Whether an attempt's end is recorded: its agent has not heard of that yet.
 fn is_over(state: &State, held: &Held) -> bool {
     state.job(held.job).is_some_and(|job| {
-        job.attempt == held.attempt && matches!(job.state, JobState::Ended { .. })
+        let has_ended = |it: &Attempt| it.number == held.attempt && it.end.is_some();
+        let is_last = job.attempt == held.attempt && matches!(job.state, JobState::Ended { .. });
+        is_last || job.attempts.iter().any(has_ended)
     })
 }
 
@@ -86,12 +88,14 @@ fn not_held(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, Jo
 
 /// The agent has its job; a stop that was asked for meanwhile is told again.
 fn still_held(state: &mut State, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
-    let stopping = state
-        .job(job)
-        .is_some_and(|job| matches!(job.state, JobState::Given { stop: Some(_), .. }));
-    if stopping {
+    if is_stopping(state, job) {
         order_cancel(state, id, job, attempt);
     }
+}
+
+/// Whether a job's end was asked for.
+fn is_stopping(state: &State, job: JobId) -> bool {
+    state.job(job).is_some_and(|job| matches!(job.state, JobState::Given { stop: Some(_), .. }))
 }
 
 fn started(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
@@ -101,8 +105,12 @@ fn started(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, Job
             && matches!(record.state, JobState::Given { runner, .. } if runner == id)
     });
     if is_first {
-        state.change_job(job, |job| job.started_at = Some(now));
-        state.tell(now, job, "started", id);
+        let is_stopping = is_stopping(state, job);
+        state.turn_job(now, job, ("started", id), |job| job.start(now));
+        if is_stopping {
+            // It was told to stop before, and that is its state already.
+            state.tell(now, job, "started", id);
+        }
     }
 }
 
@@ -121,8 +129,10 @@ fn ended(
         JobState::Given { runner, stop } if *runner == id && record.attempt == attempt => {
             let stop = stop.map(|stop| stop.by);
             let reports = record.reports();
-            state.change_job(job, |record| {
-                record.started_at = record.started_at.or(Some(now));
+            let told =
+                format!("{}; its reports are stored next", Verdict::of(&end, stop).in_words());
+            state.turn_job(now, job, ("ended", told), |record| {
+                record.start(now);
                 record.state = JobState::Publishing { runner: id, end, stop };
             });
             state.effect(Effect::PublishReports { incarnation: id, job, reports });
@@ -132,6 +142,35 @@ fn ended(
         | JobState::Given { .. }
         | JobState::Publishing { .. }
         | JobState::Fenced { .. }
-        | JobState::Ended { .. } => acknowledge(state, id, job, attempt),
+        | JobState::Ended { .. } => {
+            too_late(state, now, (id, job, attempt), &end);
+            acknowledge(state, id, job, attempt);
+        }
     }
+}
+
+/// An attempt that had been given up ended after all. That changes nothing any more, and is kept
+/// for whoever asks what happened.
+fn too_late(
+    state: &mut State,
+    now: Time,
+    (id, job, attempt): (IncarnationId, JobId, AttemptNo),
+    end: &JobEnd,
+) {
+    let verdict = Verdict::of(end, None);
+    let Some(record) = state.job(job) else { return };
+    let is_news = record.attempts.iter().any(|it| it.is_given_up(id, attempt, &verdict));
+    if !is_news {
+        return;
+    }
+    let said = match verdict.in_words() {
+        words if words.is_empty() => verdict.status.word().to_owned(),
+        words => format!("{}: {words}", verdict.status.word()),
+    };
+    state.tell(now, job, "ended too late", format!("attempt {attempt} on {id}: {said}"));
+    state.change_job(job, |record| {
+        if let Some(it) = record.attempts.iter_mut().find(|it| it.number == attempt) {
+            it.late = Some(said);
+        }
+    });
 }

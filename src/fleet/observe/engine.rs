@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::fleet::effect::Effect;
 use crate::fleet::event::{
-    ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
+    ContainerExit, ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
 };
+use crate::fleet::failures;
 use crate::fleet::runner::{Cause, Contact, OpKind, Phase};
 use crate::fleet::state::{EngineContact, Image, State};
 use crate::fleet::transition::{gone, retire};
@@ -20,11 +21,22 @@ const REMOVE_RETRY: Duration = Duration::from_secs(5);
 /// … up to this.
 const REMOVE_RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// Why the record follows the engine's list.
+const LISTED: &str = "the engine lists it so";
+
 pub(super) fn observe(state: &mut State, now: Time, event: EngineEvent) {
     match event {
         EngineEvent::Listed { begun, containers } => listed(state, now, begun, containers),
+        EngineEvent::Ended { container, code } => {
+            // The end of a job hangs on the cause; a runner without one is replaced at once.
+            let runner = by_container(state, &container).and_then(|id| state.runner(id));
+            if let Some(id) = runner.filter(|it| it.job().is_none()).map(|it| it.id) {
+                died(state, now, id, Cause::Died(ContainerExit { code, oom: false }));
+            }
+        }
         EngineEvent::Died { container, exit } => {
             if let Some(id) = by_container(state, &container) {
+                failures::learn(state, id, exit);
                 died(state, now, id, Cause::Died(exit));
             }
         }
@@ -76,6 +88,11 @@ fn vanished(state: &mut State, now: Time, id: IncarnationId) {
 
 /// Compares the record with a complete list.
 fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFact>) {
+    // Lists may overtake one another, and an older one says nothing of what was seen since.
+    if begun < state.listed {
+        return;
+    }
+    state.listed = begun;
     state.engine = EngineContact::Listed;
     let listed: BTreeMap<IncarnationId, ContainerFact> =
         containers.into_iter().map(|fact| (fact.incarnation, fact)).collect();
@@ -90,7 +107,7 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
             compare(state, now, id, listed.get(&id));
         }
     }
-    forget_orphans(state, begun, &listed);
+    forget_orphans(state, now, (begun, &listed));
     state.graves.retain(|_, gone| *gone >= begun);
     for fact in listed.into_values() {
         if is_orphan(state, &fact) {
@@ -103,7 +120,11 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
 }
 
 /// Orphans that somebody else has removed meanwhile.
-fn forget_orphans(state: &mut State, begun: Time, listed: &BTreeMap<IncarnationId, ContainerFact>) {
+fn forget_orphans(
+    state: &mut State,
+    now: Time,
+    (begun, listed): (Time, &BTreeMap<IncarnationId, ContainerFact>),
+) {
     let ids: Vec<IncarnationId> = state.orphans.keys().copied().collect();
     for id in ids {
         let contact = state.contact(id);
@@ -115,6 +136,7 @@ fn forget_orphans(state: &mut State, begun: Time, listed: &BTreeMap<IncarnationI
         } else {
             state.orphans.remove(&id);
             state.contacts.remove(&id);
+            state.tell_orphan_gone(now, id, "somebody else removed the orphan");
             state.effect(Effect::Forget(id));
         }
     }
@@ -134,7 +156,7 @@ fn compare(state: &mut State, now: Time, id: IncarnationId, fact: Option<&Contai
         (Phase::Retiring { .. }, None) => gone(state, now, id),
         (Phase::Retiring { container: None, why }, Some(fact)) => {
             let phase = Phase::Retiring { container: Some(fact.id.clone()), why: why.clone() };
-            enter(state, now, id, phase);
+            state.enter(now, id, phase, LISTED);
         }
         (Phase::Planned, None) | (Phase::Retiring { .. }, Some(_)) => {}
         (_, None) => retire(state, now, id, Cause::Vanished),
@@ -155,10 +177,10 @@ fn exists(
     let container = fact.id.clone();
     match (fact.state, phase) {
         (ContainerState::Created, Phase::Planned) => {
-            enter(state, now, id, Phase::Created { container });
+            state.enter(now, id, Phase::Created { container }, LISTED);
         }
         (ContainerState::Running, Phase::Planned | Phase::Created { .. }) => {
-            boot(state, now, id, container);
+            boot(state, now, (id, container), LISTED);
         }
         (ContainerState::Created | ContainerState::Running, _) => {}
         (ContainerState::Exited(exit), _) => died(state, now, id, Cause::Died(exit)),
@@ -166,21 +188,14 @@ fn exists(
     }
 }
 
-fn enter(state: &mut State, now: Time, id: IncarnationId, phase: Phase) {
-    if let Some(runner) = state.runner_mut(id) {
-        runner.phase = phase;
-        runner.since = now;
-    }
-}
-
 /// The container runs. Its agent may have spoken before the engine said so.
-fn boot(state: &mut State, now: Time, id: IncarnationId, container: ContainerId) {
+fn boot(state: &mut State, now: Time, (id, container): (IncarnationId, ContainerId), why: &str) {
     let phase = if state.contact(id).connected {
         Phase::Idle { container }
     } else {
         Phase::Booting { container }
     };
-    enter(state, now, id, phase);
+    state.enter(now, id, phase, why);
 }
 
 /// A container with this fleet's labels that the record does not know is removed. Its number is
@@ -190,7 +205,7 @@ fn take_orphan(state: &mut State, now: Time, fact: ContainerFact) {
         state.meta_mut().incarnation = fact.incarnation.0;
     }
     if !state.orphans.contains_key(&fact.incarnation) {
-        state.tell(now, fact.incarnation, "orphan found", format!("container {}", fact.id));
+        state.tell_orphan(now, fact.incarnation, format!("container {}", fact.id));
         state.contacts.insert(fact.incarnation, Contact::default());
     }
     state.orphans.insert(fact.incarnation, fact.id);
@@ -211,7 +226,7 @@ pub(super) fn operation(state: &mut State, now: Time, op: OpId, outcome: Outcome
         Outcome::Done => done(state, now, id, kind),
         Outcome::Failed(error) => failed(state, now, (id, kind), error),
         Outcome::Unknown(why) => {
-            state.tell(now, id, "outcome unknown", format!("{kind:?}: {why}"));
+            state.tell_runner(now, id, "outcome unknown", format!("{kind:?}: {why}"));
             if let Some(contact) = state.contacts.get_mut(&id) {
                 contact.uncertain = true;
             }
@@ -222,6 +237,7 @@ pub(super) fn operation(state: &mut State, now: Time, op: OpId, outcome: Outcome
 
 fn created(state: &mut State, now: Time, id: IncarnationId, container: ContainerId) {
     let Some(runner) = state.runner(id) else { return };
+    let told = format!("container {container}");
     let phase = match &runner.phase {
         Phase::Retiring { why, .. } => {
             Phase::Retiring { container: Some(container), why: why.clone() }
@@ -231,7 +247,7 @@ fn created(state: &mut State, now: Time, id: IncarnationId, container: Container
             return;
         }
     };
-    enter(state, now, id, phase);
+    state.enter(now, id, phase, told);
 }
 
 fn done(state: &mut State, now: Time, id: IncarnationId, kind: OpKind) {
@@ -248,7 +264,7 @@ fn done(state: &mut State, now: Time, id: IncarnationId, kind: OpKind) {
                 | Phase::Retiring { .. } => None,
             });
             if let Some(container) = container {
-                boot(state, now, id, container);
+                boot(state, now, (id, container), "");
             }
         }
     }
@@ -258,7 +274,7 @@ fn failed(state: &mut State, now: Time, (id, kind): (IncarnationId, OpKind), err
     match (kind, error.class) {
         (OpKind::Remove, OpErrorClass::Gone) => gone(state, now, id),
         (OpKind::Remove, OpErrorClass::Conflict | OpErrorClass::Retry | OpErrorClass::Fatal) => {
-            state.tell(now, id, "removal failed", &error.message);
+            state.tell_runner(now, id, "removal failed", &error.message);
             if let Some(contact) = state.contacts.get_mut(&id) {
                 let wait = REMOVE_RETRY.saturating_mul(1 << contact.removals_failed.min(6));
                 contact.removals_failed = contact.removals_failed.saturating_add(1);

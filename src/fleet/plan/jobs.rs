@@ -14,7 +14,7 @@ use crate::units::Time;
 const ENDED_KEPT: usize = 10_000;
 
 pub(super) fn plan(state: &State, _now: Time, plan: &mut Vec<Decision>) {
-    if !state.is_going_down() {
+    if !state.is_going_down() && state.disks.trouble().is_none() {
         give(state, plan);
     }
     let surplus = state.ended_len().saturating_sub(ENDED_KEPT);

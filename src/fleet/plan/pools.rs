@@ -83,7 +83,7 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
 }
 
 /// Runners that once filled a slot and are not known to be gone.
-fn leftovers(state: &State) -> BTreeMap<SlotId, usize> {
+pub(in crate::fleet) fn leftovers(state: &State) -> BTreeMap<SlotId, usize> {
     let mut leftovers = BTreeMap::new();
     for slot in state.runners().filter_map(|runner| runner.slot) {
         *leftovers.entry(slot).or_default() += 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Decision;
 use super::pools::wanted_spares;
 use crate::fleet::desired::Models;
-use crate::fleet::job::JobState;
+use crate::fleet::job::{Job, JobState, StopBy};
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
 use crate::fleet::state::State;
@@ -15,8 +15,6 @@ use crate::units::Time;
 
 /// A container that runs must have a speaking agent after this long; slow disks need some of it.
 const BOOT_DEADLINE: Duration = Duration::from_secs(90);
-/// Specification 1: "No heartbeat > 5 min".
-pub(super) const STALE_AFTER: Duration = Duration::from_secs(300);
 /// What a job may take beyond its timeout and grace before its runner is taken from it.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
@@ -97,13 +95,14 @@ fn silent(state: &State, now: Time, runner: &Runner) -> Option<Cause> {
             (now.since(heard.max(runner.since)) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
         }
         Phase::Idle { .. } | Phase::Busy { .. } => {
-            (now.since(heard) > STALE_AFTER).then_some(Cause::Stale)
+            (now.since(heard) > state.spec.limits.stale_after).then_some(Cause::Stale)
         }
         Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. } => None,
     }
 }
 
-/// A busy runner is taken out of service only by its silence or by a job that will not stop.
+/// A busy runner is taken out of service only by its silence, or by a job that will not stop or
+/// does not begin.
 fn busy(state: &State, now: Time, runner: &Runner, id: JobId) -> Option<Decision> {
     let job = state.job(id)?;
     let JobState::Given { stop, .. } = job.state else { return None };
@@ -112,10 +111,27 @@ fn busy(state: &State, now: Time, runner: &Runner, id: JobId) -> Option<Decision
     }
     let patience = runner.build.template.stop_grace + STOP_MARGIN;
     if let Some(stop) = stop {
-        let is_stuck = now.since(stop.since) > patience;
-        return is_stuck.then_some(Decision::Retire(runner.id, Cause::Stuck));
+        let why = match stop.by {
+            StopBy::Timeout => Cause::TimedOut,
+            StopBy::Cancel | StopBy::Down => Cause::Stuck,
+        };
+        let is_stuck = state.awake.patience_used(now, stop.since) > patience;
+        return is_stuck.then_some(Decision::Retire(runner.id, why));
     }
-    let started = job.started_at?;
-    let overdue = now.since(started) > job.timeout + patience;
-    overdue.then_some(Decision::TimeOut(id))
+    let Some(started) = job.started_at else {
+        let idles = idles(state, now, runner, job);
+        return idles.then_some(Decision::Retire(runner.id, Cause::NoProgress));
+    };
+    let due = started + job.timeout;
+    let is_overdue = now > due && state.awake.patience_used(now, due) > patience;
+    is_overdue.then_some(Decision::TimeOut(id))
+}
+
+/// Alive is not working: an agent that answers must begin its job in time. One that is away may
+/// have begun it without a word; its silence is looked at instead.
+fn idles(state: &State, now: Time, runner: &Runner, job: &Job) -> bool {
+    let contact = state.contact(runner.id);
+    let Some(calls_since) = contact.calls_since else { return false };
+    let asked = job.assigned_at.unwrap_or(runner.since).max(calls_since);
+    state.awake.patience_used(now, asked) > state.spec.limits.start_timeout
 }

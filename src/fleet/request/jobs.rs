@@ -1,6 +1,7 @@
 //! Jobs that are submitted and cancelled.
 
-use super::{pool_names, refuse, refuse_while_down};
+use super::{pool_names, refuse, refuse_before_up, refuse_while_down};
+use crate::fleet::disk::refuse_while_low;
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::JobSpec;
 use crate::fleet::job::{Job, JobState, StopBy, Verdict};
@@ -8,21 +9,64 @@ use crate::fleet::placement;
 use crate::fleet::state::State;
 use crate::fleet::transition::{end, stop};
 use crate::ids::{AttemptNo, JobId, ProfileName};
+use crate::spec::Limits;
 use crate::units::Time;
 
 /// Workflow and run names become folders: short, and made of plain characters.
 const NAME_MAX: usize = 100;
 
 pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answer, Refusal> {
+    refuse_without_room(state, 1)?;
+    let job = examine(state, now, spec)?;
+    Ok(Answer::Submitted(accept(state, now, job)))
+}
+
+/// Takes all of the jobs or none.
+pub(super) fn submit_all(
+    state: &mut State,
+    now: Time,
+    specs: Vec<JobSpec>,
+) -> Result<Answer, Refusal> {
+    refuse_without_room(state, specs.len())?;
+    let jobs = specs
+        .into_iter()
+        .zip(1u64..)
+        .map(|(spec, number)| {
+            examine(state, now, spec).map_err(|refusal| {
+                let message = format!("job {number} of them: {}", refusal.message);
+                refuse(refusal.kind, message)
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut ids = jobs.into_iter().map(|job| accept(state, now, job));
+    let first = ids.next().ok_or_else(|| refuse(RefusalKind::Invalid, "no job is given"))?;
+    let last = ids.last().unwrap_or(first);
+    Ok(Answer::SubmittedAll { first, last })
+}
+
+fn refuse_without_room(state: &State, wanted: usize) -> Result<(), Refusal> {
+    refuse_before_up(state)?;
     refuse_while_down(state)?;
-    let max = state.spec.limits.queue_max as usize;
-    if state.queue_len() >= max {
-        let message = format!("{max} jobs wait already; raise `limits.queue_max` or wait");
-        return Err(refuse(RefusalKind::NoCapacity, message));
+    refuse_while_low(state)?;
+    let (max, waiting) = (state.spec.limits.queue_max as usize, state.queue_len());
+    if waiting.saturating_add(wanted) <= max {
+        return Ok(());
     }
+    let message = match wanted {
+        1 => format!("{max} jobs wait already; raise `limits.queue_max` or wait"),
+        _ => format!(
+            "{waiting} jobs wait, and {wanted} more are beyond `limits.queue_max` ({max}); raise \
+             it or wait"
+        ),
+    };
+    Err(refuse(RefusalKind::NoCapacity, message))
+}
+
+/// The job that a submission asks for, with no number yet.
+fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
     check(state, &spec)?;
     let lane = spec.lane.as_ref().and_then(|lane| state.spec.lanes.get(lane));
-    let mut job = Job {
+    let job = Job {
         id: JobId(0),
         profile: profile(state, &spec)?,
         priority: spec.priority.saturating_add(lane.map_or(0, |lane| lane.priority)),
@@ -35,16 +79,22 @@ pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answ
         assigned_at: None,
         started_at: None,
         setback: None,
+        attempts: Vec::new(),
+        retries: spec.retries.unwrap_or(state.spec.limits.retries),
+        retry_on: spec.retry_on,
         spec,
     };
-    if placement::servers(&state.spec, &job).is_empty() {
-        return Err(no_server(state, &job));
+    match placement::servers(&state.spec, &job).is_empty() {
+        true => Err(no_server(state, &job)),
+        false => Ok(job),
     }
-    job.id = state.next_job();
-    let id = job.id;
-    state.tell(now, id, "queued", job.spec.command.join(" "));
-    state.insert_job(job);
-    Ok(Answer::Submitted(id))
+}
+
+fn accept(state: &mut State, now: Time, mut job: Job) -> JobId {
+    let id = state.next_job();
+    job.id = id;
+    state.begin_job(now, job);
+    id
 }
 
 fn no_server(state: &State, job: &Job) -> Refusal {
@@ -76,6 +126,11 @@ fn check(state: &State, spec: &JobSpec) -> Result<(), Refusal> {
             );
             return Err(refuse(RefusalKind::Invalid, message));
         }
+    }
+    if let Some(retries) = spec.retries.filter(|retries| *retries > Limits::RETRIES_MAX) {
+        let max = Limits::RETRIES_MAX;
+        let message = format!("{retries} retries are too many; a job gets {max} at most");
+        return Err(refuse(RefusalKind::Invalid, message));
     }
     if let Some(lane) = &spec.lane
         && !state.spec.lanes.contains_key(lane)
@@ -133,12 +188,15 @@ pub(super) fn cancel(state: &mut State, now: Time, id: JobId) -> Result<Answer, 
     match &job.state {
         JobState::Queued => end(state, now, id, Verdict::stopped(StopBy::Cancel)),
         JobState::Given { .. } => stop(state, now, id, StopBy::Cancel),
-        JobState::Publishing { .. } => {}
-        JobState::Fenced { .. } => state.change_job(id, |job| {
-            if let JobState::Fenced { verdict, .. } = &mut job.state {
-                *verdict = Some(Verdict::stopped(StopBy::Cancel));
-            }
-        }),
+        JobState::Publishing { .. } => state.tell(now, id, "cancel asked", "it has ended already"),
+        JobState::Fenced { .. } => {
+            state.tell(now, id, "cancel asked", "its runner is lost; it will not run again");
+            state.change_job(id, |job| {
+                if let JobState::Fenced { verdict, .. } = &mut job.state {
+                    *verdict = Some(Verdict::stopped(StopBy::Cancel));
+                }
+            });
+        }
         JobState::Ended { .. } => {
             let message = format!("{id} is over already");
             return Err(refuse(RefusalKind::Conflict, message));

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{pool_called, refuse, refuse_while_down};
-use crate::fleet::desired::{self, Shape};
+use super::{pool_called, refuse, refuse_before_up, refuse_while_down};
+use crate::fleet::desired::{self, Counts};
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
-use crate::fleet::event::{Cordon, ScaleTarget};
-use crate::fleet::placement::Cards;
-use crate::fleet::slot::{Fate, GpuLease, Slot};
+use crate::fleet::event::{ScaleRequest, ScaleTarget};
+use crate::fleet::failures;
+use crate::fleet::resize::{Admitted, admit, refuse_total, rename, reshape, total_of};
+use crate::fleet::scale::{Pressure, Standing, kept};
 use crate::fleet::state::{EngineContact, State};
-use crate::ids::{PoolName, SlotId};
-use crate::spec::{Overcommit, Spec};
-use crate::units::{Bytes, Time};
-
-type Counts = BTreeMap<PoolName, u32>;
+use crate::ids::PoolName;
+use crate::spec::{Pool, PoolSize, Spec};
+use crate::units::Time;
 
 pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, Refusal> {
     // A supervisor that has just started on a fleet that was going down follows the newer wish.
@@ -21,18 +20,35 @@ pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, 
         refuse_while_down(state)?;
     }
     refuse_moving(state, &spec)?;
-    let counts = desired::counts(&spec, &BTreeMap::new());
-    let admitted = admit(state, &spec, &counts)?;
-    state.tell(now, "fleet", "spec applied", format!("{} runners", total_of(&counts)));
+    let (counts, admitted) = admit_new(state, &spec)?;
+    let before = state.meta.spec.as_ref().map_or_else(|| "none".to_owned(), digest);
+    let states = (before, digest(&spec));
+    let why = format!("{} runners", total_of(&counts));
+    state.tell_change(now, "fleet", ("spec applied", why), states);
     let meta = state.meta_mut();
-    meta.spec = Some(spec.clone());
+    meta.spec = Some(spec.masked());
     meta.scaled.clear();
+    meta.scaled_until.clear();
+    meta.elastic = kept(&spec, &counts, &meta.elastic);
     meta.going_down = None;
     state.spec = spec;
     state.images.clear();
-    state.backoffs.clear();
+    failures::forgive_all(state);
     reshape(state, now, admitted);
+    rename(state, now);
     Ok(Answer::Accepted)
+}
+
+/// Pools that have grown keep their size if the host can carry it with the new file.
+fn admit_new(state: &State, spec: &Spec) -> Result<(Counts, Admitted), Refusal> {
+    let none = BTreeMap::new();
+    let grown = desired::counts(spec, &none, &state.meta.elastic);
+    if let Ok(admitted) = admit(state, spec, &grown) {
+        return Ok((grown, admitted));
+    }
+    let at_rest = desired::counts(spec, &none, &BTreeMap::new());
+    let admitted = admit(state, spec, &at_rest)?;
+    Ok((at_rest, admitted))
 }
 
 /// What every runner was made with cannot change under them.
@@ -57,34 +73,83 @@ fn refuse_moving(state: &State, spec: &Spec) -> Result<(), Refusal> {
     }
 }
 
-pub(super) fn scale(state: &mut State, now: Time, to: &ScaleTarget) -> Result<Answer, Refusal> {
+pub(super) fn scale(
+    state: &mut State,
+    now: Time,
+    request: &ScaleRequest,
+) -> Result<Answer, Refusal> {
+    refuse_before_up(state)?;
     refuse_while_down(state)?;
+    let set = match &request.target {
+        ScaleTarget::Total(total) => share_out(state, *total)?,
+        ScaleTarget::Pools(pools) => pools
+            .iter()
+            .map(|(name, count)| Ok((pool_called(state, name)?, *count)))
+            .collect::<Result<Counts, Refusal>>()?,
+    };
     let mut scaled = state.meta.scaled.clone();
-    match to {
-        ScaleTarget::Total(total) => scaled = share_out(state, *total)?,
-        ScaleTarget::Pools(pools) => {
-            for (name, count) in pools {
-                scaled.insert(pool_called(state, name)?, *count);
-            }
-        }
-    }
-    let counts = desired::counts(&state.spec, &scaled);
-    let spec = state.spec.clone();
-    let admitted = admit(state, &spec, &counts)?;
+    scaled.extend(set.clone());
+    let counts = desired::counts(&state.spec, &scaled, &state.meta.elastic);
+    let admitted = admit(state, &state.spec, &counts)?;
+    refuse_beyond_max(state, &set)?;
+    let lasting = match request.lasting {
+        Some(lasting) => format!("for {lasting:?}"),
+        None => "until the next `up`".to_owned(),
+    };
     let total = total_of(&counts);
-    state.tell(now, "fleet", "scaled", format!("to {total} runners, until the next `up`"));
+    let before = desired::counts_now(state);
+    let states = (in_words(&before), in_words(&counts));
+    let why = format!("to {total} runners, {lasting}");
+    state.tell_change(now, "fleet", ("scaled", why), states);
     state.meta_mut().scaled = scaled;
+    for (pool, count) in &set {
+        set_pool(state, pool, *count, request.lasting.map(|lasting| now + lasting));
+    }
     reshape(state, now, admitted);
     Ok(Answer::Accepted)
 }
 
+/// Records how long a number holds, and where a pool that follows its queue goes on from then.
+fn set_pool(state: &mut State, pool: &PoolName, count: u32, until: Option<Time>) {
+    let size = desired::pool(&state.spec, pool).map(|pool| pool.size);
+    let meta = state.meta_mut();
+    if let Some(PoolSize::Elastic(elastic)) = size {
+        let standing = Standing { count: elastic.bound(count), pressure: Pressure::Calm };
+        meta.elastic.insert(pool.clone(), standing);
+    }
+    match until {
+        Some(until) => meta.scaled_until.insert(pool.clone(), until),
+        None => meta.scaled_until.remove(pool),
+    };
+}
+
+/// `max_runners` is a promise about the host that `scale` does not break.
+fn refuse_beyond_max(state: &State, set: &Counts) -> Result<(), Refusal> {
+    for pool in &state.spec.pools {
+        let count = set.get(&pool.name).copied().unwrap_or(0);
+        if count > most(pool) {
+            let message = format!(
+                "{count} runners are more than `max_runners` of the pool {} ({}); raise it in the \
+                 fleet file and `slate-fleet up -d`, or ask for fewer",
+                pool.name,
+                most(pool)
+            );
+            return Err(refuse(RefusalKind::NoCapacity, message));
+        }
+    }
+    Ok(())
+}
+
 /// Shares a total out in the proportions of the file; what does not divide goes to the first pools.
 fn share_out(state: &State, total: u32) -> Result<Counts, Refusal> {
-    let base = desired::counts(&state.spec, &BTreeMap::new());
+    let base = desired::counts(&state.spec, &BTreeMap::new(), &BTreeMap::new());
     let sum: u64 = base.values().map(|count| u64::from(*count)).sum();
     let pools = &state.spec.pools;
     if pools.is_empty() {
         return Err(refuse(RefusalKind::Invalid, "this fleet has no pools to scale"));
+    }
+    if total > state.spec.limits.scale_max {
+        return Err(refuse_total(total, state.spec.limits.scale_max));
     }
     let mut counts = Counts::new();
     let mut left = total;
@@ -93,134 +158,51 @@ fn share_out(state: &State, total: u32) -> Result<Counts, Refusal> {
             if sum == 0 { 1 } else { u64::from(base.get(&pool.name).copied().unwrap_or(0)) };
         let whole = if sum == 0 { pools.len() as u64 } else { sum };
         let share = u32::try_from(u64::from(total) * weight / whole).unwrap_or(total);
+        let share = share.min(most(pool));
         left -= share;
         counts.insert(pool.name.clone(), share);
     }
-    for pool in pools.iter().cycle().take(left as usize) {
-        if let Some(count) = counts.get_mut(&pool.name) {
-            *count += 1;
+    while left > 0 {
+        let before = left;
+        for pool in pools {
+            if let Some(count) = counts.get_mut(&pool.name)
+                && left > 0
+                && *count < most(pool)
+            {
+                *count += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            let message = format!(
+                "{total} runners are {left} more than the pools' `max_runners`; raise them in the \
+                 fleet file and `slate-fleet up -d`, or ask for fewer"
+            );
+            return Err(refuse(RefusalKind::NoCapacity, message));
         }
     }
     Ok(counts)
 }
 
-/// All runners together; a number too large to count is refused like any that is too large.
-pub(in crate::fleet) fn total_of(counts: &Counts) -> u32 {
-    counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+/// The numbers of all pools.
+fn in_words(counts: &Counts) -> String {
+    let pools: Vec<String> = counts.iter().map(|(pool, count)| format!("{pool} {count}")).collect();
+    pools.join(", ")
 }
 
-/// A change of slots that the host can carry.
-pub(in crate::fleet) struct Admitted {
-    pub shape: Shape,
-    pub leases: BTreeMap<SlotId, GpuLease>,
+/// A short name of a spec, by its content.
+fn digest(spec: &Spec) -> String {
+    // A spec that cannot be written as JSON cannot be recorded either; the store tells of it.
+    let body = serde_json::to_vec(spec).unwrap_or_default();
+    let hash = ring::digest::digest(&ring::digest::SHA256, &body);
+    let short: String = hash.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{short}")
 }
 
-/// Checks a number of runners against the bounds of the spec and the host.
-pub(in crate::fleet) fn admit(
-    state: &State,
-    spec: &Spec,
-    counts: &Counts,
-) -> Result<Admitted, Refusal> {
-    let total = total_of(counts);
-    if total > spec.limits.scale_max {
-        let message = format!(
-            "{total} runners are more than `limits.scale_max` ({}); raise it or ask for fewer",
-            spec.limits.scale_max
-        );
-        return Err(refuse(RefusalKind::NoCapacity, message));
-    }
-    let memory = memory_of(spec, counts);
-    let host = state.host.memory;
-    if memory > host && spec.limits.overcommit_memory == Overcommit::Refuse {
-        let message = format!(
-            "{total} runners may use {memory} of memory, and the host has {host}; ask for fewer, \
-             or set `limits.overcommit: {{memory: true}}`"
-        );
-        return Err(refuse(RefusalKind::NoCapacity, message));
-    }
-    let shape = desired::shape(state, spec, counts);
-    let leases = lease(state, spec, &shape)?;
-    Ok(Admitted { shape, leases })
-}
-
-/// The memory limits of all runners together.
-pub(in crate::fleet) fn memory_of(spec: &Spec, counts: &Counts) -> Bytes {
-    let per_pool = spec.pools.iter().map(|pool| {
-        let memory = spec.profiles.get(&pool.profile).map_or(0, |profile| profile.memory.0);
-        memory.saturating_mul(u64::from(counts.get(&pool.name).copied().unwrap_or(0)))
-    });
-    Bytes(per_pool.fold(0, u64::saturating_add))
-}
-
-/// Leases cards to the slots that need one and have none.
-fn lease(state: &State, spec: &Spec, shape: &Shape) -> Result<BTreeMap<SlotId, GpuLease>, Refusal> {
-    let stay: Vec<&Slot> = shape.stay.iter().filter_map(|id| state.slot(*id)).collect();
-    let kept =
-        stay.iter().copied().filter(|slot| profile_of(spec, &slot.pool) == Some(&slot.profile));
-    let mut cards = Cards::leased(spec, &state.host, kept);
-    let changed = stay.iter().filter(|slot| profile_of(spec, &slot.pool) != Some(&slot.profile));
-    let wanting = changed
-        .map(|slot| (slot.id, &slot.pool))
-        .chain(shape.add.iter().map(|place| (place.id, &place.pool)));
-    let mut leases = BTreeMap::new();
-    for (id, pool) in wanting {
-        let Some(profile) = profile_of(spec, pool) else { continue };
-        let lease = cards.lease(profile).map_err(|why| refuse(RefusalKind::NoCapacity, why))?;
-        leases.extend(lease.map(|lease| (id, lease)));
-    }
-    Ok(leases)
-}
-
-fn profile_of<'a>(spec: &'a Spec, pool: &PoolName) -> Option<&'a crate::ids::ProfileName> {
-    desired::pool(spec, pool).map(|pool| &pool.profile)
-}
-
-/// Makes the slots as admitted.
-fn reshape(state: &mut State, now: Time, admitted: Admitted) {
-    let Admitted { shape, mut leases } = admitted;
-    for id in shape.leave {
-        if let Some(slot) = state.slot_mut(id) {
-            slot.fate = Fate::Leave;
-        }
-    }
-    for id in &shape.stay {
-        stay(state, *id, leases.remove(id));
-    }
-    for place in shape.add {
-        let Some(profile) = profile_of(&state.spec, &place.pool).cloned() else { continue };
-        state.tell(now, place.id, "wanted", format!("{} in pool {}", place.name, place.pool));
-        state.insert_slot(Slot {
-            id: place.id,
-            name: place.name,
-            pool: place.pool,
-            profile,
-            gpu: leases.remove(&place.id),
-            fate: Fate::Stay,
-            cordon: Cordon::Open,
-            runner: None,
-            tasks_completed: 0,
-        });
-    }
-    for id in shape.stay {
-        let name = state.slot(id).and_then(|slot| desired::renamed(state, &state.spec, slot));
-        if let Some(name) = name
-            && let Some(slot) = state.slot_mut(id)
-        {
-            slot.name = name;
-        }
-    }
-}
-
-/// A slot stays, on its pool's profile of now.
-fn stay(state: &mut State, id: SlotId, lease: Option<GpuLease>) {
-    let pool = state.slot(id).map(|slot| slot.pool.clone());
-    let profile = pool.and_then(|pool| profile_of(&state.spec, &pool).cloned());
-    let Some(slot) = state.slot_mut(id) else { return };
-    slot.fate = Fate::Stay;
-    if let Some(profile) = profile
-        && profile != slot.profile
-    {
-        slot.profile = profile;
-        slot.gpu = lease;
+/// The most runners that `scale` may set for a pool.
+fn most(pool: &Pool) -> u32 {
+    match pool.size {
+        PoolSize::Fixed(_) => u32::MAX,
+        PoolSize::Elastic(elastic) => elastic.max,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ready, tells, with};
-use crate::fleet::event::Request;
+use crate::fleet::event::{Request, RestartTime};
 use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::ids::{ImageRef, ProfileName, SlotId};
 use crate::sim::Sim;
@@ -96,7 +96,7 @@ fn a_pool_s_new_profile_renames_its_slots_unless_the_file_names_them() {
 fn restart_replaces_an_idle_container_and_forgets_its_failures() {
     let mut sim = ready(with([pool("light", 2)]));
     let before = incarnations(&sim);
-    sim.ask(Request::Restart { slots: vec![SlotId(2)] });
+    sim.ask(Request::Restart { slots: vec![SlotId(2)], when: RestartTime::AfterJob });
     sim.settle().expect("all is well again");
     let after = incarnations(&sim);
     assert_eq!(after[&1], before[&1]);

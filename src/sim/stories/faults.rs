@@ -7,6 +7,7 @@ use crate::fleet::job::JobState;
 use crate::fleet::runner::OpKind;
 use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::sim::Sim;
+use crate::sim::fault::Fault;
 use crate::sim::script::{pool, work};
 
 #[test]
@@ -59,7 +60,7 @@ fn a_job_that_lost_three_runners_is_lost() {
     sim.settle().expect("all is well again");
     let job = sim.job(job).expect("it is kept");
     assert_eq!(job.status, JobStatus::Lost);
-    let why = "its runner was lost 3 times; last: the container ended with exit code 139";
+    let why = "the container ended with exit code 139; it was tried 3 times";
     assert_eq!(job.reason.as_deref(), Some(why));
     tells(&sim, "a_job_that_lost_three_runners_is_lost");
 }
@@ -80,7 +81,7 @@ fn a_silent_agent_is_replaced_after_five_minutes_and_its_job_run_again() {
 #[test]
 fn an_agent_that_never_speaks_is_replaced_after_90_seconds() {
     let mut sim = start(with([pool("light", 1)]));
-    sim.world.faults.agent_mute = 1000;
+    sim.world.faults.set(Fault::AgentMute, 1000);
     sim.run_for(Duration::from_secs(10));
     sim.settle().expect("the fleet comes up");
     tells(&sim, "an_agent_that_never_speaks_is_replaced_after_90_seconds");
@@ -89,7 +90,7 @@ fn an_agent_that_never_speaks_is_replaced_after_90_seconds() {
 #[test]
 fn an_operation_of_unknown_outcome_is_looked_at_before_anything_is_done() {
     let mut sim = start(with([pool("light", 1)]));
-    sim.world.faults.op_unknown = 1000;
+    sim.world.faults.set(Fault::OpUnknown, 1000);
     sim.run_till(|sim| !sim.world.truth.limbo.is_empty());
     sim.settle().expect("the fleet comes up");
     assert_eq!(sim.containers().len(), 1);
@@ -133,7 +134,7 @@ fn a_slot_does_not_pile_up_containers_that_cannot_be_removed() {
 #[test]
 fn what_was_never_recorded_never_was() {
     let mut sim = ready(with([pool("light", 1)]));
-    sim.world.faults.crash = 400;
+    sim.world.faults.set(Fault::Crash, 400);
     let answers: Vec<_> = (0..20).filter_map(|_| answer_under_fire(&mut sim)).collect();
     sim.settle().expect("all is well again");
     let ends = answers.iter().filter(|job| sim.status(**job) == Some(JobStatus::Succeeded)).count();
@@ -182,6 +183,6 @@ fn containers_of_two_pools_never_want_the_same_name() {
         sim.submit(work(1).in_pool("standard"));
     }
     sim.settle().expect("all is well again");
-    let clashes = sim.records.history.iter().filter(|entry| entry.why.contains("in use")).count();
+    let clashes = sim.records.audit.iter().filter(|entry| entry.why.contains("in use")).count();
     assert_eq!(clashes, 0);
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{ready, refusal, tells, with};
-use crate::fleet::effect::RefusalKind;
+use crate::fleet::effect::{Answer, RefusalKind};
 use crate::fleet::event::Request;
 use crate::fleet::view::JobStatus;
 use crate::ids::JobId;
 use crate::sim::Sim;
+use crate::sim::fault::Fault;
 use crate::sim::script::{command, pool, work};
 
 fn statuses(sim: &Sim, jobs: &[JobId]) -> Vec<JobStatus> {
@@ -16,8 +17,8 @@ fn statuses(sim: &Sim, jobs: &[JobId]) -> Vec<JobStatus> {
 
 /// The order in which jobs were given out.
 pub(super) fn given(sim: &Sim) -> Vec<String> {
-    let history = sim.records.history.iter();
-    history.filter(|entry| entry.what == "assigned").map(|entry| entry.object.clone()).collect()
+    let audit = sim.records.audit.iter();
+    audit.filter(|entry| entry.what == "assigned").map(|entry| entry.object.clone()).collect()
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn a_queued_job_is_cancelled_at_once_and_a_running_one_stopped() {
 #[test]
 fn a_job_that_ignores_its_cancel_loses_its_runner() {
     let mut sim = ready(with([pool("light", 1)]));
-    sim.world.faults.job_stuck = 1000;
+    sim.world.faults.set(Fault::JobStuck, 1000);
     let job = sim.submit(work(60)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Running);
     sim.ask(Request::Cancel(job));
@@ -96,7 +97,7 @@ fn a_job_that_takes_too_long_is_timed_out_by_its_agent() {
 #[test]
 fn a_job_that_no_agent_times_out_is_timed_out_by_the_fleet() {
     let mut sim = ready(with([pool("light", 1)]));
-    sim.world.faults.job_stuck = 1000;
+    sim.world.faults.set(Fault::JobStuck, 1000);
     let job = sim.submit(work(60).timeout(5)).expect("a runner is there");
     sim.settle().expect("all is well again");
     assert_eq!(sim.status(job), Some(JobStatus::TimedOut));
@@ -156,10 +157,25 @@ fn a_lost_acknowledgement_costs_a_persistent_runner_nothing() {
 #[test]
 fn reports_that_cannot_be_stored_are_told_with_the_result() {
     let mut sim = ready(with([pool("light", 1)]));
-    sim.world.faults.publish_fails = 1000;
+    sim.world.faults.set(Fault::PublishFails, 1000);
     let job = sim.submit(command(&["work", "1000", "0"])).expect("a runner is there");
     assert!(sim.run_till_job(job, JobStatus::Succeeded));
     let reason = sim.job(job).and_then(|job| job.reason);
     assert_eq!(reason.as_deref(), Some("its reports could not be stored: the disk is full"));
     tells(&sim, "reports_that_cannot_be_stored_are_told_with_the_result");
+}
+
+#[test]
+fn jobs_handed_in_together_are_taken_all_or_none() {
+    let mut sim = ready(with([pool("light", 1)]));
+    let taken = sim.ask(Request::SubmitAll(vec![work(5).on("light"); 3]));
+    assert_eq!(taken, Some(Answer::SubmittedAll { first: JobId(1), last: JobId(3) }));
+    let one_is_wrong = vec![work(5).on("light"), work(5).on("huge")];
+    assert_eq!(refusal(sim.ask(Request::SubmitAll(one_is_wrong))), Some(RefusalKind::NotFound));
+    let too_many = vec![work(5).on("light"); 1001];
+    assert_eq!(refusal(sim.ask(Request::SubmitAll(too_many))), Some(RefusalKind::NoCapacity));
+    assert_eq!(refusal(sim.ask(Request::SubmitAll(Vec::new()))), Some(RefusalKind::Invalid));
+    sim.run_for(Duration::from_secs(60));
+    assert_eq!(sim.records.jobs.len(), 3);
+    tells(&sim, "jobs_handed_in_together_are_taken_all_or_none");
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{ready, start, tells, with};
+use crate::fleet::audit::Client;
 use crate::fleet::effect::{Answer, ContainerPlan, Effect, EngineAction};
 use crate::fleet::event::DownMode;
-use crate::fleet::view::JobStatus;
+use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::ids::IncarnationId;
 use crate::sim::Sim;
 use crate::sim::script::{command, pool, work};
@@ -72,9 +73,40 @@ fn a_killed_idle_runner_is_replaced_by_the_spare_at_once() {
     sim.world.die(&container, 137);
     sim.run_for(Duration::from_millis(20));
     let slot = sim.slot(1).expect("it stays");
-    assert_eq!(slot.status, crate::fleet::view::RunnerStatus::Idle);
+    assert_eq!(slot.status, RunnerStatus::Idle);
     sim.settle().expect("all is well again");
     tells(&sim, "a_killed_idle_runner_is_replaced_by_the_spare_at_once");
+}
+
+#[test]
+fn a_killed_idle_runner_is_replaced_before_the_engine_says_why() {
+    let mut sim = ready(with([pool("light", 1).spares(1)]));
+    let container = sim.container(1).expect("it runs");
+    sim.world.asking = Some(Duration::from_millis(80));
+    sim.world.die_of_memory(&container);
+    sim.run_for(Duration::from_millis(20));
+    let slot = sim.slot(1).expect("it stays");
+    assert_eq!(slot.status, RunnerStatus::Idle);
+    sim.settle().expect("all is well again");
+    let failure = sim.slot(1).and_then(|slot| slot.last_failure).expect("it is kept");
+    assert_eq!(failure.status, RunnerStatus::Oom, "the cause is told late, and is the true one");
+    tells(&sim, "a_killed_idle_runner_is_replaced_before_the_engine_says_why");
+}
+
+#[test]
+fn a_busy_runner_that_was_killed_waits_for_the_engine_to_say_why() {
+    let mut sim = ready(with([pool("light", 1).spares(1)]));
+    let job = sim.submit(work(10)).expect("a runner is there");
+    sim.run_till_job(job, JobStatus::Running);
+    let container = sim.container(1).expect("it runs");
+    sim.world.asking = Some(Duration::from_millis(80));
+    sim.world.die_of_memory(&container);
+    sim.run_for(Duration::from_millis(20));
+    assert_eq!(sim.container(1), Some(container), "its job's end hangs on the cause");
+    sim.settle().expect("all is well again");
+    let failure = sim.slot(1).and_then(|slot| slot.last_failure).expect("it is kept");
+    assert_eq!(failure.status, RunnerStatus::Oom);
+    tells(&sim, "a_busy_runner_that_was_killed_waits_for_the_engine_to_say_why");
 }
 
 #[test]
@@ -111,7 +143,11 @@ fn some_plan() -> ContainerPlan {
     use crate::fleet::event::{EngineEvent, Event, Request};
     let events = vec![
         Event::Host(crate::sim::script::host()),
-        Event::Request { id: crate::ids::RequestId(1), request: Request::Apply(Box::new(spec)) },
+        Event::Request {
+            id: crate::ids::RequestId(1),
+            by: Client::new("operator"),
+            request: Request::Apply(Box::new(spec)),
+        },
         Event::Engine(EngineEvent::Listed { begun: crate::sim::world::BEGIN, containers: vec![] }),
         Event::Engine(EngineEvent::Image { image, outcome: found }),
     ];
@@ -132,7 +168,7 @@ fn a_list_that_was_begun_before_a_removal_finds_no_orphan() {
     sim.world.die(&container, 1);
     sim.run_for(Duration::from_secs(2));
     sim.settle().expect("all is well again");
-    let lies = sim.records.history.iter().filter(|entry| entry.what == "orphan found").count();
+    let lies = sim.records.audit.iter().filter(|entry| entry.what == "orphan found").count();
     assert_eq!(lies, 0);
     tells(&sim, "a_list_that_was_begun_before_a_removal_finds_no_orphan");
 }

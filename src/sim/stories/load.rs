@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::with;
 use crate::fleet::Fleet;
+use crate::fleet::audit::Client;
 use crate::fleet::event::{AgentEvent, Event, JobEnd, Request};
 use crate::fleet::state::Restored;
 use crate::ids::{AttemptNo, IncarnationId, RequestId};
 use crate::sim::Sim;
-use crate::sim::script::{host, pool, work};
+use crate::sim::script::{host, one_of_many, pool};
 use crate::sim::transcript::Writing;
 use crate::spec::{Overcommit, Spec};
 use crate::units::Time;
@@ -32,15 +33,10 @@ fn timed(fleet: &mut Fleet, now: Time, events: Vec<Event>) -> (Duration, usize) 
     (begun.elapsed(), step.effects.len())
 }
 
-/// One of four kinds of job.
 fn submit(number: u64) -> Event {
-    let job = match number % 4 {
-        0 => work(1).on("light"),
-        1 => work(1).on("standard"),
-        2 => work(1).on("light").of("ci", &(number / 40).to_string()),
-        _ => work(1).on("light").in_pool("standard"),
-    };
-    Event::Request { id: RequestId(number), request: Request::Submit(Box::new(job)) }
+    let job = one_of_many(number);
+    let by = Client::new("operator");
+    Event::Request { id: RequestId(number), by, request: Request::Submit(Box::new(job)) }
 }
 
 /// The records of a fleet whose 500 containers run and whose queue is this long.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{ready, refusal, tells, with};
 use crate::fleet::effect::{Answer, RefusalKind};
-use crate::fleet::event::{Request, ScaleTarget};
 use crate::fleet::view::JobStatus;
 use crate::sim::script::{pool, work};
 
@@ -58,7 +57,7 @@ fn too_many_runners_are_refused_and_nothing_changes() {
 #[test]
 fn a_total_is_shared_out_in_the_proportions_of_the_file() {
     let mut sim = ready(with([pool("light", 2), pool("standard", 1)]));
-    assert_eq!(sim.ask(Request::Scale(ScaleTarget::Total(7))), Some(Answer::Accepted));
+    assert_eq!(sim.scale_all(7), Some(Answer::Accepted));
     sim.settle().expect("all is well again");
     let view = sim.fleet().expect("it lives").view(sim.now());
     let counts: Vec<u32> = view.pools.iter().map(|pool| pool.desired).collect();
@@ -71,7 +70,7 @@ fn a_total_is_shared_out_in_the_proportions_of_the_file() {
 #[test]
 fn an_empty_file_s_pools_share_a_total_evenly() {
     let mut sim = ready(with([pool("light", 0), pool("standard", 0)]));
-    sim.ask(Request::Scale(ScaleTarget::Total(3)));
+    sim.scale_all(3);
     sim.settle().expect("all is well again");
     let view = sim.fleet().expect("it lives").view(sim.now());
     let counts: Vec<u32> = view.pools.iter().map(|pool| pool.desired).collect();

@@ -6,6 +6,7 @@ use super::{Due, Happening, Turn, World};
 use crate::fleet::effect::{AgentOrder, JobOrder};
 use crate::fleet::event::{AgentEvent, ContainerState, Event, Held, JobEnd};
 use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId};
+use crate::sim::fault::Fault;
 use crate::spec::Reuse;
 use crate::units::Time;
 
@@ -63,6 +64,12 @@ impl Agent {
         }
     }
 
+    /// Whether the job's first process lives.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.stage == Stage::Running)
+    }
+
     fn holding(&self) -> Option<Held> {
         let (job, attempt) = self.work.as_ref()?.key();
         Some(Held { job, attempt })
@@ -79,7 +86,7 @@ impl World {
     /// A container's first process starts.
     pub(super) fn boot(&mut self, id: &ContainerId) {
         let life = self.turn();
-        let hangs = self.rng.chance(self.faults.agent_mute);
+        let hangs = self.strikes(Fault::AgentMute);
         let Some(container) = self.containers.get_mut(id) else { return };
         container.agent = Agent { life, hangs, ..Agent::default() };
         let wait = self.span(60);
@@ -127,6 +134,11 @@ impl World {
         let Some(session) = agent.session else { return };
         agent.said = agent.said.max(at);
         let at = agent.said;
+        // A session's first word is said once by its nature.
+        let is_first = matches!(event, AgentEvent::Connected { .. });
+        if self.strikes(Fault::SaidTwice) && !is_first {
+            self.clock.at(at, Due::Say(id.clone(), session, event.clone()));
+        }
         self.clock.at(at, Due::Say(id.clone(), session, event));
     }
 
@@ -139,9 +151,10 @@ impl World {
     ) -> Happening {
         let now = self.now();
         if self.agent(id, |agent| agent.session == Some(session)).is_none() {
+            self.linger(id, event);
             return Happening::Unnoticed;
         }
-        if self.rng.chance(self.faults.session_breaks) {
+        if self.strikes(Fault::SessionBreaks) {
             self.disconnect(id);
             return Happening::Unnoticed;
         }
@@ -153,6 +166,22 @@ impl World {
         self.hear(Event::Agent { incarnation, event })
     }
 
+    /// What was said in a session that is over may arrive between the words of the next. Not its
+    /// first word: the shell opens no session before it told the end of the one before.
+    fn linger(&mut self, id: &ContainerId, event: AgentEvent) {
+        let wait = Duration::from_millis(self.rng.below(3_000));
+        let is_kept = match event {
+            AgentEvent::Started { .. } | AgentEvent::Ended { .. } | AgentEvent::Heartbeat => true,
+            AgentEvent::Connected { .. } | AgentEvent::Disconnected => false,
+        };
+        if !self.strikes(Fault::SessionLingers) || !is_kept {
+            return;
+        }
+        if let Some(incarnation) = self.containers.get(id).map(|it| it.incarnation) {
+            self.tell(wait, Event::Agent { incarnation, event });
+        }
+    }
+
     /// An order goes to the agent's session, if it has one.
     pub(super) fn send(&mut self, incarnation: IncarnationId, order: AgentOrder) {
         if let AgentOrder::Assign(order) = &order {
@@ -162,7 +191,7 @@ impl World {
             (it.incarnation == incarnation && it.agent.session.is_some()).then(|| id.clone())
         };
         let Some(id) = self.containers.iter().find_map(by_label) else { return };
-        if self.rng.chance(self.faults.session_breaks) {
+        if self.strikes(Fault::SessionBreaks) {
             self.disconnect(&id);
             return;
         }
@@ -215,7 +244,8 @@ impl World {
             })
             .map(|(other, _)| other.clone())
             .collect();
-        let stuck = self.rng.chance(self.faults.job_stuck);
+        let stuck = self.strikes(Fault::JobStuck);
+        let unbegun = self.strikes(Fault::JobUnbegun);
         let wait = self.span(2);
         let Some(container) = self.containers.get_mut(id) else { return };
         match &container.agent.work {
@@ -235,7 +265,9 @@ impl World {
         for other in elsewhere {
             self.truth.violation(format!("{} lives in {other} and in {id}", key.0));
         }
-        self.clock.after(wait, Due::Begin(id.clone(), key.0, key.1));
+        if !unbegun {
+            self.clock.after(wait, Due::Begin(id.clone(), key.0, key.1));
+        }
     }
 
     pub(super) fn begin(&mut self, id: &ContainerId, key: (JobId, AttemptNo)) {
@@ -284,7 +316,7 @@ impl World {
         agent.session = None;
         let life = agent.life;
         let Some(incarnation) = self.containers.get(id).map(|it| it.incarnation) else { return };
-        let late = if self.rng.chance(self.faults.goodbye_late) { 5_000 } else { 0 };
+        let late = if self.strikes(Fault::GoodbyeLate) { 5_000 } else { 0 };
         let wait = self.span(5) + Duration::from_millis(self.rng.below(late + 1));
         self.tell(wait, Event::Agent { incarnation, event: AgentEvent::Disconnected });
         let again = self.span(200);

@@ -1,95 +1,33 @@
-//! The simulated engine: containers, operations with every kind of end, lists and events.
+//! The simulated engine: containers, lists and events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::{Container, Due, Operation, Told, Turn, World};
-use crate::fleet::effect::{ContainerPlan, EngineAction};
+use super::{Container, Due, Turn, World};
+use crate::fleet::effect::ContainerPlan;
 use crate::fleet::event::{
     ContainerExit, ContainerFact, ContainerState, EngineEvent, Event, OpError, OpErrorClass,
     Outcome,
 };
-use crate::fleet::runner::OpKind;
 use crate::ids::{ContainerId, IncarnationId, OpId};
-use crate::sim::fault::{Limbo, OpFate};
+use crate::sim::fault::Fault;
 use crate::units::Time;
 
-/// The shell gives an operation up after this long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// An engine that cannot let go of a container lets go after this long, in milliseconds.
+const HANG_MAX: u64 = 300_000;
+
+/// How a container falls that is killed.
+pub(super) const KILLED: ContainerExit = ContainerExit { code: 137, oom: false };
 
 impl World {
-    pub(super) fn begin_op(&mut self, op: OpId, incarnation: IncarnationId, action: EngineAction) {
-        self.truth.operations.insert(op, describe(incarnation, &action));
-        if let Some(other) = self.truth.in_flight.insert(incarnation, op) {
-            self.truth.violation(format!("{incarnation} has two operations: {other} and {op}"));
-        }
-        let (kind, base) = match action {
-            EngineAction::Create(_) => (OpKind::Create, 100),
-            EngineAction::Start(_) => (OpKind::Start, 50),
-            EngineAction::Remove { .. } => (OpKind::Remove, 80),
-        };
-        let mut wait = self.span(base);
-        let mut fate = self.faults.of_operation(&mut self.rng);
-        if !self.is_engine_up || self.failing.contains(&kind) {
-            fate = OpFate::Fails(OpErrorClass::Retry);
-        }
-        let mut operation =
-            Operation { epoch: self.epoch, op, incarnation, action, told: Told::Yes };
-        match fate {
-            OpFate::Happens => {}
-            OpFate::Slow(more) => wait += more,
-            OpFate::Fails(class) => {
-                let error = OpError { class, message: "the engine refused".to_owned() };
-                self.tell(wait, Event::Operation { op, outcome: Outcome::Failed(error) });
-                return;
-            }
-            OpFate::Unknown(limbo) => {
-                operation.told = Told::GivenUp;
-                self.truth.limbo.insert(incarnation);
-                let outcome = Outcome::Unknown("no answer in time".to_owned());
-                self.tell(PATIENCE, Event::Operation { op, outcome });
-                match limbo {
-                    Limbo::Before => {}
-                    Limbo::Never => return,
-                    Limbo::After(more) => wait = PATIENCE + more,
-                }
-            }
-        }
-        self.clock.after(wait, Due::Operate(Box::new(operation)));
-    }
-
-    pub(super) fn operate(&mut self, operation: Operation) {
-        let Operation { epoch, op, incarnation, action, told } = operation;
-        let report = (told == Told::Yes).then_some((epoch, op));
-        let outcome = match action {
-            EngineAction::Create(plan) => self.create(*plan),
-            EngineAction::Start(container) => self.start(&container),
-            EngineAction::Remove { container } => {
-                match self.remove(container, incarnation, report) {
-                    Some(outcome) => outcome,
-                    None => return,
-                }
-            }
-        };
-        self.report(report, outcome);
-    }
-
-    fn report(&mut self, report: Option<(Turn, OpId)>, outcome: Outcome) {
-        let Some((epoch, op)) = report else {
-            self.note(format!("unheard: {outcome:?}"));
-            return;
-        };
-        let wait = self.span(1) + self.slow_reports;
-        self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Operation { op, outcome })));
-    }
-
-    fn create(&mut self, plan: ContainerPlan) -> Outcome {
+    pub(super) fn create(&mut self, plan: ContainerPlan) -> Outcome {
         let made = self.containers.iter().find(|(_, it)| it.incarnation == plan.incarnation);
         if let Some((id, _)) = made {
             return Outcome::Created(id.clone());
         }
-        if self.containers.values().any(|it| it.name == plan.name) {
+        let is_taken = self.containers.values().any(|it| it.name == plan.name);
+        if is_taken || self.foreign.contains(&plan.name) {
             let message = format!("the name {} is in use", plan.name);
             return Outcome::Failed(OpError { class: OpErrorClass::Conflict, message });
         }
@@ -102,6 +40,7 @@ impl World {
             gpu: plan.gpu,
             reuse: plan.template.reuse,
             state: ContainerState::Created,
+            fall: 0,
             agent: Agent::default(),
             served: BTreeMap::new(),
         };
@@ -109,7 +48,7 @@ impl World {
         Outcome::Created(id)
     }
 
-    fn start(&mut self, id: &ContainerId) -> Outcome {
+    pub(super) fn start(&mut self, id: &ContainerId) -> Outcome {
         let Some(container) = self.containers.get_mut(id) else { return gone(id) };
         match container.state {
             ContainerState::Running => return Outcome::Done,
@@ -122,7 +61,7 @@ impl World {
     }
 
     /// Nothing while the removal goes on.
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         container: Option<ContainerId>,
         incarnation: IncarnationId,
@@ -136,42 +75,92 @@ impl World {
         if !self.containers.contains_key(&id) {
             return Some(if self.rng.chance(500) { gone(&id) } else { Outcome::Done });
         }
-        if self.rng.chance(self.faults.op_slow) {
-            self.die(&id, 137);
+        if self.containers.get(&id).is_some_and(|it| it.state == ContainerState::Removing) {
+            let message = format!("removal of {id} is already in progress");
+            return Some(Outcome::Failed(OpError { class: OpErrorClass::Retry, message }));
+        }
+        let is_slow = self.strikes(Fault::OpSlow);
+        let hangs = self.strikes(Fault::RemovalHangs);
+        if is_slow || hangs {
+            self.fall(&id, KILLED);
             if let Some(container) = self.containers.get_mut(&id) {
                 container.state = ContainerState::Removing;
             }
-            let wait = self.span(3_000);
-            self.clock.after(wait, Due::Vanish(id, report));
+            self.remove_slowly(id, incarnation, (report, hangs));
             return None;
         }
         self.drop_container(&id);
         Some(Outcome::Done)
     }
 
+    /// The shell does not wait for a removal that hangs.
+    fn remove_slowly(
+        &mut self,
+        id: ContainerId,
+        incarnation: IncarnationId,
+        (report, hangs): (Option<(Turn, OpId)>, bool),
+    ) {
+        let mut wait = self.span(3_000);
+        let mut report = report;
+        if hangs {
+            wait += Duration::from_millis(self.rng.between(10_000, HANG_MAX));
+            if let Some((epoch, op)) = report.take() {
+                self.give_up((epoch, op), incarnation);
+            }
+        }
+        self.clock.after(wait, Due::Vanish(id, report));
+    }
+
     pub(super) fn vanish(&mut self, id: &ContainerId, report: Option<(Turn, OpId)>) {
+        if let Some(back) = self.hung_until() {
+            self.clock.at(back, Due::Vanish(id.clone(), report));
+            return;
+        }
         self.drop_container(id);
         self.report(report, Outcome::Done);
     }
 
     fn drop_container(&mut self, id: &ContainerId) {
-        self.die(id, 137);
+        self.fall(id, KILLED);
         if self.containers.remove(id).is_some() {
             self.engine_event(EngineEvent::Removed { container: id.clone() });
         }
     }
 
-    /// The first process of a container ends, and all others with it.
+    /// The first process of a container ends, and all others with it. The engine starts one that
+    /// serves many jobs again, by its restart policy.
     pub fn die(&mut self, id: &ContainerId, code: i64) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if container.state != ContainerState::Running {
-            return;
+        self.die_so(id, ContainerExit { code, oom: false });
+    }
+
+    /// The kernel kills the first process of a container for memory.
+    pub fn die_of_memory(&mut self, id: &ContainerId) {
+        self.die_so(id, ContainerExit { code: 137, oom: true });
+    }
+
+    fn die_so(&mut self, id: &ContainerId, exit: ContainerExit) {
+        if self.fall(id, exit) && self.is_engine_up {
+            let wait = self.span(200);
+            self.revive_after(wait, id);
         }
-        let exit = ContainerExit { code, oom: false };
+    }
+
+    /// Whether a container fell that ran.
+    pub(super) fn fall(&mut self, id: &ContainerId, exit: ContainerExit) -> bool {
+        let fall = self.turn();
+        let Some(container) = self.containers.get_mut(id) else { return false };
+        if container.state != ContainerState::Running {
+            return false;
+        }
+        container.fall = fall;
         container.state = ContainerState::Exited(exit);
         self.truth.died.insert(id.clone());
         self.bury(id);
+        if exit.code == KILLED.code && self.asking.is_some() {
+            self.engine_event(EngineEvent::Ended { container: id.clone(), code: exit.code });
+        }
         self.engine_event(EngineEvent::Died { container: id.clone(), exit });
+        true
     }
 
     /// Somebody removes a container by hand.
@@ -186,27 +175,22 @@ impl World {
         let _made = self.create(plan);
     }
 
-    /// The engine stops answering for a while.
-    pub fn engine_away(&mut self, span: Duration) {
-        if !self.is_engine_up {
-            return;
-        }
-        self.is_engine_up = false;
-        self.note("the engine stops answering".to_owned());
-        let why = "connection refused".to_owned();
-        let wait = self.span(5);
-        self.tell(wait, Event::Engine(EngineEvent::Unreachable { why }));
-        self.clock.after(span, Due::EngineBack);
-    }
-
     fn engine_event(&mut self, event: EngineEvent) {
-        if self.rng.chance(self.faults.event_lost) || !self.is_engine_up {
+        if self.strikes(Fault::EventLost) || !self.is_engine_up {
             return;
         }
+        let asking = match &event {
+            EngineEvent::Died { exit, .. } if exit.code == KILLED.code => self.asking,
+            _ => None,
+        };
         let event = Event::Engine(event);
-        let late = if self.rng.chance(self.faults.event_late) { 8_000 } else { 0 };
-        let wait = self.span(5) + Duration::from_millis(self.rng.below(late + 1));
-        if self.rng.chance(self.faults.event_doubled) {
+        let late = if self.strikes(Fault::EventLate) { 8_000 } else { 0 };
+        let mut wait = self.span(5) + Duration::from_millis(self.rng.below(late + 1));
+        wait += asking.unwrap_or_default();
+        if let Some(back) = self.hung_until() {
+            wait += back.since(self.now());
+        }
+        if self.strikes(Fault::EventDoubled) {
             let again = self.span(500);
             self.tell(again, event.clone());
         }
@@ -221,11 +205,21 @@ impl World {
     }
 
     pub(super) fn snapshot(&mut self, epoch: Turn, begun: Time) {
+        if let Some(back) = self.hung_until() {
+            self.clock.at(back, Due::Snapshot(epoch, begun));
+            return;
+        }
         let event = match self.is_engine_up {
-            true => EngineEvent::Listed { begun, containers: self.facts() },
+            true if self.lists_nothing => EngineEvent::Listed { begun, containers: Vec::new() },
+            true => EngineEvent::Listed { begun, containers: self.messy_facts() },
             false => EngineEvent::Unreachable { why: "connection refused".to_owned() },
         };
         let wait = self.lag(5) + self.slow_lists;
+        let again = Duration::from_millis(self.rng.between(1_000, 60_000));
+        if self.strikes(Fault::ListStale) {
+            let event = Event::Engine(event.clone());
+            self.clock.after(wait + again, Due::Tell(epoch, Box::new(event)));
+        }
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Engine(event))));
     }
 
@@ -244,8 +238,20 @@ impl World {
         self.containers.iter().map(fact).collect()
     }
 
+    /// Nothing says in which order containers come, nor that each comes once.
+    fn messy_facts(&mut self) -> Vec<ContainerFact> {
+        let mut facts = self.facts();
+        if self.strikes(Fault::ListMessy) {
+            let mut rng = self.rng.fork();
+            let more: Vec<_> = facts.iter().filter(|_| rng.chance(300)).cloned().collect();
+            facts.extend(more);
+            facts.sort_by_cached_key(|_| rng.next());
+        }
+        facts
+    }
+
     fn lag(&mut self, base: u64) -> Duration {
-        let late = if self.rng.chance(self.faults.event_late) { 4_000 } else { 0 };
+        let late = if self.strikes(Fault::EventLate) { 4_000 } else { 0 };
         self.span(base) + Duration::from_millis(self.rng.below(late + 1))
     }
 }
@@ -253,12 +259,4 @@ impl World {
 fn gone(id: &ContainerId) -> Outcome {
     let message = format!("no such container: {id}");
     Outcome::Failed(OpError { class: OpErrorClass::Gone, message })
-}
-
-fn describe(incarnation: IncarnationId, action: &EngineAction) -> String {
-    match action {
-        EngineAction::Create(_) => format!("create {incarnation}"),
-        EngineAction::Start(_) => format!("start {incarnation}"),
-        EngineAction::Remove { .. } => format!("remove {incarnation}"),
-    }
 }

@@ -81,7 +81,7 @@ error: `cpus` of a built-in profile is locked (it is 1)
 3 | profiles: {light: {cpus: 4}}
   |                    ^^^^
   help: the built-in profiles mean the same in every fleet; make a profile of your own name, or \
-set `image`, `env`, `user`, `pids`, `shm`, `stop_grace` or more `labels` here
+set `image`, `env`, `cache`, `user`, `pids`, `shm`, `stop_grace` or more `labels` here
 
 1 error; nothing was changed";
     assert_eq!(errors_of(&format!("{BASE}profiles: {{light: {{cpus: 4}}}}\n")), expected);
@@ -265,6 +265,9 @@ fn every_check_of_a_pool_has_its_message() {
         ("profile: light, count: 51", "up to 51 runners, more than `scale_max` (50)"),
         ("profile: light, count: 2, max_runners: 3", "`count` is a fixed size, `max_runners` is"),
         ("profile: light, min_runners: 3", "`min_runners` needs `max_runners`"),
+        ("profile: light, warm: 2", "`warm` needs `max_runners`"),
+        ("profile: light, count: 3, warm: 2", "`count` is a fixed size, `warm` is not"),
+        ("profile: light, max_runners: 3, warm: 4", "`warm` is 4, but `max_runners` is 3"),
         ("profile: light, max_runners: 3, scale_up_delay: 2d", "from `0s` to `1d`"),
         ("profile: light, count: 2, runner_name: x", "2 runners cannot all be named `x`"),
         ("profile: light, runner_name: 'x y'", "`x y` makes no names of runners"),

@@ -152,7 +152,8 @@ fn defaults_in_the_schema_are_the_defaults_in_the_code() {
         let key = path.rsplit('.').next().unwrap_or_default();
         let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
         let shown = if key == "path" { "/srv/slate/reports".to_owned() } else { shown };
-        let elastic = ["min_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay"];
+        let elastic =
+            ["min_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay", "warm"];
         let elsewhere = ["count", "gpu_exclusive", "priority"];
         if !elastic.contains(&key) && !elsewhere.contains(&key) {
             assert!(text.contains(&format!("{key}: {shown}")), "{path}: {shown}\n{text}");

@@ -14,6 +14,8 @@ fn a_minimal_file_gets_every_default() {
     assert_eq!(spec.limits.queue_max, 100_000);
     assert_eq!(spec.limits.log_max, Bytes::mib(64));
     assert_eq!(spec.limits.workspace_max, Bytes::mib(512));
+    assert_eq!(spec.limits.disk_floor, Bytes::mib(512));
+    assert_eq!(spec.retention.logs_max, Bytes::gib(10));
     assert_eq!(spec.limits.overcommit_memory, Overcommit::Refuse);
     assert_eq!(spec.reports.path, PathBuf::from("/srv/slate/reports"));
     assert_eq!(spec.reports.keep, Some(Duration::from_secs(30 * 86_400)));
@@ -64,6 +66,7 @@ pools:
         scale_up_threshold: 5,
         scale_up_delay: Duration::from_secs(30),
         scale_down_delay: Duration::from_secs(600),
+        warm: 0,
     };
     assert_eq!(pool.size, PoolSize::Elastic(elastic));
     let profile = &spec.profiles[&pool.profile];
@@ -101,6 +104,7 @@ fn a_locked_profile_takes_settings_and_more_labels() {
     assert_eq!(light.image.as_str(), "python:3.12");
 }
 
+/// Operators' pain 75: a pool takes any set of labels, with the usual ones on or off.
 #[test]
 fn an_own_profile_has_labels_of_its_kind_unless_it_lists_its_own() {
     let text = format!(

@@ -41,6 +41,7 @@ fn fleet(n: u64) -> Spec {
         shm: Bytes(1 + n),
         env: BTreeMap::from([("A".to_owned(), text(1)), ("B".to_owned(), text(7))]),
         stop_grace: Duration::from_millis(pick(5, 3_600_000)),
+        caches: caches(n),
         ..spec.profiles[&ProfileName::new("standard")].clone()
     };
     spec.profiles.insert(ProfileName::new("own"), own);
@@ -50,6 +51,7 @@ fn fleet(n: u64) -> Spec {
         scale_up_threshold: 3,
         scale_up_delay: Duration::from_millis(n * 37),
         scale_down_delay: Duration::from_secs(n),
+        warm: u32::try_from(n % 3).unwrap_or(0),
     };
     spec.pools.push(Pool {
         name: PoolName::new("b"),
@@ -66,11 +68,25 @@ fn fleet(n: u64) -> Spec {
     spec.reports.keep = (n.is_multiple_of(2)).then(|| Duration::from_secs(60 + n));
     spec.reports.path = PathBuf::from(format!("/a b/$x/{n}"));
     spec.ca = (n % 3 == 1).then(|| PathBuf::from("/c: d"));
+    spec.proxy = proxy(n);
     if n.is_multiple_of(4) {
         spec.limits.overcommit_memory = Overcommit::Allow;
         spec.reports.sharing = ReportSharing::Shared;
     }
     spec
+}
+
+fn caches(n: u64) -> BTreeMap<CacheName, Cache> {
+    let cache = |index| Cache { path: format!("/c $ {index}").into(), size: Bytes::mib(1 + n) };
+    (0..n % 3).map(|index| (CacheName::new(format!("c{index}")), cache(index))).collect()
+}
+
+fn proxy(n: u64) -> Option<Proxy> {
+    (n % 3 == 2).then(|| Proxy {
+        http: (n.is_multiple_of(2)).then(|| ProxyUrl::parse("http://p:3128").expect("a proxy")),
+        https: Some(ProxyUrl::parse("https://[fd00::1]:3128/").expect("a proxy")),
+        no_proxy: if n.is_multiple_of(4) { vec![".lan".to_owned()] } else { Vec::new() },
+    })
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn pool(spot: Spot<'_>, raw: &RawPool, card: Card, cx: &mut Context<'_>) -> Pool
             0
         }
         (Some(spares), Reuse::OneJob | Reuse::Persistent, _) => spares,
-        (None, Reuse::OneJob, Card::None) => u32::from(most(size) > 0),
+        (None, Reuse::OneJob, Card::None) => u32::from(size.most() > 0),
         (None, Reuse::OneJob, Card::Held) | (None, Reuse::Persistent, _) => 0,
     };
     let runner_name = runner_name(spot.key("runner_name"), raw, size, cx);
@@ -147,29 +147,33 @@ fn pool(spot: Spot<'_>, raw: &RawPool, card: Card, cx: &mut Context<'_>) -> Pool
     Pool { name, profile, size, runner_name, reuse, spares, docker_healthcheck }
 }
 
-/// The most runners that a pool can have.
-fn most(size: PoolSize) -> u32 {
-    match size {
-        PoolSize::Fixed(count) => count,
-        PoolSize::Elastic(elastic) => elastic.max,
-    }
-}
-
 fn size(spot: Spot<'_>, raw: &RawPool, cx: &mut Context<'_>) -> PoolSize {
     const DELAY: Bounds<Duration> = Bounds::duration(Duration::ZERO, Duration::from_secs(86_400));
-    const ELASTIC: [&str; 5] =
-        ["min_runners", "max_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay"];
+    const ELASTIC: [&str; 6] = [
+        "min_runners",
+        "max_runners",
+        "scale_up_threshold",
+        "scale_up_delay",
+        "scale_down_delay",
+        "warm",
+    ];
     let Some(first) = ELASTIC.into_iter().find(|key| spot.key(key).is_written()) else {
         return PoolSize::Fixed(raw.count.unwrap_or(1));
     };
     if spot.key("count").is_written() {
         cx.findings
             .error(spot.key("count").key, format!("`count` is a fixed size, `{first}` is not"))
-            .help("keep `count`, or `min_runners` and `max_runners`");
+            .help(match first {
+                "warm" => "a fixed size keeps ready containers with `spares: 2`; remove `warm`",
+                _ => "keep `count`, or `min_runners` and `max_runners`",
+            });
     } else if !spot.key("max_runners").is_written() {
-        cx.findings
-            .error(spot.key(first).key, format!("`{first}` needs `max_runners`"))
-            .help("add `max_runners: 20`, or write `count:` for a fixed size");
+        cx.findings.error(spot.key(first).key, format!("`{first}` needs `max_runners`")).help(
+            match first {
+                "warm" => "add `max_runners: 20`; a fixed size has `spares` instead",
+                _ => "add `max_runners: 20`, or write `count:` for a fixed size",
+            },
+        );
     }
     let up = raw.scale_up_delay.as_ref().map(|delay| delay.0.as_str());
     let down = raw.scale_down_delay.as_ref().map(|delay| delay.0.as_str());
@@ -185,9 +189,16 @@ fn size(spot: Spot<'_>, raw: &RawPool, cx: &mut Context<'_>) -> PoolSize {
             )
             .help("raise `max_runners` or lower `min_runners`");
     }
+    let warm = raw.warm.unwrap_or(0);
+    if warm > max {
+        cx.findings
+            .error(spot.key("warm").span, format!("`warm` is {warm}, but `max_runners` is {max}"))
+            .help("raise `max_runners` or lower `warm`");
+    }
     PoolSize::Elastic(Elastic {
         min,
         max: if raw.max_runners.is_some() { max } else { min },
+        warm,
         scale_up_threshold: raw.scale_up_threshold.unwrap_or(5),
         scale_up_delay: up.unwrap_or(Duration::from_secs(30)),
         scale_down_delay: down.unwrap_or(Duration::from_secs(600)),
@@ -201,7 +212,7 @@ fn runner_name(
     cx: &mut Context<'_>,
 ) -> Option<String> {
     let template = raw.runner_name.as_deref()?;
-    let longest = expand(template, most(size));
+    let longest = expand(template, size.most());
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let fine = longest.starts_with(|c: char| c.is_ascii_alphanumeric())
         && longest.chars().all(is_part)
@@ -215,9 +226,9 @@ fn runner_name(
         );
         return None;
     }
-    if most(size) > 1 && !template.contains("{n}") {
+    if size.most() > 1 && !template.contains("{n}") {
         cx.findings
-            .error(spot.span, format!("{} runners cannot all be named `{template}`", most(size)))
+            .error(spot.span, format!("{} runners cannot all be named `{template}`", size.most()))
             .help(format!("write `{template}-{{n}}`; `{{n}}` counts from 1"));
         return None;
     }
@@ -255,7 +266,7 @@ fn check_github(spot: Spot<'_>, github: &RawGithub, cx: &mut Context<'_>) {
 }
 
 fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Context<'_>) {
-    let total: u64 = pools.iter().map(|pool| u64::from(most(pool.size))).sum();
+    let total: u64 = pools.iter().map(|pool| u64::from(pool.size.most())).sum();
     let bound = fleet.limits.scale_max;
     if total > u64::from(bound) {
         cx.findings
@@ -285,7 +296,7 @@ fn check_runner_names(list: Spot<'_>, pools: &[Pool], cx: &mut Context<'_>) {
     let mut seen: BTreeMap<String, &PoolName> = BTreeMap::new();
     for (index, pool) in pools.iter().enumerate() {
         let Some(template) = &pool.runner_name else { continue };
-        let names = (1..=most(pool.size).min(10_000)).map(|number| expand(template, number));
+        let names = (1..=pool.size.most().min(10_000)).map(|number| expand(template, number));
         for name in names {
             if let Some(other) = seen.get(&name).copied().filter(|other| *other != &pool.name) {
                 cx.findings

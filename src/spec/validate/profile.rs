@@ -11,7 +11,7 @@ use super::super::document::Value;
 use super::super::raw::{RawFleet, RawProfile};
 use super::super::scalar::Origin;
 use super::super::{GpuDemand, GpuSharing, Profile, quantity};
-use super::{Bounds, Context, Spot};
+use super::{Bounds, Context, Spot, cache};
 
 /// Smallest memory limit: the agent and a shell fit.
 const MEMORY_MIN: Bytes = Bytes::mib(32);
@@ -87,7 +87,7 @@ fn refuse_locked(spot: Spot<'_>, key: &str, locked: &Profile, cx: &mut Context<'
         .error(spot.key, format!("`{key}` of a built-in profile is locked (it is {value})"))
         .help(
             "the built-in profiles mean the same in every fleet; make a profile of your own name, \
-             or set `image`, `env`, `user`, `pids`, `shm`, `stop_grace` or more `labels` here",
+             or set `image`, `env`, `cache`, `user`, `pids`, `shm`, `stop_grace` or more `labels` here",
         );
 }
 
@@ -189,6 +189,7 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
             .help("shared memory is counted in `memory`; half of it is usual");
     }
     let env = env(spot.key("env"), raw, cx);
+    let caches = cache::caches(spot.key("cache"), raw.cache.as_ref(), cx);
     Profile {
         image: image.unwrap_or(base.image),
         user: user.unwrap_or(base.user),
@@ -196,6 +197,7 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
         shm: shm.unwrap_or(base.shm),
         stop_grace: stop_grace.unwrap_or(base.stop_grace),
         env,
+        caches,
         ..base
     }
 }

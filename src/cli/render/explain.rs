@@ -1,0 +1,359 @@
+//! An explanation as text: facts, then what happened, then what to do.
+
+use std::fmt::Write as _;
+
+use super::ago::{ago, took};
+use super::pools::reason;
+use super::{jobs, one_line, ps};
+use crate::api::explain::{
+    Explanation, JobExplanation, PoolExplanation, PoolStanding, RunnerExplanation,
+};
+use crate::cli::clock::utc;
+use crate::fleet::attempt::Attempt;
+use crate::fleet::view::{JobView, PoolView, RunnerView};
+use crate::ids::JobId;
+use crate::post_mortems::PostMortem;
+use crate::units::Time;
+
+/// The whole text.
+#[must_use]
+pub fn text(explanation: &Explanation, now: Time) -> String {
+    match explanation {
+        Explanation::Job(it) => job(it, now),
+        Explanation::Runner(it) => runner(it, now),
+        Explanation::Pool(it) => pool(it, now),
+    }
+}
+
+fn job(it: &JobExplanation, now: Time) -> String {
+    let job = &it.job;
+    let mut page = Page::default();
+    page.fact("Job", &job.id.to_string());
+    page.fact("Status", &jobs::status_text(job));
+    page.fact("Reason", job.reason.as_deref().unwrap_or(""));
+    page.fact("Fault", &job.fault.map(|fault| fault.to_string()).unwrap_or_default());
+    page.fact("Command", &jobs::command(job));
+    page.fact("Profile", job.profile.as_str());
+    page.fact("Runner", job.runner_name.as_deref().unwrap_or(""));
+    let submitted = format!("{}, {}", utc(job.queued_at), ago(now.since(job.queued_at)));
+    page.fact("Submitted", &format!("{submitted}, by {}", job.spec.submitter));
+    page.fact("Took", &job.started_at.map(|_| jobs::duration(job, now)).unwrap_or_default());
+    if let Some(waiting) = &it.waiting {
+        page.fact("Before it", &counted(waiting.ahead as usize, &waiting.next));
+        page.fact("Running now", &names(&waiting.running));
+    }
+    page.list("Pools that may serve it", it.pools.iter().map(standing));
+    page.list("In the way", it.troubles.iter().cloned());
+    page.list("Attempts", job.attempts.iter().map(|attempt| attempt_line(job, attempt, now)));
+    page.post_mortems(&it.post_mortems, now);
+    page.quote("Last output", &it.last_lines);
+    page.list("What to do", it.advice.iter().cloned());
+    page.0
+}
+
+/// Where an attempt ran, how it ended, and whose fault that was.
+pub(super) fn attempt_line(job: &JobView, attempt: &Attempt, now: Time) -> String {
+    let mut line =
+        format!("#{} on {} ({})", attempt.number, attempt.runner_name, attempt.incarnation);
+    // Writing to a String cannot fail.
+    let _infallible = match &attempt.end {
+        None => write!(line, ": {}, {}", jobs::status_text(job), ago(now.since(attempt.given_at))),
+        Some(end) => {
+            let begun = attempt.started_at.unwrap_or(attempt.given_at);
+            let fault = end.fault.map(|fault| format!(", fault: {fault}")).unwrap_or_default();
+            let word = jobs::ended_text(end.status, end.exit_code);
+            let span = took(end.at.since(begun));
+            match &end.reason {
+                Some(why) => write!(line, ": {word} after {span}{fault}: {why}"),
+                None => write!(line, ": {word} after {span}{fault}"),
+            }
+        }
+    };
+    if let Some(late) = &attempt.late {
+        let _infallible = write!(line, "; told too late: {late}");
+    }
+    line
+}
+
+fn runner(it: &RunnerExplanation, now: Time) -> String {
+    let runner = &it.runner;
+    let mut page = Page::default();
+    page.fact("Runner", &format!("{} ({})", runner.name, runner.id));
+    page.fact("Status", &ps::status_text(runner, now));
+    page.fact("Reason", runner.reason.as_deref().unwrap_or(""));
+    page.fact("Pool", &format!("{} (profile {})", runner.pool, runner.profile));
+    page.fact("Container", runner.container_name.as_deref().unwrap_or(""));
+    page.fact("Agent", &heard(runner, now));
+    if let Some(job) = &it.job {
+        let line = format!("{}, {}: {}", job.id, jobs::status_text(job), jobs::command(job));
+        page.fact("Job", &line);
+    }
+    page.fact("Jobs done", &runner.tasks_completed.to_string());
+    if let Some(failure) = &runner.last_failure {
+        let when = ago(now.since(failure.at));
+        let job = failure.job.map(|job| format!(", under {job}")).unwrap_or_default();
+        page.fact("Last failure", &format!("{when}{job}: {}", failure.cause));
+        let next = match failure.next_try {
+            Some(next) => format!(", next try in {}", took(next.since(now))),
+            None => String::new(),
+        };
+        page.fact("In a row", &format!("{} failures{next}", failure.in_a_row));
+    }
+    page.post_mortems(&it.post_mortems, now);
+    page.list("What to do", it.advice.iter().cloned());
+    page.0
+}
+
+fn heard(runner: &RunnerView, now: Time) -> String {
+    match runner.heard {
+        Some(heard) => format!("last sign of life {}", ago(now.since(heard))),
+        None if runner.incarnation.is_some() => "has not spoken yet".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn pool(it: &PoolExplanation, now: Time) -> String {
+    let pool = &it.pool;
+    let mut page = Page::default();
+    page.fact("Pool", &format!("{} (profile {})", pool.name, pool.profile));
+    page.fact("Size", &size(pool, now));
+    page.fact("Runners", &counts(&it.standing));
+    page.fact("Spares", &pool.spares.to_string());
+    page.fact("Waiting", &counted(it.waiting.count as usize, &it.waiting.next));
+    page.list("In the way", it.troubles.iter().cloned());
+    page.post_mortems(&it.post_mortems, now);
+    page.list("What to do", it.advice.iter().cloned());
+    page.0
+}
+
+/// A pool's size, its bounds, and why it is so.
+fn size(pool: &PoolView, now: Time) -> String {
+    let range = match pool.min == pool.max {
+        true => String::new(),
+        false => format!(" ({} to {})", pool.min, pool.max),
+    };
+    format!("{}{range}, {}", pool.desired, reason(&pool.why, now))
+}
+
+fn standing(it: &PoolStanding) -> String {
+    format!("{}: {}", it.pool, counts(it))
+}
+
+fn counts(it: &PoolStanding) -> String {
+    let parts = [
+        (it.idle, "idle"),
+        (it.busy, "busy"),
+        (it.coming, "on the way"),
+        (it.failed, "failed"),
+        (it.closed, "closed to new jobs"),
+    ];
+    let told = parts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told.map(|(count, what)| format!("{count} {what}")).collect();
+    match it.all {
+        0 => "none".to_owned(),
+        all => format!("{all} in all: {}", told.join(", ")),
+    }
+}
+
+fn counted(count: usize, first: &[JobId]) -> String {
+    match count {
+        0 => "none".to_owned(),
+        _ if count == first.len() => names(first),
+        _ => format!("{count}: {}, …", names(first)),
+    }
+}
+
+fn names(jobs: &[JobId]) -> String {
+    jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Text in the making. Empty facts and lists are left out.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        // What programs and engines said must not steer the terminal.
+        self.0.push_str(&one_line(line));
+        self.0.push('\n');
+    }
+
+    fn fact(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.line(&format!("{:<13} {value}", format!("{name}:")));
+        }
+    }
+
+    fn list(&mut self, title: &str, items: impl Iterator<Item = String>) {
+        for (index, item) in items.enumerate() {
+            if index == 0 {
+                self.title(title);
+            }
+            self.line(&format!("  - {item}"));
+        }
+    }
+
+    fn quote(&mut self, title: &str, lines: &[String]) {
+        if !lines.is_empty() {
+            self.title(title);
+            lines.iter().for_each(|line| self.line(&format!("  | {line}")));
+        }
+    }
+
+    fn title(&mut self, title: &str) {
+        self.0.push('\n');
+        self.line(&format!("{title}:"));
+    }
+
+    /// The newest one in full, the others in a line each.
+    fn post_mortems(&mut self, all: &[PostMortem], now: Time) {
+        let Some((newest, older)) = all.split_first() else { return };
+        let name = newest.runner.as_deref().unwrap_or(&newest.container_name);
+        let when = ago(now.since(newest.at));
+        self.title(&format!("Post-mortem of {name} ({}), {when}", newest.incarnation));
+        self.line(&format!("  {}", newest.summary));
+        evidence(newest).iter().for_each(|line| self.line(&format!("  {line}")));
+        newest.log.iter().for_each(|line| self.line(&format!("  | {line}")));
+        self.list(
+            "Before that",
+            older.iter().map(|it| format!("{} ({}): {}", utc(it.at), it.incarnation, it.summary)),
+        );
+    }
+}
+
+/// The facts of a post-mortem, a line each.
+fn evidence(it: &PostMortem) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(seen) = &it.engine {
+        let mut line = format!("container {}: {}", it.container_name, seen.status);
+        let mut add = |text: String| {
+            line.push_str(", ");
+            line.push_str(&text);
+        };
+        if let Some(code) = seen.exit_code {
+            add(format!("exit code {code}"));
+        }
+        add((if seen.oom_killed { "killed for memory" } else { "not killed for memory" })
+            .to_owned());
+        seen.memory.iter().for_each(|memory| add(format!("limit {memory}")));
+        seen.health.iter().for_each(|health| add(health.clone()));
+        lines.push(line);
+        let times = [("started", &seen.started_at), ("ended", &seen.finished_at)];
+        let times = times.iter().filter_map(|(what, at)| Some(format!("{what} {}", at.as_ref()?)));
+        let times = times.collect::<Vec<_>>().join(", ");
+        lines.extend(Some(times).filter(|text| !text.is_empty()));
+        lines.extend(seen.error.iter().map(|error| format!("the engine said: {error}")));
+    }
+    if let Some(heard) = it.heard {
+        lines.push(format!("agent last heard {} before", took(it.at.since(heard))));
+    }
+    lines.extend(it.missing.iter().map(|why| format!("not known: {why}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::fixture::{self, NOW, failed_job, post_mortem, queued_job};
+    use crate::fleet::attempt::AttemptEnd;
+    use crate::fleet::event::JobEnd;
+    use crate::fleet::job::Verdict;
+    use crate::fleet::view::SizeReason;
+    use crate::fleet::waiting::{PoolQueue, WaitingView};
+    use crate::ids::{AttemptNo, IncarnationId, PoolName, SlotId};
+    use std::time::Duration;
+
+    fn two_busy() -> PoolStanding {
+        let pool = PoolName::new("light");
+        PoolStanding { pool, all: 2, idle: 0, busy: 2, coming: 0, failed: 0, closed: 1 }
+    }
+
+    fn attempt(number: u32, end: AttemptEnd) -> Attempt {
+        Attempt {
+            number: AttemptNo(number),
+            slot: SlotId(12),
+            runner_name: "slate-light-12".to_owned(),
+            incarnation: IncarnationId(11 + u64::from(number)),
+            given_at: NOW,
+            started_at: None,
+            end: Some(AttemptEnd { at: NOW + Duration::from_secs(5), ..end }),
+            late: (number == 1).then(|| "exited with 0".to_owned()),
+        }
+    }
+
+    fn lost(number: u32) -> Attempt {
+        let verdict = Verdict::lost("the container ended with exit code 137");
+        attempt(number, AttemptEnd::of(NOW, &verdict))
+    }
+
+    fn failed(number: u32) -> Attempt {
+        attempt(number, AttemptEnd::of(NOW, &Verdict::of(&JobEnd::Exited(1), None)))
+    }
+
+    #[test]
+    fn a_failed_job_is_explained_by_its_end_its_output_and_its_dead_runner() {
+        let it = JobExplanation {
+            job: JobView { attempts: vec![lost(1), failed(2)], ..failed_job() },
+            waiting: None,
+            pools: Vec::new(),
+            troubles: Vec::new(),
+            post_mortems: vec![post_mortem()],
+            last_lines: vec!["E501 line too long".to_owned(), "\u{1b}[2Jgone".to_owned()],
+            advice: vec!["read it all with `slate-fleet logs job-41`".to_owned()],
+        };
+        let shown = text(&Explanation::Job(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-job.txt"));
+    }
+
+    #[test]
+    fn a_waiting_job_is_explained_by_who_is_before_it_and_what_its_pools_do() {
+        let it = JobExplanation {
+            job: queued_job(),
+            waiting: Some(WaitingView {
+                pools: vec![PoolName::new("light")],
+                ahead: 7,
+                next: vec![JobId(30), JobId(31)],
+                running: vec![JobId(28), JobId(29)],
+            }),
+            pools: vec![two_busy()],
+            troubles: vec!["the engine does not answer: refused".to_owned()],
+            post_mortems: Vec::new(),
+            last_lines: Vec::new(),
+            advice: Vec::new(),
+        };
+        let shown = text(&Explanation::Job(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-waiting.txt"));
+    }
+
+    #[test]
+    fn a_pool_s_size_has_its_bounds_and_its_reason() {
+        let held = SizeReason::Held { waiting: 9, why: "no memory is left".to_owned() };
+        let pool = PoolView { min: 1, max: 20, why: held, ..fixture::fleet().pools[0].clone() };
+        let text = size(&pool, NOW);
+        assert_eq!(text, "8 (1 to 20), cannot grow for 9 waiting jobs: no memory is left");
+    }
+
+    #[test]
+    fn a_runner_and_a_pool_are_explained_by_their_state_and_their_last_failure() {
+        let fleet = fixture::fleet();
+        let runner = fleet.runners.iter().find(|it| it.id.0 == 19).expect("one in error").clone();
+        let it = RunnerExplanation {
+            runner,
+            job: None,
+            post_mortems: vec![post_mortem(), post_mortem()],
+            advice: vec!["try again at once".to_owned()],
+        };
+        let shown = text(&Explanation::Runner(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-runner.txt"));
+        let it = PoolExplanation {
+            pool: fleet.pools[0].clone(),
+            standing: two_busy(),
+            waiting: PoolQueue { count: 2, next: vec![JobId(1), JobId(2)] },
+            troubles: Vec::new(),
+            post_mortems: Vec::new(),
+            advice: Vec::new(),
+        };
+        let shown = text(&Explanation::Pool(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-pool.txt"));
+    }
+}

@@ -1,0 +1,367 @@
+//! One story: requests and mishaps as a seed makes them up, then peace, then a look at whether all
+//! is well.
+
+use std::time::Duration;
+
+use super::Told;
+use super::cut::{Cut, Part};
+use super::invent::{edited, random_job, random_spec};
+use crate::fleet::event::{Cordon, DownMode, Request, RestartTime};
+use crate::fleet::job::JobState;
+use crate::ids::{ContainerId, JobId, SlotId};
+use crate::sim::Sim;
+use crate::sim::fault::Faults;
+use crate::sim::rng::Rng;
+use crate::sim::script::{SETTLE_MAX, host};
+use crate::sim::transcript::Writing;
+use crate::sim::world::trouble::LiveRestore;
+use crate::sim::world::{BEGIN, Pace};
+use crate::spec::Spec;
+use crate::units::Time;
+
+/// The supervisor's process stands still for this long at most, in milliseconds.
+const SLEEP_MAX: u64 = 600_000;
+
+/// What an operator, a client or the world does in one act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Submit,
+    Cancel,
+    Scale,
+    Edit,
+    Cordon,
+    Restart,
+    Kill,
+    RemoveByHand,
+    Disconnect,
+    Hang,
+    HangForAWhile,
+    EngineAway,
+    EngineRestarts,
+    EngineHangs,
+    Sleep,
+    Crash,
+    Build,
+    TakeName,
+}
+
+/// Acts and how often they are played. A story has jobs, and a random part of the other kinds.
+const ACTS: [(u64, Act); 18] = [
+    (45, Act::Submit),
+    (7, Act::Cancel),
+    (6, Act::Scale),
+    (7, Act::Edit),
+    (3, Act::Cordon),
+    (2, Act::Restart),
+    (7, Act::Kill),
+    (5, Act::RemoveByHand),
+    (5, Act::Disconnect),
+    (2, Act::Hang),
+    (3, Act::HangForAWhile),
+    (3, Act::EngineAway),
+    (3, Act::EngineRestarts),
+    (3, Act::EngineHangs),
+    (3, Act::Sleep),
+    (5, Act::Crash),
+    (2, Act::Build),
+    (2, Act::TakeName),
+];
+
+/// A story that is being told.
+pub(super) struct Story {
+    pub(super) sim: Sim,
+    seed: u64,
+    rng: Rng,
+    spec: Spec,
+    acts: usize,
+    kinds: Vec<(u64, Act)>,
+    goes_down: bool,
+    peace_at: Time,
+    faults: Faults,
+}
+
+/// How long an engine takes to say why a container was killed: it cleans up first.
+const ASKING: Duration = Duration::from_millis(80);
+
+impl Story {
+    /// The story of a seed, at its beginning.
+    pub(super) fn new(seed: u64, cut: &Cut, writing: Writing) -> Self {
+        let mut rng = Rng::new(seed ^ 0x0005_1A7E);
+        let spec = random_spec(&mut rng);
+        let mut sim = Sim::new(rng.next(), writing, (spec.clone(), host()));
+        sim.world.pace = if rng.chance(800) { Pace::Uneven } else { Pace::Even };
+        sim.world.tick_every = Duration::from_secs(5);
+        sim.world.asking = seed.is_multiple_of(2).then_some(ASKING);
+        let acts = usize::try_from(rng.between(5, 40)).unwrap_or(5);
+        let goes_down = rng.chance(300);
+        let faults = cut.faults(Faults::random(&mut rng));
+        let played = |(_, act): &(u64, Act)| *act == Act::Submit || rng.chance(600);
+        let kinds = ACTS.iter().copied().filter(played).collect();
+        Self { sim, seed, rng, spec, acts, kinds, goes_down, peace_at: BEGIN, faults }
+    }
+
+    /// Tells it, but for what is cut out.
+    pub(super) fn tell(&mut self, cut: &Cut) -> Result<(), String> {
+        self.turn(0);
+        self.sim.up(self.spec.clone());
+        self.sim.world.faults = self.faults;
+        for act in 0..self.acts {
+            let part = cut.part(act);
+            if part == Part::Nothing {
+                continue;
+            }
+            self.turn(act + 1);
+            let pause = self.pause();
+            self.run(pause)?;
+            if part == Part::Whole {
+                self.act();
+            }
+        }
+        self.turn(self.acts + 1);
+        if self.goes_down {
+            return self.down();
+        }
+        self.peace();
+        self.sim.settle()
+    }
+
+    /// A new part of the story has chances of its own: what was left out before does not matter.
+    fn turn(&mut self, part: usize) {
+        let part = u64::try_from(part).unwrap_or(u64::MAX).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        self.rng = Rng::new(self.seed.rotate_left(17) ^ part).fork();
+        self.sim.reseed(self.rng.next());
+    }
+
+    /// What became of it.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            jobs: self.sim.records.jobs.len(),
+            containers: self.sim.records.meta.incarnation,
+            history: self.sim.records.audit.len(),
+            steps: self.sim.steps,
+            calm_after: self.sim.now().since(self.peace_at),
+            edges: self.sim.oracle.edges.clone(),
+        }
+    }
+
+    /// The number of its acts, and its faults.
+    pub(super) fn size(&self) -> (usize, Faults) {
+        (self.acts, self.faults)
+    }
+
+    fn pause(&mut self) -> Duration {
+        let most = match self.rng.below(10) {
+            0..=5 => 1_500,
+            6..=8 => 8_000,
+            _ => 60_000,
+        };
+        Duration::from_millis(self.rng.below(most))
+    }
+
+    /// Lets time pass, and stops at the first breach.
+    fn run(&mut self, span: Duration) -> Result<(), String> {
+        let end = self.sim.now() + span;
+        while self.sim.world.next_at().is_some_and(|next| next <= end) {
+            self.sim.step();
+            if let Some(what) = self.sim.oracle.violations.first() {
+                return Err(what.clone());
+            }
+        }
+        self.sim.world.skip_to(end);
+        Ok(())
+    }
+
+    fn act(&mut self) {
+        let total: u64 = self.kinds.iter().map(|(weight, _)| weight).sum();
+        let mut left = self.rng.below(total);
+        let chosen = self.kinds.iter().find_map(|(weight, act)| match left.checked_sub(*weight) {
+            Some(rest) => {
+                left = rest;
+                None
+            }
+            None => Some(*act),
+        });
+        if let Some(act) = chosen {
+            self.play(act);
+        }
+    }
+
+    fn play(&mut self, act: Act) {
+        match act {
+            Act::Submit => self.submit(),
+            Act::Cancel => self.cancel(),
+            Act::Scale => self.scale(),
+            Act::Edit => self.edit(),
+            Act::Cordon => self.cordon(),
+            Act::Restart => self.restart(),
+            Act::Kill => self.strike(|sim, id| sim.world.die(id, 137)),
+            Act::RemoveByHand => self.strike(|sim, id| sim.world.remove_by_hand(id)),
+            Act::Disconnect => self.strike(|sim, id| sim.world.disconnect(id)),
+            Act::Hang => self.strike(|sim, id| sim.world.hang(id)),
+            Act::HangForAWhile => {
+                let span = self.span(1_000, 400_000);
+                self.strike(|sim, id| sim.world.hang_for(id, span));
+            }
+            Act::EngineAway => {
+                let span = self.long_or_short();
+                self.sim.world.engine_away(span);
+            }
+            Act::EngineRestarts => {
+                let span = self.span(500, 60_000);
+                let live = if self.rng.chance(300) { LiveRestore::On } else { LiveRestore::Off };
+                self.sim.world.engine_restarts(span, live);
+            }
+            Act::EngineHangs => {
+                let span = self.span(1_000, 90_000);
+                self.sim.world.engine_hangs(span);
+            }
+            Act::Sleep => {
+                let span = self.span(1_000, SLEEP_MAX);
+                self.sim.world.sleep(span);
+            }
+            Act::Crash => {
+                let pause = self.span(1, 30_000);
+                self.sim.crash(pause);
+            }
+            Act::Build => self.sim.world.image_build += 1,
+            Act::TakeName => self.take_name(),
+        }
+    }
+
+    fn span(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(self.rng.between(from, to))
+    }
+
+    fn long_or_short(&mut self) -> Duration {
+        match self.rng.chance(200) {
+            true => self.span(60_000, 600_000),
+            false => self.span(100, 40_000),
+        }
+    }
+
+    /// Somebody else makes a container with the name that a slot's own container has.
+    fn take_name(&mut self) {
+        let names: Vec<String> =
+            self.sim.records.slots.values().map(|slot| slot.name.clone()).collect();
+        if let Some(name) = self.rng.pick(&names) {
+            self.sim.world.take_name(name);
+        }
+    }
+
+    fn submit(&mut self) {
+        let job = random_job(&mut self.rng, &self.spec);
+        self.sim.submit(job);
+    }
+
+    fn cancel(&mut self) {
+        let open: Vec<JobId> = self
+            .sim
+            .records
+            .jobs
+            .values()
+            .filter(|job| !matches!(job.state, JobState::Ended { .. }))
+            .map(|job| job.id)
+            .collect();
+        if let Some(job) = self.rng.pick(&open) {
+            self.sim.ask(Request::Cancel(*job));
+        }
+    }
+
+    fn scale(&mut self) {
+        if self.rng.chance(300) {
+            let total = u32::try_from(self.rng.below(9)).unwrap_or(0);
+            self.sim.scale_all(total);
+        } else if let Some(pool) = self.rng.pick(&self.spec.pools) {
+            let count = u32::try_from(self.rng.below(5)).unwrap_or(0);
+            let name = pool.name.to_string();
+            if self.rng.chance(300) {
+                let span = Duration::from_secs(self.rng.between(1, 60));
+                self.sim.scale_for(&name, count, span);
+            } else {
+                self.sim.scale(&[(&name, count)]);
+            }
+        }
+    }
+
+    fn edit(&mut self) {
+        let next = edited(&mut self.rng, self.spec.clone());
+        self.sim.up(next);
+        if let Some(spec) = &self.sim.records.meta.spec {
+            self.spec = spec.clone();
+        }
+    }
+
+    fn some_slot(&mut self) -> Option<SlotId> {
+        let slots: Vec<SlotId> = self.sim.records.slots.keys().copied().collect();
+        self.rng.pick(&slots).copied()
+    }
+
+    fn cordon(&mut self) {
+        if let Some(slot) = self.some_slot() {
+            let to = if self.rng.chance(500) { Cordon::Open } else { Cordon::Closed };
+            self.sim.ask(Request::Cordon { slots: vec![slot], to });
+        }
+    }
+
+    fn restart(&mut self) {
+        if let Some(slot) = self.some_slot() {
+            let when = if self.rng.chance(500) { RestartTime::AfterJob } else { RestartTime::Now };
+            self.sim.ask(Request::Restart { slots: vec![slot], when });
+        }
+    }
+
+    fn strike(&mut self, how: impl FnOnce(&mut Sim, &ContainerId)) {
+        let all: Vec<ContainerId> = self.sim.containers().into_iter().collect();
+        if let Some(id) = self.rng.pick(&all) {
+            how(&mut self.sim, id);
+        }
+    }
+
+    fn calm(&mut self) {
+        self.sim.tell("peace");
+        self.sim.world.faults = Faults::NONE;
+        self.sim.world.free_names();
+        self.peace_at = self.sim.now();
+    }
+
+    /// Nothing goes wrong any more, and what the operator closed is open again.
+    fn peace(&mut self) {
+        self.calm();
+        self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
+        let slots: Vec<SlotId> = self.sim.records.slots.keys().copied().collect();
+        self.sim.ask(Request::Cordon { slots, to: Cordon::Open });
+    }
+
+    /// The fleet goes down under fire, then in peace; nothing is left.
+    fn down(&mut self) -> Result<(), String> {
+        let mode = if self.rng.chance(500) { DownMode::Now } else { DownMode::Drain };
+        loop {
+            self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
+            if self.sim.down(mode).is_some() {
+                break;
+            }
+        }
+        self.run(Duration::from_secs(30))?;
+        self.calm();
+        let end = self.sim.now() + SETTLE_MAX;
+        while !self.sim.is_finished() {
+            self.run(Duration::from_secs(1))?;
+            if self.sim.now() > end {
+                let left: Vec<_> = self.sim.records.runners.keys().collect();
+                return Err(format!("not down after an hour: {left:?}"));
+            }
+        }
+        self.leftovers()
+    }
+
+    /// What an operation in limbo made after the end is not the core's; the next `down` sees it.
+    fn leftovers(&self) -> Result<(), String> {
+        let limbo = !self.sim.world.is_at_rest();
+        match self.sim.world.containers.first_key_value() {
+            Some((id, it)) if !limbo && !self.sim.world.truth.limbo.contains(&it.incarnation) => {
+                Err(format!("{id} of {} was left behind", it.incarnation))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether a fleet has come to rest: it is as the spec says, and no work is left that it could do.
+
+use std::collections::BTreeSet;
+
+use crate::fleet::Fleet;
+use crate::fleet::job::{Job, JobState, Verdict};
+use crate::fleet::placement::is_at_least;
+use crate::fleet::runner::{Phase, Runner};
+use crate::fleet::view::{FleetPhase, JobStatus, SizeReason};
+use crate::ids::PoolName;
+use crate::sim::records::Records;
+use crate::sim::world::World;
+use crate::spec::{Pool, PoolSize, Spec};
+
+/// What is still missing for the fleet to be as the spec says, with no work left that it could do.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub fn settled(world: &World, records: &Records, fleet: &Fleet) -> Result<(), String> {
+    if let Some(runner) = records.runners.values().find(|runner| !is_at_home(world, runner)) {
+        return Err(format!("{} is {:?}", runner.id, runner.phase));
+    }
+    if world.containers.len() != records.runners.len() {
+        let known = records.runners.len();
+        return Err(format!("{} containers and {known} runners", world.containers.len()));
+    }
+    let view = fleet.view(world.now());
+    if view.phase != FleetPhase::Ready {
+        return Err(format!("the fleet is {:?}: {:?}", view.phase, view.troubles));
+    }
+    let held: BTreeSet<PoolName> = view
+        .pools
+        .into_iter()
+        .filter(|pool| pool.scaled || matches!(pool.why, SizeReason::Held { .. }))
+        .map(|pool| pool.name)
+        .collect();
+    match records.jobs.values().find(|job| !is_done(records, fleet.spec(), &held, job)) {
+        Some(job) => Err(format!("{} is {:?}", job.id, job.state)),
+        None => Ok(()),
+    }
+}
+
+fn is_at_home(world: &World, runner: &Runner) -> bool {
+    let container = runner.container().and_then(|id| world.containers.get(id));
+    matches!(runner.phase, Phase::Idle { .. })
+        && container.is_some_and(|it| it.agent.session.is_some() && it.live_work().is_none())
+}
+
+fn is_done(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &Job) -> bool {
+    match &job.state {
+        JobState::Ended { .. } => true,
+        JobState::Queued => !is_servable(records, spec, held, job),
+        JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => false,
+    }
+}
+
+/// Whether there is a slot for a job, or will be: pools that are not held grow for it.
+fn is_servable(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &Job) -> bool {
+    let lane = job.spec.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
+    let allows = |pool: &PoolName| {
+        job.spec.pool.as_ref().is_none_or(|wanted| wanted == pool)
+            && lane.is_none_or(|lane| lane.pools.contains(pool))
+    };
+    let Some(need) = spec.profiles.get(&job.profile) else { return false };
+    let grows = |pool: &Pool| {
+        matches!(pool.size, PoolSize::Elastic(it) if it.max > 0) && !held.contains(&pool.name)
+    };
+    spec.pools.iter().any(|pool| {
+        let offer = spec.profiles.get(&pool.profile);
+        allows(&pool.name)
+            && (records.slots.values().any(|slot| slot.pool == pool.name) || grows(pool))
+            && offer.is_some_and(|offer| is_at_least(offer, need))
+    })
+}
+
+/// How the world's own book explains a job's end; `None` if it fits.
+#[must_use]
+pub fn false_end(world: &World, job: &Job) -> Option<String> {
+    let JobState::Ended { verdict, .. } = &job.state else { return None };
+    let truth = world.truth.ends.get(&(job.id, job.attempt));
+    let fits = match verdict.status {
+        JobStatus::Succeeded | JobStatus::Failed => {
+            truth.is_some_and(|end| Verdict::of(end, None).status == verdict.status)
+        }
+        JobStatus::Queued | JobStatus::Assigned | JobStatus::Running => false,
+        JobStatus::Cancelled | JobStatus::TimedOut | JobStatus::Oom | JobStatus::Lost => true,
+    };
+    (!fits).then(|| format!("{} ended as {verdict:?}, and really {truth:?}", job.id))
+}
