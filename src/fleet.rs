@@ -17,6 +17,8 @@ pub mod disk;
 pub mod effect;
 pub mod event;
 mod failures;
+pub mod gpu;
+mod gpus;
 pub mod holdings;
 pub mod host;
 pub mod job;

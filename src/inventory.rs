@@ -1,21 +1,50 @@
-//! What the host has: CPUs and memory, read from the machine or from a file.
+//! What the host has: CPUs, memory and GPUs, read from the machine or from a file.
 //!
-//! Gathers facts and decides nothing; the core gets them as an event.
+//! Gathers facts and decides nothing; the core gets them as events.
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
+use crate::fleet::gpu::{GpuReading, GpuReport};
 use crate::fleet::host::HostFacts;
 use crate::units::Bytes;
 
-/// The host's resources, and why something may be missing among them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The host's resources at one moment, and why something may be missing among them.
+///
+/// The JSON of `--inventory FILE` has the same names, so that what one machine prints can be
+/// planned with on another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// What was found.
-    pub facts: HostFacts,
+    /// Logical CPUs.
+    pub cpus: u32,
+    /// Memory in all.
+    pub memory: Bytes,
+    /// Memory that is free or can be freed at once; all of it where nothing is known of its use.
+    #[serde(default)]
+    pub memory_free: Option<Bytes>,
+    /// GPUs in the order of their index.
+    #[serde(default)]
+    pub gpus: Vec<GpuReading>,
     /// What was not looked for or not found, in words for `doctor` and `gpus`.
+    #[serde(default)]
     pub notes: Vec<String>,
+}
+
+impl Inventory {
+    /// What stays while the host runs.
+    #[must_use]
+    pub fn facts(&self) -> HostFacts {
+        let gpus = self.gpus.iter().map(|reading| reading.card.clone()).collect();
+        HostFacts { cpus: self.cpus, memory: self.memory, gpus }
+    }
+
+    /// The cards alone.
+    #[must_use]
+    pub fn report(&self) -> GpuReport {
+        GpuReport { cards: self.gpus.clone(), notes: self.notes.clone(), ..GpuReport::default() }
+    }
 }
 
 /// The host's resources could not be read.
@@ -51,9 +80,9 @@ pub enum InventoryError {
 }
 
 const EXAMPLE: &str = concat!(
-    r#"{"cpus": 32, "memory": 137438953472, "#,
-    r#""gpus": [{"index": 0, "uuid": "GPU-…", "name": "…", "memory": 16384}]} "#,
-    "(memory in bytes, GPU memory in MiB)"
+    r#"{"cpus": 32, "memory": 137438953472, "memory_free": 68719476736, "gpus": [{"index": 0, "#,
+    r#""uuid": "GPU-…", "name": "…", "memory": 16384, "used": 512, "busy_percent": 3}]} "#,
+    "(memory in bytes, GPU memory in MiB; what is in use may be left out)"
 );
 
 /// Reads this machine: all its logical CPUs and all its memory.
@@ -68,13 +97,15 @@ pub fn local() -> Result<Inventory, InventoryError> {
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(what).map_err(InventoryError::Unsupported)?;
-    let facts = HostFacts {
+    let note = "GPUs are not looked for on this machine; give them with --inventory FILE";
+    let found = Inventory {
         cpus: u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
         memory: Bytes(system.total_memory()),
+        memory_free: Some(Bytes(system.available_memory())),
         gpus: Vec::new(),
+        notes: vec![note.to_owned()],
     };
-    let note = "GPUs are not looked for on this machine; give them with --inventory FILE";
-    checked(facts, "this machine").map(|facts| Inventory { facts, notes: vec![note.to_owned()] })
+    checked(found, "this machine")
 }
 
 /// Reads the resources from a JSON file instead of the machine (`--inventory FILE`).
@@ -84,19 +115,19 @@ pub fn local() -> Result<Inventory, InventoryError> {
 pub fn from_file(path: &Path) -> Result<Inventory, InventoryError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| InventoryError::Unreadable { path: path.to_owned(), source })?;
-    let facts = serde_json::from_str(&text)
+    let found: Inventory = serde_json::from_str(&text)
         .map_err(|source| InventoryError::Malformed { path: path.to_owned(), source })?;
-    let facts = checked(facts, &path.display().to_string())?;
-    let note = format!("read from {}, not from this machine", path.display());
-    Ok(Inventory { facts, notes: vec![note] })
+    let mut found = checked(found, &path.display().to_string())?;
+    found.notes.push(format!("read from {}, not from this machine", path.display()));
+    Ok(found)
 }
 
-fn checked(facts: HostFacts, origin: &str) -> Result<HostFacts, InventoryError> {
+fn checked(found: Inventory, origin: &str) -> Result<Inventory, InventoryError> {
     let empty = |what| Err(InventoryError::Empty { origin: origin.to_owned(), what });
-    match (facts.cpus, facts.memory) {
+    match (found.cpus, found.memory) {
         (0, _) => empty("CPUs"),
         (_, Bytes(0)) => empty("memory"),
-        _ => Ok(facts),
+        _ => Ok(found),
     }
 }
 
@@ -114,7 +145,8 @@ mod tests {
     #[test]
     fn this_machine_has_cpus_and_memory() {
         let found = local().expect("a machine");
-        assert!(found.facts.cpus > 0 && found.facts.memory > Bytes::mib(64));
+        assert!(found.cpus > 0 && found.memory > Bytes::mib(64));
+        assert!(found.memory_free.is_some_and(|free| free <= found.memory));
         assert_eq!(found.notes.len(), 1);
     }
 
@@ -125,9 +157,12 @@ mod tests {
                 "gpus": [{"index": 0, "uuid": "GPU-1", "name": "T4", "memory": 16384}]}"#,
         )
         .expect("read");
-        assert_eq!(found.facts.cpus, 32);
-        assert_eq!(found.facts.memory, Bytes::gib(1));
-        assert_eq!(found.facts.gpus[0].uuid.as_str(), "GPU-1");
+        assert_eq!((found.cpus, found.memory), (32, Bytes::gib(1)));
+        let facts = found.facts();
+        assert_eq!(facts.gpus[0].uuid.as_str(), "GPU-1");
+        let printed = serde_json::to_string(&found).expect("JSON");
+        let again = file(&printed).expect("what is printed can be read");
+        assert_eq!(again.facts(), facts);
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CacheName, ImageRef, LaneName, PoolName, ProfileName, ProjectName};
-use crate::units::{Bytes, GpuMib, MilliCpu};
+use crate::units::{Bytes, MilliCpu};
 
 mod builtin;
 mod diagnostic;
 mod document;
+mod gpu;
 mod interpolate;
 mod load;
 mod merge;
@@ -34,6 +35,7 @@ mod validate;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
 pub use load::{Loaded, Source, load};
 pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
@@ -58,6 +60,9 @@ pub struct Spec {
     pub task_types: BTreeMap<String, ProfileName>,
     /// Bounds for the whole fleet.
     pub limits: Limits,
+    /// How cards are asked for, watched and given up.
+    #[serde(default)]
+    pub gpu: GpuPolicy,
     /// The shared report store.
     pub reports: Reports,
     /// How long what is over is kept.
@@ -99,6 +104,9 @@ pub struct Profile {
     pub shm: Bytes,
     /// Environment of every job on this profile; never secrets.
     pub env: BTreeMap<String, String>,
+    /// What happens to a runner that takes more GPU memory than it leased.
+    #[serde(default)]
+    pub gpu_watchdog: GpuWatchdog,
     /// How long a job may go on after it was asked to stop.
     pub stop_grace: Duration,
     /// What outlives the containers; each pool of the profile has its own.
@@ -113,27 +121,6 @@ pub struct Cache {
     pub path: PathBuf,
     /// What it may grow to before it is begun anew.
     pub size: Bytes,
-}
-
-/// GPU memory that a profile leases, on one card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GpuDemand {
-    /// Memory reserved on the card.
-    pub memory: GpuMib,
-    /// Whether the runner is alone on its card.
-    pub sharing: GpuSharing,
-}
-
-/// How a runner shares its card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GpuSharing {
-    /// Alone on the card (`gpu_max`).
-    Exclusive,
-    /// Beside others, at most this many of the profile for each card of the host (`gpu_light`: 5).
-    AtMost(u32),
-    /// Beside others, as many as the memory allows.
-    Shared,
 }
 
 /// The numeric user of a job; names would be resolved by the image, which the image controls.

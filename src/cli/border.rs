@@ -3,7 +3,7 @@
 //! Verbs know only these functions, so that what is behind them can change without them.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ use crate::fleet::state::Restored;
 use crate::fleet::view::PlanView;
 use crate::fleet_file::{self, FleetFile, FleetFileError};
 use crate::ids::{ContainerId, FleetId, ProjectName};
+use crate::inventory::Inventory;
 use crate::spec::Spec;
 use crate::spec::template::{self, HostSize};
 use crate::state_dir::StateDir;
@@ -83,10 +84,15 @@ pub(super) fn template(template: Template) -> Result<String, Failure> {
     })
 }
 
+/// The resources that a file describes (`--inventory FILE`).
+pub(super) fn inventory(file: &Path) -> Result<Inventory, Failure> {
+    inventory::from_file(file).map_err(|error| Failure::new(Exit::Usage, with_causes(&error)))
+}
+
 fn host() -> Result<HostFacts, Failure> {
     let inventory = inventory::local();
     inventory
-        .map(|found| found.facts)
+        .map(|found| found.facts())
         .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))
 }
 

@@ -1,6 +1,6 @@
 //! `plan`: what `up` would change, and why.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -10,7 +10,6 @@ use super::failure::Failure;
 use super::render;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
-use crate::fleet::host::HostFacts;
 use crate::fleet::view::PlanView;
 
 /// Show what `up` would create, recreate and remove, and why
@@ -36,7 +35,9 @@ impl PlanArgs {
         let spec = context.spec()?;
         let state = context.state_dir()?;
         let plan: PlanView = match &self.inventory {
-            Some(file) => border::plan_offline(&spec, None, Some(read_inventory(file)?))?,
+            Some(file) => {
+                border::plan_offline(&spec, None, Some(border::inventory(file)?.facts()))?
+            }
             None => match Client::connect(&state).await {
                 Ok(mut client) => client.post("/v1/plan", &spec).await?,
                 Err(ClientError::NotUp { .. }) => border::plan_offline(&spec, Some(&state), None)?,
@@ -52,12 +53,4 @@ impl PlanArgs {
             false => Exit::Done,
         })
     }
-}
-
-fn read_inventory(file: &Path) -> Result<HostFacts, Failure> {
-    let text = std::fs::read(file)
-        .map_err(|error| Failure::system(format!("cannot read {}", file.display()), &error))?;
-    serde_json::from_slice(&text).map_err(|error| {
-        Failure::new(Exit::Usage, format!("{} is no inventory: {error}", file.display()))
-    })
 }

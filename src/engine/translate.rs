@@ -165,7 +165,7 @@ pub fn container_body(
         user: Some("0:0".to_owned()),
         entrypoint: Some(vec![AGENT.to_owned()]),
         cmd: Some(Vec::new()),
-        env: Some(environment(plan.gpu.as_ref())),
+        env: Some(environment(plan.gpu.as_ref().map(|gpu| &gpu.uuid))),
         // Not /work: the engine makes a missing working folder by mounting the layers at create.
         working_dir: Some("/".to_owned()),
         healthcheck: Some(healthcheck(plan)),
@@ -213,7 +213,7 @@ fn host_config(plan: &ContainerPlan, project: &Project) -> HostConfig {
         auto_remove: Some(false),
         restart_policy: Some(restart_policy(template.reuse)),
         log_config: Some(log_config()),
-        device_requests: plan.gpu.as_ref().map(|gpu| vec![device_request(gpu)]),
+        device_requests: plan.gpu.as_ref().map(|gpu| vec![device_request(&gpu.uuid)]),
         ..HostConfig::default()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::attempt::Attempt;
 use super::death;
-use super::effect::{ContainerPlan, Effect, EngineAction};
+use super::effect::{ContainerPlan, Effect, EngineAction, GpuPlan};
 use super::host::HostFacts;
 use super::job::{JobState, StopBy};
 use super::order;
@@ -12,7 +12,7 @@ use super::runner::{Build, InFlight, OpKind, Phase, Runner};
 use super::scale;
 use super::state::{Image, State};
 use super::transition::{retire, stop};
-use crate::ids::{IncarnationId, JobId, SlotId};
+use crate::ids::{GpuUuid, IncarnationId, JobId, SlotId};
 use crate::units::Time;
 
 pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
@@ -86,11 +86,17 @@ fn create(state: &mut State, id: IncarnationId) {
         incarnation: id,
         name: runner.name.clone(),
         image: runner.build.image.clone(),
-        gpu: runner.build.gpu.as_ref().map(|hold| hold.card.clone()),
+        gpu: runner.build.gpu.as_ref().map(|hold| gpu_plan(&state.host, &hold.card)),
         cpuset: cpuset(&state.host, id, template.cpus.visible()),
         template,
     };
     operate(state, id, OpKind::Create, EngineAction::Create(Box::new(plan)));
+}
+
+/// A card that the host no longer has is asked for all the same: the engine's refusal names it.
+fn gpu_plan(host: &HostFacts, card: &GpuUuid) -> GpuPlan {
+    let access = host.gpus.iter().find(|gpu| gpu.uuid == *card).map(|gpu| gpu.access.clone());
+    GpuPlan { uuid: card.clone(), access: access.unwrap_or_default() }
 }
 
 /// The CPUs that a runner sees: neighbours in turn, so that runners are spread over the host.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::death::Death;
+use super::gpu::GpuAccess;
 use crate::ids::{
     AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
     OpId, PoolName, ProfileName, RequestId,
@@ -89,12 +90,21 @@ pub struct ContainerPlan {
     pub name: String,
     /// The image's content id.
     pub image: ImageId,
-    /// The GPU leased, by UUID.
-    pub gpu: Option<GpuUuid>,
+    /// The card leased.
+    pub gpu: Option<GpuPlan>,
     /// The host's CPUs that the runner should see and use, when they are known.
     pub cpuset: Vec<u32>,
     /// What the runner is like.
     pub template: Template,
+}
+
+/// The card that a container gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuPlan {
+    /// Which.
+    pub uuid: GpuUuid,
+    /// How.
+    pub access: GpuAccess,
 }
 
 /// What runners of one pool are like; a change of it replaces them.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::RetryOn;
 use super::audit::Client;
 use super::disk::DiskFacts;
+use super::gpu::{GpuReport, XidReport};
 use super::host::HostFacts;
 use crate::ids::{
     AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
@@ -54,6 +55,10 @@ pub enum Event {
     },
     /// What the host has.
     Host(HostFacts),
+    /// What the host's cards say now.
+    Gpus(GpuReport),
+    /// A driver reports trouble on a card.
+    Xid(XidReport),
     /// Every disk that the fleet writes to.
     Disks(Vec<DiskFacts>),
     /// The record is older than it is known to have been.

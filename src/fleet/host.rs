@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::GpuUuid;
-use crate::units::{Bytes, GpuMib};
+use super::gpu::GpuFacts;
+use crate::units::Bytes;
 
 /// The host's resources.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,17 +14,4 @@ pub struct HostFacts {
     pub memory: Bytes,
     /// GPUs in the order of their index.
     pub gpus: Vec<GpuFacts>,
-}
-
-/// One GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GpuFacts {
-    /// The index that the driver gives.
-    pub index: u32,
-    /// The identity that stays.
-    pub uuid: GpuUuid,
-    /// The product name.
-    pub name: String,
-    /// Memory in all.
-    pub memory: GpuMib,
 }

@@ -6,7 +6,7 @@ mod engine;
 use super::audit::Actor;
 use super::event::Event;
 use super::state::State;
-use super::{disk, request, transition};
+use super::{disk, gpus, request, transition};
 use crate::units::Time;
 
 /// Takes in one fact, or one request; what changes with it is its bringer's doing.
@@ -23,6 +23,8 @@ fn bringer(event: &Event) -> Actor {
         Event::Request { by, .. } => Actor::Client(by.clone()),
         Event::Published { .. }
         | Event::Host(_)
+        | Event::Gpus(_)
+        | Event::Xid(_)
         | Event::Disks(_)
         | Event::RolledBack { .. }
         | Event::Tick => Actor::Fleet,
@@ -37,6 +39,8 @@ fn fold(state: &mut State, now: Time, event: Event) {
         Event::Request { id, request, .. } => request::answer(state, now, id, request),
         Event::Published { job, outcome } => transition::published(state, now, job, outcome),
         Event::Host(host) => state.host = host,
+        Event::Gpus(report) => gpus::observe(state, now, report),
+        Event::Xid(report) => gpus::xid(state, now, report),
         Event::Disks(disks) => disk::observe(state, now, disks),
         Event::RolledBack { known, found } => {
             let why = "a backup was brought back, or entries were removed";

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::event::Cordon;
-use super::host::{GpuFacts, HostFacts};
+use super::gpu::GpuFacts;
+use super::host::HostFacts;
 use super::job::Job;
 use super::queue::Kind;
 use super::runner::{Build, Phase, Runner};

@@ -16,6 +16,7 @@ use super::disk::Disks;
 use super::effect::Effect;
 use super::event::DownMode;
 use super::failures;
+use super::gpu::GpuReport;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
 use super::queue::{Kind, Line, Queue};
@@ -122,6 +123,8 @@ pub(super) struct State {
     pub spec: Spec,
     pub host: HostFacts,
     pub disks: Disks,
+    /// What the cards said last; nothing of it is durable.
+    pub gpus: GpuReport,
     pub engine: EngineContact,
     /// When the newest list was begun.
     pub listed: Time,
@@ -165,6 +168,7 @@ impl State {
             spec,
             host: HostFacts::default(),
             disks: Disks::default(),
+            gpus: GpuReport::default(),
             engine: EngineContact::Unknown,
             listed: Time(0),
             images: BTreeMap::new(),

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Fault};
 use super::event::{Cordon, JobSpec};
+use super::gpu::GpuReading;
 use crate::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
 };
-use crate::units::{Bytes, MilliCpu, Time};
+use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 /// The whole fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct FleetView {
     pub runners: Vec<RunnerView>,
     /// Every pool, in the file's order.
     pub pools: Vec<PoolView>,
+    /// Every card of the host, by index.
+    #[serde(default)]
+    pub gpus: GpusView,
     /// Jobs that wait.
     pub queued: u32,
     /// Jobs that run.
@@ -171,6 +175,58 @@ pub enum Health {
     Unhealthy,
     /// No agent yet.
     Unknown,
+}
+
+/// The host's cards.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpusView {
+    /// Each card, by index.
+    pub cards: Vec<GpuView>,
+    /// What was not looked for or not found and why, a sentence each.
+    pub notes: Vec<String>,
+    /// The library that answered.
+    pub library: Option<String>,
+    /// The driver's version.
+    pub driver: Option<String>,
+}
+
+/// One card, with what the fleet has on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuView {
+    /// What was read of it.
+    #[serde(flatten)]
+    pub reading: GpuReading,
+    /// Who holds what of it, by slot.
+    pub leases: Vec<LeaseView>,
+    /// What the leases hold together: of each the larger of reserved and measured.
+    pub committed: GpuMib,
+    /// In use by nobody of the fleet: desktops, other containers, leaks.
+    pub foreign: GpuMib,
+    /// What may still be leased.
+    pub headroom: GpuMib,
+    /// Why nothing more is placed on it, if so.
+    pub cordon: Option<String>,
+}
+
+/// Memory of a card held by a runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// The slot, if the runner is no spare.
+    pub slot: Option<SlotId>,
+    /// The runner.
+    pub incarnation: IncarnationId,
+    /// Its container's name.
+    pub name: String,
+    /// Its profile.
+    pub profile: ProfileName,
+    /// What it reserved.
+    pub reserved: GpuMib,
+    /// What its processes hold, where that could be read.
+    pub used: Option<GpuMib>,
+    /// Whether it is alone on the card.
+    pub exclusive: bool,
+    /// Percent of the card's time that it had lately.
+    pub busy_percent: Option<u8>,
 }
 
 /// One pool.

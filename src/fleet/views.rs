@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{self, Models};
 use super::effect::Effect;
+use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
 use super::placement;
 use super::plan::{may_run, most_leftovers, running_workflows};
@@ -53,6 +54,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         troubles: troubles(state, &runners, &pools),
         max_parallel_workflows: state.spec.limits.max_parallel_workflows,
         pools,
+        gpus: gpus::view(state),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         runners,

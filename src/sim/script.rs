@@ -9,15 +9,16 @@ use super::oracle::{CARD_MEMORY, false_end, settled};
 use crate::fleet::attempt::RetryOn;
 use crate::fleet::effect::Answer;
 use crate::fleet::event::{DownMode, JobSpec, Request, ScaleRequest, ScaleTarget};
-use crate::fleet::host::{GpuFacts, HostFacts};
+use crate::fleet::gpu::{GpuAccess, GpuFacts, GpuVendor};
+use crate::fleet::host::HostFacts;
 use crate::fleet::view::{JobStatus, JobView, RunnerView};
 use crate::ids::{
     ContainerId, GpuUuid, ImageRef, JobId, LaneName, PoolName, ProfileName, ProjectName, SlotId,
 };
 use crate::sim::fault::Faults;
 use crate::spec::{
-    Elastic, GpuDemand, GpuSharing, JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile,
-    ReportSharing, Reports, Retention, Reuse, Spec,
+    Elastic, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog, JobUser, Lane, Limits, Overcommit,
+    Pool, PoolSize, Profile, ReportSharing, Reports, Retention, Reuse, Spec,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
@@ -33,6 +34,11 @@ pub fn host() -> HostFacts {
         uuid: GpuUuid::new(format!("GPU-{index}")),
         name: "Simulated".to_owned(),
         memory: GpuMib(CARD_MEMORY),
+        reserved: GpuMib(0),
+        vendor: GpuVendor::Nvidia,
+        parent: None,
+        pci: None,
+        access: GpuAccess::Request,
     };
     HostFacts { cpus: 8, memory: Bytes::gib(32), gpus: vec![card(0), card(1)] }
 }
@@ -48,6 +54,7 @@ fn profile(cpus: u32, memory: Bytes, gpu: Option<GpuDemand>) -> Profile {
         pids: 512,
         shm: Bytes::mib(64),
         env: BTreeMap::new(),
+        gpu_watchdog: GpuWatchdog::Warn,
         stop_grace: Duration::from_secs(10),
         caches: BTreeMap::new(),
     }
@@ -71,6 +78,7 @@ pub fn spec() -> Spec {
         pools: Vec::new(),
         lanes: BTreeMap::new(),
         task_types: BTreeMap::from([("lint".to_owned(), ProfileName::new("light"))]),
+        gpu: GpuPolicy::default(),
         limits: Limits {
             max_parallel_workflows: 8,
             task_timeout: Duration::from_secs(1800),

@@ -118,7 +118,8 @@ pub fn of_event(event: &Event, truth: &Truth) -> Option<String> {
             format!("disks: {}", free.join(", "))
         }
         Event::RolledBack { known, found } => format!("rolled back from {known} to {found}"),
-        Event::Request { .. } | Event::Host(_) | Event::Tick => return None,
+        Event::Xid(report) => format!("{}: Xid {}", report.card, report.xid),
+        Event::Request { .. } | Event::Host(_) | Event::Gpus(_) | Event::Tick => return None,
     };
     Some(format!("  < {line}"))
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::ids::{ImageRef, ProfileName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
-use super::{GpuDemand, GpuSharing, JobUser, Limits, Overcommit, Profile, Retention};
+use super::{
+    GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, JobUser, Limits, Overcommit,
+    Profile, Retention, XidClasses,
+};
 
 /// The image of a fleet that names none; `images/` builds it.
 pub(super) const IMAGE: &str = "slate-runner:latest";
@@ -58,6 +61,18 @@ pub(super) const LIMITS: Limits = Limits {
 /// The floor of a fleet that was recorded before there was one.
 pub(super) fn disk_floor() -> Bytes {
     LIMITS.disk_floor
+}
+
+/// Cards of a fleet that says nothing of them. A slot that ran out of GPU memory is lighter for as
+/// long as a person needs to look, not for ever.
+pub(super) fn gpu_policy() -> GpuPolicy {
+    GpuPolicy {
+        request: GpuRequestKind::Auto,
+        downgrade_for: Some(Duration::from_secs(600)),
+        oom_patterns: Vec::new(),
+        xids: XidClasses::default(),
+        memory: BTreeMap::new(),
+    }
 }
 
 /// What a fleet keeps that says nothing of it: enough to look at last month, never a full disk.
@@ -158,6 +173,7 @@ pub(super) fn bare(resources: Resources, image: &ImageRef) -> Profile {
         pids: PIDS,
         shm,
         env: BTreeMap::new(),
+        gpu_watchdog: GpuWatchdog::Warn,
         stop_grace: STOP_GRACE,
         caches: BTreeMap::new(),
     }

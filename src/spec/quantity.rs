@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::{GpuRequestKind, GpuWatchdog};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::JobUser;
@@ -107,6 +108,26 @@ pub(super) fn cpus(text: &str) -> Result<MilliCpu, String> {
     match u32::try_from(thousandths) {
         Ok(milli @ 10..=1_024_000) => Ok(MilliCpu(milli)),
         Ok(_) | Err(_) => Err("is not between 0.01 and 1024 CPUs".to_owned()),
+    }
+}
+
+/// `auto`, `nvidia` or `cdi`.
+pub(super) fn gpu_request(text: &str) -> Result<GpuRequestKind, String> {
+    match text {
+        "auto" => Ok(GpuRequestKind::Auto),
+        "nvidia" => Ok(GpuRequestKind::Nvidia),
+        "cdi" => Ok(GpuRequestKind::Cdi),
+        _ => Err("is no way to ask for a card; write `auto`, `nvidia` or `cdi`".to_owned()),
+    }
+}
+
+/// `off`, `warn` or `kill`.
+pub(super) fn watchdog(text: &str) -> Result<GpuWatchdog, String> {
+    match text {
+        "off" => Ok(GpuWatchdog::Off),
+        "warn" => Ok(GpuWatchdog::Warn),
+        "kill" => Ok(GpuWatchdog::Kill),
+        _ => Err("is nothing that the watchdog does; write `off`, `warn` or `kill`".to_owned()),
     }
 }
 

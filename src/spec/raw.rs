@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 mod values;
 
-pub(super) use values::{Cpus, Duration, Env, GpuMemory, Healthcheck, Keep, RawCache, Size, User};
+pub(super) use values::{
+    Cpus, Duration, Env, GpuMemory, GpuRequest, Healthcheck, Keep, RawCache, Size, User, Watchdog,
+};
 
 /// A slate-fleet fleet file: pools of CI runners and the profiles they are made from.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -48,6 +50,8 @@ pub(super) struct RawFleet {
     pub(super) task_types: Option<BTreeMap<String, String>>,
     /// Bounds for the whole fleet.
     pub(super) limits: Option<RawLimits>,
+    /// How cards are asked for, watched and given up.
+    pub(super) gpu: Option<RawGpu>,
     /// Where reports of jobs go.
     pub(super) reports: Option<RawReports>,
     /// How long what is over is kept, and how much of it.
@@ -94,6 +98,10 @@ pub(super) struct RawProfile {
     /// it as many as the memory allows.
     #[schemars(range(min = 1, max = 64), example = 5)]
     pub(super) gpu_max_per_card: Option<u32>,
+    /// What happens to a runner that takes more GPU memory than it holds: `off`, `warn` tells it in
+    /// the record, `kill` ends its job when another runner on the card is short for it.
+    #[schemars(extend("default" = "warn"))]
+    pub(super) gpu_watchdog: Option<Watchdog>,
     /// Labels by which forges and people choose a runner. Built-in profiles keep theirs and get
     /// these besides. An own profile has `self-hosted`, `slate`, its name, and `cpu-only` or `gpu`
     /// and `cuda`, unless it lists its own.
@@ -120,6 +128,43 @@ pub(super) struct RawProfile {
     /// Folders that outlive the containers, by name: a path, or a `path` with a `size`. The runners
     /// of a pool share them, so that one job can spoil what the next one reads.
     pub(super) cache: Option<BTreeMap<String, RawCache>>,
+}
+
+/// How cards are asked for, watched and given up.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGpu {
+    /// How the engine is asked for an NVIDIA card: `nvidia` through its driver of that name, `cdi`
+    /// by its CDI name, `auto` by CDI where the engine lists the card's UUID.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) request: Option<GpuRequest>,
+    /// How long a slot whose job ran out of GPU memory has the next lighter profile, or `false`
+    /// for never.
+    #[schemars(extend("default" = "10m"))]
+    pub(super) downgrade_for: Option<Keep>,
+    /// Words in a failed job's output that mean "out of GPU memory", beside the built-in ones;
+    /// upper and lower case are the same.
+    #[schemars(example = ["failed to allocate device buffer"])]
+    pub(super) oom_patterns: Option<Vec<String>>,
+    /// What the Xids of NVIDIA's driver mean, where it differs from what is built in.
+    pub(super) xids: Option<RawXids>,
+    /// Memory of cards whose driver does not tell it, by UUID: MiB as a number, or a size.
+    pub(super) memory: Option<BTreeMap<String, GpuMemory>>,
+}
+
+/// What the Xids of NVIDIA's driver mean.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawXids {
+    /// The job's own fault.
+    #[schemars(example = [13, 31])]
+    pub(super) application: Option<Vec<u32>>,
+    /// The card gets no new runner; what runs may end.
+    #[schemars(example = [48, 63])]
+    pub(super) degraded: Option<Vec<u32>>,
+    /// The card is lost, and so is what runs on it.
+    #[schemars(example = [79])]
+    pub(super) fatal: Option<Vec<u32>>,
 }
 
 /// A group of runners of one profile.

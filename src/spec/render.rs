@@ -26,6 +26,10 @@ pub(super) fn render_with(spec: &Spec, mask: &dyn Fn(&str) -> String) -> String 
     writer.out
 }
 
+mod gpu;
+
+use gpu::watchdog;
+
 /// The few kinds of YAML that a fleet file needs.
 enum Yaml {
     /// Written as it is: numbers and truth values.
@@ -67,6 +71,7 @@ fn fleet(spec: &Spec) -> Yaml {
         ("lanes", (!lanes.is_empty()).then_some(Yaml::Map(lanes))),
         ("task_types", Some(Yaml::Map(types.collect()))),
         ("limits", Some(limits(&spec.limits))),
+        ("gpu", Some(gpu::policy(&spec.gpu))),
         ("reports", Some(reports(&spec.reports))),
         ("retention", Some(retention(&spec.retention))),
         ("ca", spec.ca.as_ref().map(|path| Yaml::text(path.display()))),
@@ -97,6 +102,7 @@ fn profile(profile: &Profile) -> Yaml {
         ("pids", Some(Yaml::plain(profile.pids))),
         ("shm", Some(Yaml::text(show_size(profile.shm)))),
         ("env", (!env.is_empty()).then_some(Yaml::Map(env))),
+        ("gpu_watchdog", profile.gpu.map(|_| watchdog(profile.gpu_watchdog))),
         ("stop_grace", Some(duration(profile.stop_grace))),
         ("cache", (!profile.caches.is_empty()).then(|| caches(&profile.caches))),
     ])

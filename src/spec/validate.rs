@@ -17,6 +17,7 @@ use super::{Env, Lane, Profile, ReportSharing, Reports, Spec};
 use super::{builtin, quantity, suggest};
 
 mod cache;
+mod gpu;
 mod limits;
 mod pool;
 mod profile;
@@ -270,6 +271,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let reports = reports(raw.reports.as_ref(), cx);
     let retention = limits::retention(raw.retention.as_ref(), cx);
     let ca = raw.ca.as_deref().map(|path| cx.path(path));
+    let gpu = gpu::policy(raw.gpu.as_ref(), cx);
     let proxy = proxy::proxy(raw.proxy.as_ref(), cx);
     let project = project?;
     Some(Spec {
@@ -282,6 +284,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
         reports,
         retention,
         ca,
+        gpu,
         proxy,
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::engine::Inspection;
 use crate::fleet::event::{Cordon, JobSpec};
 use crate::fleet::view::{
-    FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus, RunnerView,
-    SizeReason,
+    FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PoolView, RunnerStatus,
+    RunnerView, SizeReason,
 };
 use crate::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
@@ -32,6 +32,7 @@ pub(in crate::cli) fn fleet() -> FleetView {
         max_parallel_workflows: 8,
         runners: (1..=19).map(runner).collect(),
         pools: vec![pool()],
+        gpus: GpusView::default(),
         queued: 0,
         running: 3,
     }

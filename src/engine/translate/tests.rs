@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
-use crate::fleet::effect::Template;
+use crate::fleet::effect::{GpuPlan, Template};
+use crate::fleet::gpu::GpuAccess;
 use crate::ids::{FleetId, ImageId, ImageRef, PoolName, ProfileName, ProjectName};
 use crate::spec::{JobUser, Reports};
 use crate::state_dir::StateDir;
@@ -92,7 +93,7 @@ fn gpu_runners_get_their_one_gpu_by_uuid() {
         ("gpu_max", 4, Bytes::gib(16)),
     ] {
         let mut plan = plan(profile, cpus, memory);
-        plan.gpu = Some(GpuUuid::new("GPU-6a1c"));
+        plan.gpu = Some(GpuPlan { uuid: GpuUuid::new("GPU-6a1c"), access: GpuAccess::Request });
         golden(profile, &body(&plan));
     }
 }

@@ -37,7 +37,7 @@ impl World {
             incarnation: plan.incarnation,
             name: plan.name,
             profile: plan.template.profile,
-            gpu: plan.gpu,
+            gpu: plan.gpu.map(|gpu| gpu.uuid),
             reuse: plan.template.reuse,
             state: ContainerState::Created,
             fall: 0,

@@ -64,6 +64,26 @@ written!(
     }
 );
 written!(
+    /// How the engine is asked for a card, not read yet.
+    GpuRequest,
+    {
+        "title": "a way to ask for a card",
+        "type": "string",
+        "enum": ["auto", "nvidia", "cdi"],
+        "examples": ["auto"]
+    }
+);
+written!(
+    /// What the watchdog does, not read yet.
+    Watchdog,
+    {
+        "title": "what the watchdog does",
+        "type": "string",
+        "enum": ["off", "warn", "kill"],
+        "examples": ["warn"]
+    }
+);
+written!(
     /// A duration, not read yet.
     Duration,
     {

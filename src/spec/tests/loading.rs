@@ -1,6 +1,7 @@
 //! Accepted files: defaults, variables, merging, masking.
 
 use super::*;
+use crate::units::GpuMib;
 
 const BASE: &str = "version: 1\npools: [{name: a, profile: light}]\n";
 

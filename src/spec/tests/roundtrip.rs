@@ -1,6 +1,7 @@
 //! The rendered file loads to the same spec.
 
 use super::*;
+use crate::units::GpuMib;
 
 const TEXTS: [&str; 12] = [
     "",

@@ -24,6 +24,16 @@ const MEMORY_MAX: Bytes = Bytes::gib(64 * 1024);
 const ENV_MAX: usize = 256;
 const ENV_VALUE_MAX: usize = 32 * 1024;
 
+/// Variables by which toolkits and runtimes choose cards.
+const PINS: [&str; 6] = [
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+];
+
 /// Every profile that may be used.
 pub(super) fn profiles(
     raw: &RawFleet,
@@ -172,6 +182,8 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
     let grace = raw.stop_grace.as_ref().map(|grace| grace.0.as_str());
     let image = cx.image(spot.key("image"), raw.image.as_deref());
     let user = cx.read(spot.key("user"), user, quantity::user);
+    let watchdog = raw.gpu_watchdog.as_ref().map(|watchdog| watchdog.0.as_str());
+    let watchdog = cx.read(spot.key("gpu_watchdog"), watchdog, quantity::watchdog);
     let shm = cx.read(spot.key("shm"), shm, quantity::size);
     let stop_grace = cx.read_within(spot.key("stop_grace"), grace, &GRACE);
     if user.is_some_and(|user| user.uid == 0) {
@@ -195,6 +207,7 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
         user: user.unwrap_or(base.user),
         pids: raw.pids.unwrap_or(base.pids),
         shm: shm.unwrap_or(base.shm),
+        gpu_watchdog: watchdog.unwrap_or(base.gpu_watchdog),
         stop_grace: stop_grace.unwrap_or(base.stop_grace),
         env,
         caches,
@@ -217,6 +230,10 @@ fn env(spot: Spot<'_>, raw: &RawProfile, cx: &mut Context<'_>) -> BTreeMap<Strin
             cx.findings
                 .error(entry.key, format!("`{name}` is no name of a variable"))
                 .help("names have letters, digits and `_`, and begin with no digit");
+        } else if PINS.contains(&name.as_str()) {
+            cx.findings
+                .error(entry.key, format!("`{name}` would undo the pin to the leased card"))
+                .help("remove it: a runner sees its leased card and no other, as number 0");
         } else if name.starts_with("SLATE_") {
             cx.findings
                 .error(entry.key, format!("`{name}` is set by the fleet itself"))
