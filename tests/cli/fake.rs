@@ -11,7 +11,7 @@ use slate_fleet::fleet::audit::AuditEntry;
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request};
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
+    FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
     RunnerView, SizeReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
@@ -259,6 +259,7 @@ fn fleet() -> FleetView {
             spares: 0,
             scaled: false,
         }],
+        gpus: GpusView::default(),
         queued: 0,
         running: 0,
     }
