@@ -37,6 +37,7 @@ pub(super) async fn upload(
     // Equal folders of two jobs are two files: each goes with its own job.
     let blob = BlobId::new(format!("{hash}-{}", hex(&unique()?)));
     fs::rename(part.path(), api.state.blob(&blob)).await.map_err(storing)?;
+    File::open(&folder).await.map_err(storing)?.sync_all().await.map_err(storing)?;
     Ok((StatusCode::CREATED, Json(Uploaded { blob, bytes })))
 }
 
@@ -65,7 +66,8 @@ async fn receive(body: Body, to: &Path, limit: Size) -> Result<(String, u64), Pr
         hash.update(&chunk);
         file.write_all(&chunk).await.map_err(storing)?;
     }
-    file.flush().await.map_err(storing)?;
+    // A job that is acknowledged must find its folder after a power cut, too.
+    file.sync_all().await.map_err(storing)?;
     Ok((hex(hash.finish().as_ref()), bytes))
 }
 
