@@ -5,6 +5,7 @@
 //! then `observe` (facts into state), `plan` (state into decisions), `commit` (decisions into
 //! state and effects).
 
+pub mod assignment;
 pub mod attempt;
 pub mod audit;
 mod awake;

@@ -82,6 +82,14 @@ impl fmt::Display for Bytes {
 #[serde(transparent)]
 pub struct GpuMib(pub u32);
 
+impl GpuMib {
+    /// What is left of it without `other`; nothing if that is more.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
 /// Processor time, in thousandths of one CPU.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::assignment;
 use super::desired;
 use super::event::Cordon;
-use super::placement;
 use super::plan::{leftovers, most_leftovers, running_workflows};
 use super::queue::{Kind, Line};
 use super::runner::{Phase, Runner};
@@ -152,7 +152,7 @@ fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
 
 /// The pools that may serve a kind: its exact profile first, then the file's order.
 fn in_order<'a>(state: &'a State, kind: &Kind) -> Vec<&'a Pool> {
-    let mut pools: Vec<&Pool> = placement::serving(&state.spec, kind).collect();
+    let mut pools: Vec<&Pool> = assignment::serving(&state.spec, kind).collect();
     pools.sort_by_key(|pool| pool.profile != kind.profile);
     pools
 }

@@ -1,113 +1,15 @@
-//! Which runner a job gets, and which card a slot gets: the locked algorithm of specification 1.
+//! Which card a slot gets: the locked algorithm of specification 1.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::event::Cordon;
 use super::gpu::GpuFacts;
 use super::host::HostFacts;
-use super::job::Job;
-use super::queue::Kind;
-use super::runner::{Build, Phase, Runner};
-use super::slot::{Fate, GpuLease, Slot};
-use super::state::State;
-use crate::ids::{GpuUuid, IncarnationId, PoolName, ProfileName};
-use crate::spec::{GpuDemand, GpuSharing, Pool, Profile, Spec};
-use crate::units::{Bytes, GpuMib, MilliCpu, Time};
-
-/// How a runner suits a job; the smallest is taken. Ordering is by the order of the fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fit {
-    /// The exact profile first ("prefer exact profile match").
-    upgrade: bool,
-    /// Then the one that wastes least: GPU memory is dearest, then memory, then CPU.
-    size: (GpuMib, Bytes, MilliCpu),
-    /// "First idle first".
-    idle_since: Time,
-    /// Makes the order total.
-    id: IncarnationId,
-}
-
-impl Fit {
-    /// The runner.
-    pub fn runner(&self) -> IncarnationId {
-        self.id
-    }
-}
-
-/// A runner that waits for a job, in its slot.
-pub(super) type Seat<'a> = (&'a Slot, &'a Runner);
-
-/// Every runner that takes a job now: its slot is open and stays, its agent listens.
-pub(super) fn seats(state: &State) -> Vec<Seat<'_>> {
-    let open = state.slots().filter(|it| it.cordon == Cordon::Open && it.fate == Fate::Stay);
-    open.filter_map(|slot| Some((slot, idle(state, slot)?))).collect()
-}
-
-/// The slot's runner, if it waits for a job and its agent listens.
-fn idle<'a>(state: &'a State, slot: &Slot) -> Option<&'a Runner> {
-    let runner = state.runner(slot.runner?)?;
-    let ready = matches!(runner.phase, Phase::Idle { .. }) && state.contact(runner.id).connected;
-    ready.then_some(runner)
-}
-
-/// The runners that suit jobs of a kind, the best last.
-pub(super) fn suiting(spec: &Spec, kind: &Kind, seats: &[Seat<'_>]) -> Vec<Fit> {
-    let Some(need) = spec.profiles.get(&kind.profile) else { return Vec::new() };
-    let mut fits: Vec<Fit> = seats
-        .iter()
-        .filter(|(slot, _)| allows(spec, kind, &slot.pool))
-        .filter_map(|(_, runner)| fit(kind, need, runner))
-        .collect();
-    fits.sort_unstable_by_key(|fit| Reverse(*fit));
-    fits
-}
-
-/// What counts is what the container was made to, which an edited profile does not change.
-fn fit(kind: &Kind, need: &Profile, runner: &Runner) -> Option<Fit> {
-    let template = &runner.build.template;
-    let gpu = runner.build.gpu.as_ref().map_or(GpuMib(0), |hold| hold.demand.memory);
-    let suits =
-        template.cpus >= need.cpus && template.memory >= need.memory && gpu >= gpu_memory(need);
-    suits.then_some(Fit {
-        upgrade: template.profile != kind.profile,
-        size: (gpu, template.memory, template.cpus),
-        idle_since: runner.since,
-        id: runner.id,
-    })
-}
-
-/// Whether the pool and lane that jobs name allow this pool.
-fn allows(spec: &Spec, kind: &Kind, pool: &PoolName) -> bool {
-    let by_pool = kind.pool.as_ref().is_none_or(|wanted| wanted == pool);
-    let lane = kind.lane.as_ref().and_then(|lane| spec.lanes.get(lane));
-    by_pool && lane.is_none_or(|lane| lane.pools.contains(pool))
-}
-
-/// The partial order "as capable or more": no resource is smaller.
-#[must_use]
-pub fn is_at_least(offer: &Profile, need: &Profile) -> bool {
-    offer.cpus >= need.cpus && offer.memory >= need.memory && gpu_memory(offer) >= gpu_memory(need)
-}
-
-fn gpu_memory(profile: &Profile) -> GpuMib {
-    profile.gpu.map_or(GpuMib(0), |gpu| gpu.memory)
-}
-
-/// The names of the pools that could ever serve this job, in the file's order.
-pub(super) fn servers<'a>(spec: &'a Spec, job: &Job) -> Vec<&'a PoolName> {
-    serving(spec, &Kind::of(job)).map(|pool| &pool.name).collect()
-}
-
-/// The pools that could ever serve jobs of a kind, in the file's order.
-pub(super) fn serving<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &'a Pool> {
-    let need = spec.profiles.get(&kind.profile);
-    spec.pools.iter().filter(move |pool| {
-        let offer = spec.profiles.get(&pool.profile);
-        let suits = |(offer, need)| pool.profile == kind.profile || is_at_least(offer, need);
-        allows(spec, kind, &pool.name) && offer.zip(need).is_some_and(suits)
-    })
-}
+use super::runner::{Build, Runner};
+use super::slot::{GpuLease, Slot};
+use crate::ids::{GpuUuid, ProfileName};
+use crate::spec::{GpuDemand, GpuSharing, Spec};
+use crate::units::GpuMib;
 
 /// The memory and leases held on each card.
 #[derive(Debug, Clone, Default)]

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assignment;
 use super::desired::{self, Models};
 use super::effect::Effect;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
-use super::placement;
 use super::plan::{may_run, most_leftovers, running_workflows};
 use super::runner::{Contact, OpKind, Phase, Runner};
 use super::scale;
@@ -368,7 +368,7 @@ fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> Stri
         let max = state.spec.limits.max_parallel_workflows;
         return format!("{max} workflow runs are under way, the most that may run at a time");
     }
-    let pools = placement::servers(&state.spec, job);
+    let pools = assignment::servers(&state.spec, job);
     let counts = pools.iter().filter_map(|pool| waiting.pools.get(pool));
     let (busy, all) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let names: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::assignment;
 use super::job::{Job, JobState};
-use super::placement;
 use super::queue::Kind;
 use super::state::State;
 use crate::ids::{JobId, PoolName};
@@ -37,7 +37,7 @@ pub struct PoolQueue {
 
 pub(super) fn of(state: &State, id: JobId) -> Option<WaitingView> {
     let job = state.job(id).filter(|job| matches!(job.state, JobState::Queued))?;
-    let pools = placement::servers(&state.spec, job);
+    let pools = assignment::servers(&state.spec, job);
     let before = state.queue().take_while(|other| other.id != id);
     let ahead = served_by(state, before, &pools);
     let mut running: Vec<&Job> =
@@ -65,7 +65,7 @@ fn served_by<'a>(
     let mut kinds: BTreeMap<Kind, bool> = BTreeMap::new();
     let mut queue = PoolQueue::default();
     for job in jobs {
-        let serves = || placement::servers(&state.spec, job).iter().any(|it| pools.contains(it));
+        let serves = || assignment::servers(&state.spec, job).iter().any(|it| pools.contains(it));
         if *kinds.entry(Kind::of(job)).or_insert_with(serves) {
             queue.count = queue.count.saturating_add(1);
             if queue.next.len() < NAMED_MAX {

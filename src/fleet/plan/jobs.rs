@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Decision;
+use crate::fleet::assignment::{self, Fits, Loads, Seat};
 use crate::fleet::job::{Job, Rank};
-use crate::fleet::placement::{self, Fit, Seat};
 use crate::fleet::queue::{Admission, Kind, Line};
 use crate::fleet::state::State;
 use crate::ids::IncarnationId;
@@ -27,14 +27,15 @@ struct Stand<'a> {
     line: &'a Line,
     /// The first job that may start and was not given a runner yet.
     head: Option<Rank>,
-    /// The runners that suit, the best last; not looked for before the kind's turn.
-    seats: Option<Vec<Fit>>,
+    /// The runners that suit; not looked for before the kind's turn.
+    seats: Option<Fits>,
 }
 
 /// Gives out runners in the queue's order, as if one after the other. In each kind the jobs that
 /// may start come in rising order, because workflow runs are only added meanwhile.
 fn give(state: &State, plan: &mut Vec<Decision>) {
-    let seats = placement::seats(state);
+    let seats = assignment::seats(state);
+    let mut loads = Loads::of(state);
     let mut runs = running_workflows(state);
     let max = state.spec.limits.max_parallel_workflows as usize;
     let mut taken: BTreeSet<IncarnationId> = BTreeSet::new();
@@ -48,11 +49,14 @@ fn give(state: &State, plan: &mut Vec<Decision>) {
     }
     while let Some((index, rank)) = next(&stands) {
         let Some(stand) = stands.get_mut(index) else { return };
-        let Some(runner) = seat(state, &seats, stand, &taken) else {
+        let Some(runner) = seat(state, &seats, stand, (&loads, &taken)) else {
             stands.swap_remove(index);
             continue;
         };
         taken.insert(runner);
+        if let Some(runner) = state.runner(runner) {
+            loads.give(runner);
+        }
         plan.push(Decision::Give { job: rank.id, runner });
         stand.head = stand.line.first(Some(rank), admission(&runs, max));
         let run = state.job(rank.id).and_then(Job::workflow_run);
@@ -75,16 +79,11 @@ fn seat(
     state: &State,
     seats: &[Seat<'_>],
     stand: &mut Stand<'_>,
-    taken: &BTreeSet<IncarnationId>,
+    (loads, taken): (&Loads, &BTreeSet<IncarnationId>),
 ) -> Option<IncarnationId> {
     let kind = stand.kind;
-    let fits = stand.seats.get_or_insert_with(|| placement::suiting(&state.spec, kind, seats));
-    while let Some(fit) = fits.pop() {
-        if !taken.contains(&fit.runner()) {
-            return Some(fit.runner());
-        }
-    }
-    None
+    let fits = stand.seats.get_or_insert_with(|| Fits::of(&state.spec, kind, seats, loads));
+    fits.take(loads, taken)
 }
 
 /// The head of a stand after the last workflow run was let in.

@@ -1,11 +1,11 @@
 //! Jobs that are submitted and cancelled.
 
 use super::{pool_names, refuse, refuse_before_up, refuse_while_down};
+use crate::fleet::assignment;
 use crate::fleet::disk::refuse_while_low;
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::JobSpec;
 use crate::fleet::job::{Job, JobState, StopBy, Verdict};
-use crate::fleet::placement;
 use crate::fleet::state::State;
 use crate::fleet::transition::{end, stop};
 use crate::ids::{AttemptNo, JobId, ProfileName};
@@ -84,7 +84,7 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
         retry_on: spec.retry_on,
         spec,
     };
-    match placement::servers(&state.spec, &job).is_empty() {
+    match assignment::servers(&state.spec, &job).is_empty() {
         true => Err(no_server(state, &job)),
         false => Ok(job),
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::fleet::Fleet;
+use crate::fleet::assignment::is_at_least;
 use crate::fleet::job::{Job, JobState, Verdict};
-use crate::fleet::placement::is_at_least;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::view::{FleetPhase, JobStatus, SizeReason};
 use crate::ids::PoolName;
