@@ -20,9 +20,11 @@ use crate::wire::frame::{Output, Stream};
 pub mod format;
 mod open;
 mod reader;
+mod tail;
 
 pub use format::{Decoder, FormatError, Record};
 pub use reader::LogReader;
+pub use tail::{End, Ends};
 
 use open::OpenLog;
 

@@ -23,6 +23,7 @@ use crate::fleet::audit::Client;
 use crate::fleet::disk::{DiskFacts, Reserve};
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{Event, Request};
+use crate::fleet::gpu::GpuReport;
 use crate::fleet::host::HostFacts;
 use crate::fleet::{Fleet, Step};
 use crate::ids::RequestId;
@@ -150,6 +151,13 @@ impl Sim {
         self.oracle.asked(self.world.now(), &request);
         self.feed(vec![Event::Request { id: self.last_request, by: operator(), request }]);
         self.answer.take()
+    }
+
+    /// The cards say something.
+    pub fn read_cards(&mut self, report: GpuReport) {
+        if self.fleet.is_some() {
+            self.feed(vec![Event::Gpus(report)]);
+        }
     }
 
     /// The supervisor looks at its disk and finds this much free of 100 GiB.

@@ -13,6 +13,7 @@ pub mod handle;
 mod keeper;
 mod recorder;
 mod reports;
+mod shortage;
 mod start;
 mod watch;
 

@@ -50,13 +50,17 @@ pub fn parse_job_status(text: &str) -> Result<JobStatus, ParseIdError> {
 /// Reads after which attempts a job is tried again.
 ///
 /// # Errors
-/// The text is none of the three words.
+/// The text is none of the words.
 pub fn parse_retry_on(text: &str) -> Result<RetryOn, ParseIdError> {
     match text {
         "infrastructure" => Ok(RetryOn::Infrastructure),
+        "oom" => Ok(RetryOn::Oom),
         "any" => Ok(RetryOn::Any),
         "never" => Ok(RetryOn::Never),
-        _ => Err(ParseIdError { text: text.to_owned(), expected: "infrastructure, any or never" }),
+        _ => Err(ParseIdError {
+            text: text.to_owned(),
+            expected: "infrastructure, oom, any or never",
+        }),
     }
 }
 

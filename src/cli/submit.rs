@@ -126,8 +126,9 @@ pub(super) struct JobArgs {
     /// Try the job again this often at most [default: the fleet file's `limits.retries`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(Limits::RETRIES_MAX)))]
     retries: Option<u32>,
-    /// When it is tried again: after losing its runner, after any failure, or never
-    #[arg(long, value_name = "infrastructure|any|never", default_value = "infrastructure",
+    /// When it is tried again: after losing its runner, once with more GPU memory after running out
+    /// of it, too, after any failure, or never
+    #[arg(long, value_name = "infrastructure|oom|any|never", default_value = "infrastructure",
           value_parser = parse_retry_on)]
     retry_on: RetryOn,
     /// Environment variable; without a value, this shell's

@@ -173,11 +173,16 @@ pub(super) fn servers<'a>(spec: &'a Spec, job: &Job) -> Vec<&'a PoolName> {
 /// The pools that could ever serve jobs of a kind, in the file's order.
 pub(super) fn serving<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &'a Pool> {
     let need = spec.profiles.get(&kind.profile);
-    spec.pools.iter().filter(move |pool| {
+    open_to(spec, kind).filter(move |pool| {
         let offer = spec.profiles.get(&pool.profile);
         let suits = |(offer, need)| pool.profile == kind.profile || is_at_least(offer, need);
-        allows(spec, kind, &pool.name) && offer.zip(need).is_some_and(suits)
+        offer.zip(need).is_some_and(suits)
     })
+}
+
+/// The pools that the lane and pool of a kind allow, whatever it needs.
+pub(super) fn open_to<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &'a Pool> {
+    spec.pools.iter().filter(move |pool| allows(spec, kind, &pool.name))
 }
 
 /// What is at work on each card.

@@ -40,6 +40,8 @@ pub enum RetryOn {
     /// After those that say nothing of the job: its runner was lost or taken from it.
     #[default]
     Infrastructure,
+    /// After those, and once on a more capable profile after one that ran out of GPU memory.
+    Oom,
     /// After failed ones, too.
     Any,
 }
@@ -49,10 +51,9 @@ impl RetryOn {
     #[must_use]
     pub fn covers(self, fault: Fault) -> bool {
         match (self, fault) {
-            (Self::Never, _) | (Self::Infrastructure, Fault::Job) => false,
-            (Self::Infrastructure, Fault::Infrastructure | Fault::Operator) | (Self::Any, _) => {
-                true
-            }
+            (Self::Never, _) | (Self::Infrastructure | Self::Oom, Fault::Job) => false,
+            (Self::Infrastructure | Self::Oom, Fault::Infrastructure | Fault::Operator)
+            | (Self::Any, _) => true,
         }
     }
 }
@@ -130,6 +131,7 @@ mod tests {
         let covered = |on: RetryOn| faults.map(|fault| on.covers(fault));
         assert_eq!(covered(RetryOn::Never), [false, false, false]);
         assert_eq!(covered(RetryOn::default()), [false, true, true]);
+        assert_eq!(covered(RetryOn::Oom), [false, true, true], "memory is asked for apart");
         assert_eq!(covered(RetryOn::Any), [true, true, true]);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::attempt::Attempt;
 use super::death;
+use super::downgrade;
 use super::effect::{ContainerPlan, Effect, EngineAction, GpuPlan};
 use super::host::HostFacts;
 use super::job::{JobState, StopBy};
@@ -27,6 +28,7 @@ pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
         Decision::Grow { pool, to, why } => scale::grow(state, now, (&pool, to), &why),
         Decision::Shrink { pool, slots, why } => scale::shrink(state, now, (pool, &slots), &why),
         Decision::Follow(pool) => scale::follow(state, now, &pool),
+        Decision::Restore(slot, why) => downgrade::end(state, now, slot, &why),
         Decision::DropSlot(slot) => {
             state.remove_slot(slot);
             state.tell(now, slot, "left", "it is not wanted any more");

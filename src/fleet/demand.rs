@@ -57,10 +57,11 @@ pub(super) fn loads(state: &State, now: Time) -> BTreeMap<PoolName, Load> {
             continue;
         }
         let left = leftovers.get(&slot.id).copied().unwrap_or(0);
-        let is_free = match runner {
-            Some(runner) => is_to_serve(state, now, runner),
-            None => left < most_leftovers(pool.reuse) && may_fill(state, now, slot),
-        };
+        let is_free = slot.downgrade.is_none()
+            && match runner {
+                Some(runner) => is_to_serve(state, now, runner),
+                None => left < most_leftovers(pool.reuse) && may_fill(state, now, slot),
+            };
         load.free += u32::from(is_free);
         if let Some(since) = runner.and_then(|runner| idle_since(slot, runner))
             && is_rested(pool, now.since(since))

@@ -7,7 +7,7 @@ use super::runner::{Build, GpuHold};
 use super::scale::Grown;
 use super::slot::{Fate, Slot};
 use super::state::{Image, State};
-use crate::ids::{GpuUuid, ImageId, PoolName, SlotId};
+use crate::ids::{GpuUuid, ImageId, ImageRef, PoolName, ProfileName, SlotId};
 use crate::spec::{GpuDemand, Pool, PoolSize, Spec};
 
 /// Numbers of runners by pool.
@@ -130,10 +130,15 @@ fn is_of_pattern(pattern: &str, name: &str) -> bool {
 
 /// What runners of a pool are like.
 pub(super) fn template(spec: &Spec, pool: &Pool) -> Option<Template> {
-    let profile = spec.profiles.get(&pool.profile)?;
+    template_as(spec, pool, &pool.profile)
+}
+
+/// What runners of a pool are like that have this profile.
+pub(super) fn template_as(spec: &Spec, pool: &Pool, name: &ProfileName) -> Option<Template> {
+    let profile = spec.profiles.get(name)?;
     Some(Template {
         pool: pool.name.clone(),
-        profile: pool.profile.clone(),
+        profile: name.clone(),
         image: profile.image.clone(),
         cpus: profile.cpus,
         memory: profile.memory,
@@ -149,7 +154,7 @@ pub(super) fn template(spec: &Spec, pool: &Pool) -> Option<Template> {
     })
 }
 
-/// What runners of a pool should be made to now.
+/// What runners of one profile should be made to now.
 #[derive(Debug)]
 pub(super) struct Model {
     template: Template,
@@ -174,6 +179,11 @@ impl Model {
         self.image.as_ref().is_none_or(is_like)
     }
 
+    /// The image as the file names it.
+    pub fn image(&self) -> &ImageRef {
+        &self.template.image
+    }
+
     /// Whether the image is known.
     pub fn is_known(&self) -> bool {
         self.image.is_some()
@@ -184,20 +194,55 @@ impl Model {
     }
 }
 
-/// The models of all pools, made once for a plan.
-pub(super) type Models = BTreeMap<PoolName, Model>;
+/// The models of all pools, made once for a plan; of each pool its own, and those that some of its
+/// slots have for a while.
+#[derive(Debug, Default)]
+pub(super) struct Models(BTreeMap<PoolName, BTreeMap<ProfileName, Model>>);
+
+impl Models {
+    /// What fills a slot now.
+    pub fn of_slot(&self, slot: &Slot) -> Option<&Model> {
+        self.0.get(&slot.pool)?.get(slot.profile_now())
+    }
+
+    /// What runners of a pool are like that fill no slot.
+    pub fn of_pool(&self, pool: &Pool) -> Option<&Model> {
+        self.0.get(&pool.name)?.get(&pool.profile)
+    }
+
+    /// What a runner should be like: as its slot says, or its pool.
+    pub fn of(&self, pool: &Pool, slot: Option<&Slot>) -> Option<&Model> {
+        slot.map_or_else(|| self.of_pool(pool), |slot| self.of_slot(slot))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Model> {
+        self.0.values().flat_map(BTreeMap::values)
+    }
+}
 
 pub(super) fn models(state: &State) -> Models {
-    let model = |pool: &Pool| {
-        let template = template(&state.spec, pool)?;
-        let image = match state.images.get(&template.image) {
-            Some(Image::Known(image)) => Some(image.clone()),
-            Some(Image::Asked | Image::Missing { .. }) | None => None,
-        };
-        let demand = state.spec.profiles.get(&pool.profile)?.gpu;
-        Some((pool.name.clone(), Model { template, image, demand }))
+    let mut models = Models::default();
+    for pool in &state.spec.pools {
+        let lighter = state.slots().filter(|slot| slot.pool == pool.name);
+        let lighter = lighter.filter_map(|slot| slot.downgrade.as_ref()).map(|it| &it.to);
+        for profile in lighter.chain([&pool.profile]) {
+            if let Some(model) = model(state, pool, profile) {
+                models.0.entry(pool.name.clone()).or_default().insert(profile.clone(), model);
+            }
+        }
+    }
+    models
+}
+
+fn model(state: &State, pool: &Pool, profile: &ProfileName) -> Option<Model> {
+    let template = template_as(&state.spec, pool, profile)?;
+    let image = match state.images.get(&template.image) {
+        Some(Image::Known(image)) => Some(image.clone()),
+        Some(Image::Asked | Image::Missing { .. }) | None => None,
     };
-    state.spec.pools.iter().filter_map(model).collect()
+    let demand = state.spec.profiles.get(profile)?.gpu;
+    Some(Model { template, image, demand })
 }
 
 /// A pool of the spec in force.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::gpu::GpuAccess;
+use super::oom::Search;
 use crate::ids::{
     AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
     OpId, PoolName, ProfileName, RequestId,
@@ -42,14 +43,18 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
-    /// Move what the job wrote under `/reports` into the store.
+    /// Move what the job wrote under `/reports` into the store, and look into its output.
     PublishReports {
         /// Whose folder.
         incarnation: IncarnationId,
         /// The job that wrote it.
         job: JobId,
+        /// Which attempt of it.
+        attempt: AttemptNo,
         /// `workflow/run_id`; nothing else of the folder is published.
         reports: String,
+        /// What to look for in the end of its output, if anything.
+        search: Option<Search>,
     },
     /// A used working folder is needed no more.
     DropBlob(BlobId),

@@ -11,6 +11,7 @@ use super::audit::Client;
 use super::disk::DiskFacts;
 use super::gpu::{GpuReport, XidReport};
 use super::host::HostFacts;
+use super::oom::Finding;
 use crate::ids::{
     AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
     PoolName, ProfileName, RequestId, SlotId,
@@ -50,8 +51,12 @@ pub enum Event {
     Published {
         /// Which job.
         job: JobId,
+        /// Which attempt of it.
+        attempt: AttemptNo,
         /// What went wrong, in words.
         outcome: Result<(), String>,
+        /// What was found in the end of its output.
+        found: Finding,
     },
     /// What the host has.
     Host(HostFacts),

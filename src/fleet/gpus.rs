@@ -1,6 +1,7 @@
 //! What the fleet makes of its cards: what is held of each, and what is left.
 
 use super::gpu::{GpuFacts, GpuReading, GpuReport, XidReport};
+use super::gpu_memory;
 use super::runner::{GpuHold, Runner};
 use super::state::State;
 use super::view::{GpuView, GpusView, LeaseView};
@@ -8,7 +9,8 @@ use crate::spec::GpuSharing;
 use crate::units::{GpuMib, Time};
 
 /// Takes in what the cards say now.
-pub(super) fn observe(state: &mut State, _now: Time, report: GpuReport) {
+pub(super) fn observe(state: &mut State, now: Time, report: GpuReport) {
+    gpu_memory::observe(state, now, &report);
     state.host.gpus = report.cards.iter().map(|reading| reading.card.clone()).collect();
     state.gpus = report;
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, AttemptEnd, Fault, RetryOn};
 use super::event::{JobEnd, JobSpec};
+use super::oom::{Blame, GpuUse};
 use super::runner::Cause;
 use super::view::{JobStatus, RunnerStatus};
 use crate::ids::{AttemptNo, IncarnationId, JobId, ProfileName, SlotId};
@@ -22,6 +23,9 @@ pub struct Job {
     pub spec: JobSpec,
     /// The profile it needs at least.
     pub profile: ProfileName,
+    /// What it needed before it ran out of GPU memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Raised>,
     /// Its priority with its lane's.
     pub priority: i32,
     /// Its bound, from the submission or the fleet's default.
@@ -53,6 +57,18 @@ pub struct Job {
     pub retry_on: RetryOn,
 }
 
+/// What a job needed before it ran out of GPU memory. By its own use it is tried again once at most,
+/// and never with less memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    /// The profile that it needed until then.
+    pub from: ProfileName,
+    /// The attempt that ran out of GPU memory.
+    pub after: AttemptNo,
+    /// Whose use that was.
+    pub blame: Blame,
+}
+
 /// Where a job stands. Each variant holds exactly what exists then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobState {
@@ -73,6 +89,9 @@ pub enum JobState {
         end: JobEnd,
         /// Who asked for the end, if somebody did.
         stop: Option<StopBy>,
+        /// What was measured of its card; none on a runner without one.
+        #[serde(default)]
+        gpu: Option<GpuUse>,
     },
     /// Its attempt is over and its runner goes; what becomes of it is settled when the container
     /// is known to be gone.
@@ -169,9 +188,14 @@ impl Job {
 
     /// Whether it may be given out again after an attempt that ended so.
     pub(super) fn may_try_again(&self, verdict: &Verdict, stop: Option<StopBy>) -> bool {
-        let is_unwanted = matches!(stop, Some(StopBy::Cancel | StopBy::Down));
         let is_covered = verdict.fault.is_some_and(|fault| self.retry_on.covers(fault));
-        is_covered && !is_unwanted && self.attempt.0 <= self.retries
+        is_covered && self.has_tries_left(stop)
+    }
+
+    /// Whether it is wanted still and may be given out as often as that.
+    pub(super) fn has_tries_left(&self, stop: Option<StopBy>) -> bool {
+        let is_unwanted = matches!(stop, Some(StopBy::Cancel | StopBy::Down));
+        !is_unwanted && self.attempt.0 <= self.retries
     }
 
     /// Its end, when its last attempt ended so.
@@ -306,6 +330,14 @@ impl Verdict {
             }
             Some(_) | None => lost,
         }
+    }
+
+    /// Something more that people should read.
+    pub(super) fn add(&mut self, note: &str) {
+        self.reason = Some(match self.reason.take() {
+            Some(reason) => format!("{reason}; {note}"),
+            None => note.to_owned(),
+        });
     }
 
     /// The end in words.

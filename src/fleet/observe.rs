@@ -6,7 +6,7 @@ mod engine;
 use super::audit::Actor;
 use super::event::Event;
 use super::state::State;
-use super::{disk, gpus, request, transition};
+use super::{disk, ending, gpus, request};
 use crate::units::Time;
 
 /// Takes in one fact, or one request; what changes with it is its bringer's doing.
@@ -37,7 +37,9 @@ fn fold(state: &mut State, now: Time, event: Event) {
         Event::Operation { op, outcome } => engine::operation(state, now, op, outcome),
         Event::Agent { incarnation, event } => agent::observe(state, now, incarnation, event),
         Event::Request { id, request, .. } => request::answer(state, now, id, request),
-        Event::Published { job, outcome } => transition::published(state, now, job, outcome),
+        Event::Published { job, attempt, outcome, found } => {
+            ending::published(state, now, (job, attempt), (outcome, found));
+        }
         Event::Host(host) => state.host = host,
         Event::Gpus(report) => gpus::observe(state, now, report),
         Event::Xid(report) => gpus::xid(state, now, report),

@@ -10,10 +10,10 @@ mod runners;
 pub(super) use jobs::{may_run, running_workflows};
 pub(super) use pools::{leftovers, most_leftovers};
 
-use super::desired;
 use super::runner::{Build, Cause};
 use super::scale::{self, Pressure};
 use super::state::{EngineContact, State};
+use super::{desired, downgrade};
 use crate::ids::{ImageRef, IncarnationId, JobId, PoolName, SlotId};
 use crate::spec::Pool;
 use crate::units::Time;
@@ -35,6 +35,8 @@ pub(super) enum Decision {
     Shrink { pool: PoolName, slots: Vec<SlotId>, why: String },
     /// The time of a number that `scale` set is over.
     Follow(PoolName),
+    /// A slot's lighter time is over; why.
+    Restore(SlotId, String),
     /// A slot that nobody wants is empty.
     DropSlot(SlotId),
     /// Make the container.
@@ -70,6 +72,11 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
         return Vec::new();
     }
     let mut plan = Vec::new();
+    downgrade::plan(state, now, &mut plan);
+    if !plan.is_empty() {
+        // What fills a slot is decided on its profile of then.
+        return plan;
+    }
     if state.engine == EngineContact::Listed {
         scale::plan(state, now, &mut plan);
         if !plan.is_empty() {

@@ -68,12 +68,15 @@ fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> (Change, String
     let Some(runner) = slot.runner.and_then(|id| state.runner(id)) else {
         return (Change::Create, "it has no runner".to_owned());
     };
-    let Some(wanted) = desired::template(spec, pool) else {
+    // A slot that is lighter for a while stays so, unless the file gives its pool another profile.
+    let lighter = slot.downgrade.as_ref().filter(|it| it.from == pool.profile);
+    let profile = lighter.map_or(&pool.profile, |it| &it.to);
+    let Some(wanted) = desired::template_as(spec, pool, profile) else {
         return (Change::Keep, String::new());
     };
     let mut differences = differences(&runner.build.template, &wanted);
     let held = runner.build.gpu.as_ref().map(|hold| hold.demand);
-    let demand = spec.profiles.get(&pool.profile).and_then(|profile| profile.gpu);
+    let demand = spec.profiles.get(profile).and_then(|profile| profile.gpu);
     if held != demand {
         differences.push("gpu".to_owned());
     }

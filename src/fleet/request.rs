@@ -4,6 +4,7 @@ mod jobs;
 mod size;
 
 use super::desired;
+use super::downgrade;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
 use super::event::{Cordon, DownMode, Request, RestartTime};
 use super::failures;
@@ -75,6 +76,7 @@ fn cordon(state: &mut State, now: Time, slots: &[SlotId], to: Cordon) -> Result<
     for &id in slots {
         if to == Cordon::Open {
             failures::forgive(state, &Place::Slot(id));
+            downgrade::end(state, now, id, "an operator asked for it");
         }
         let Some(slot) = state.slot_mut(id) else { continue };
         let before = std::mem::replace(&mut slot.cordon, to);

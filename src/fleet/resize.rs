@@ -113,6 +113,7 @@ pub(super) fn reshape(state: &mut State, now: Time, admitted: Admitted) {
             name: place.name,
             pool: place.pool,
             profile,
+            downgrade: None,
             gpu: leases.remove(&place.id),
             fate: Fate::Stay,
             cordon: Cordon::Open,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Fault;
 use super::effect::Template;
 use super::event::ContainerExit;
+use super::oom::GpuOom;
 use super::view::RunnerStatus;
 use crate::ids::{AttemptNo, ContainerId, GpuUuid, ImageId, IncarnationId, JobId, OpId, SlotId};
 use crate::spec::GpuDemand;
@@ -158,6 +159,8 @@ pub enum Cause {
     Unfit(String),
     /// An operator asked for a new one at once, whatever it did.
     Forced,
+    /// Its job ran out of GPU memory: its card is to be cleared.
+    GpuOom(Box<GpuOom>),
 }
 
 impl Cause {
@@ -172,7 +175,8 @@ impl Cause {
             | Self::Restart
             | Self::Stuck
             | Self::TimedOut
-            | Self::Forced => false,
+            | Self::Forced
+            | Self::GpuOom(_) => false,
             Self::Died(_)
             | Self::Vanished
             | Self::Failed(_)
@@ -194,6 +198,7 @@ impl Cause {
             | Self::Down
             | Self::Restart
             | Self::Forced => None,
+            Self::GpuOom(_) => Some(RunnerStatus::Oom),
             Self::Died(exit) if exit.oom => Some(RunnerStatus::Oom),
             Self::Died(_)
             | Self::Vanished
@@ -214,6 +219,7 @@ impl Cause {
                 Fault::Operator
             }
             Self::Used | Self::Stuck | Self::TimedOut => Fault::Job,
+            Self::GpuOom(oom) => oom.fault(),
             Self::Died(_)
             | Self::Vanished
             | Self::Failed(_)
@@ -247,6 +253,7 @@ impl Cause {
             Self::NoProgress => "no_progress",
             Self::Unfit(_) => "unfit",
             Self::Forced => "forced",
+            Self::GpuOom(oom) => oom.word(),
         }
     }
 }
@@ -275,6 +282,7 @@ impl fmt::Display for Cause {
             }
             Self::Unfit(why) => write!(f, "it could not prepare its job: {why}"),
             Self::Forced => f.write_str("an operator asked for a new one at once"),
+            Self::GpuOom(oom) => write!(f, "its job ran {oom}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::downgrade::Downgrade;
 use super::event::Cordon;
 use super::runner::Cause;
 use crate::ids::{GpuUuid, IncarnationId, JobId, PoolName, ProfileName, SlotId};
@@ -16,8 +17,11 @@ pub struct Slot {
     pub name: String,
     /// Its pool.
     pub pool: PoolName,
-    /// Its profile.
+    /// Its own profile.
     pub profile: ProfileName,
+    /// The lighter profile that it has for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downgrade: Option<Downgrade>,
     /// The card leased to it.
     pub gpu: Option<GpuLease>,
     /// Whether it stays.
@@ -34,6 +38,14 @@ pub struct Slot {
     /// The last runner that failed here, for as long as the slot lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
+}
+
+impl Slot {
+    /// The profile that runners made for it get.
+    #[must_use]
+    pub fn profile_now(&self) -> &ProfileName {
+        self.downgrade.as_ref().map_or(&self.profile, |downgrade| &downgrade.to)
+    }
 }
 
 /// A runner that failed, and what that means for the next one.

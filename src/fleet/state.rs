@@ -17,6 +17,7 @@ use super::effect::Effect;
 use super::event::DownMode;
 use super::failures;
 use super::gpu::GpuReport;
+use super::gpu_memory::Measurements;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
 use super::queue::{Kind, Line, Queue};
@@ -125,6 +126,8 @@ pub(super) struct State {
     pub disks: Disks,
     /// What the cards said last; nothing of it is durable.
     pub gpus: GpuReport,
+    /// The GPU memory that the present attempts held.
+    pub gpu_memory: Measurements,
     pub engine: EngineContact,
     /// When the newest list was begun.
     pub listed: Time,
@@ -169,6 +172,7 @@ impl State {
             host: HostFacts::default(),
             disks: Disks::default(),
             gpus: GpuReport::default(),
+            gpu_memory: Measurements::new(),
             engine: EngineContact::Unknown,
             listed: Time(0),
             images: BTreeMap::new(),

@@ -1,13 +1,11 @@
 //! Steps in the lives of runners and jobs that several facts and decisions lead to.
 
 use super::effect::{AgentOrder, Effect};
-use super::event::JobEnd;
 use super::failures;
 use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
-use super::state::{Place, State};
+use super::state::State;
 use crate::ids::{AttemptNo, IncarnationId, JobId};
-use crate::spec::Reuse;
 use crate::units::Time;
 
 /// Takes a runner out of service: its slot is free, its job is fenced, its container is to go.
@@ -82,7 +80,7 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
 }
 
 /// Queues a fenced job again, or ends it.
-fn settle(state: &mut State, now: Time, id: JobId) {
+pub(super) fn settle(state: &mut State, now: Time, id: JobId) {
     let Some(job) = state.job(id) else { return };
     let JobState::Fenced { why, verdict, .. } = job.state.clone() else { return };
     match verdict {
@@ -115,61 +113,6 @@ pub(super) fn end(state: &mut State, now: Time, id: JobId, verdict: Verdict) {
     }
 }
 
-/// A job's reports are in the store (or cannot be): its end counts now, and its runner is free.
-pub(super) fn published(state: &mut State, now: Time, id: JobId, outcome: Result<(), String>) {
-    let Some(job) = state.job(id) else { return };
-    let JobState::Publishing { runner, end: how, stop } = job.state.clone() else { return };
-    let attempt = job.attempt;
-    let mut verdict = Verdict::of(&how, stop);
-    let is_last = !job.may_try_again(&verdict, stop);
-    if let Err(why) = outcome {
-        let note = format!("its reports could not be stored: {why}");
-        verdict.reason = Some(match verdict.reason {
-            Some(reason) => format!("{reason}; {note}"),
-            None => note,
-        });
-    }
-    let unfit = match how {
-        JobEnd::NotStarted(why) => Some(Cause::Unfit(why)),
-        JobEnd::Exited(_)
-        | JobEnd::Signalled(_)
-        | JobEnd::TimedOut
-        | JobEnd::Cancelled
-        | JobEnd::OutOfMemory
-        | JobEnd::MemoryLimit { .. }
-        | JobEnd::HostMemory { .. }
-        | JobEnd::NoSuchProgram(_)
-        | JobEnd::NotExecutable(_) => None,
-    };
-    match is_last {
-        true => {
-            let verdict = job_verdict(state, id, verdict);
-            end(state, now, id, verdict);
-        }
-        false => {
-            let told = ("to be tried again", verdict.in_words());
-            state.turn_job(now, id, told, |job| give_up(job, now, (runner, &verdict), stop));
-        }
-    }
-    acknowledge(state, runner, id, attempt);
-    match unfit {
-        Some(cause) => retire(state, now, runner, cause),
-        None => free(state, now, (runner, id), is_last),
-    }
-    if state.runner(runner).is_none() {
-        settle(state, now, id);
-        state.effect(Effect::Forget(runner));
-    }
-}
-
-/// The end of a job after its last attempt.
-fn job_verdict(state: &State, id: JobId, verdict: Verdict) -> Verdict {
-    match state.job(id) {
-        Some(job) => job.last_verdict(verdict),
-        None => verdict,
-    }
-}
-
 /// Tells an agent that it may forget an attempt.
 pub(super) fn acknowledge(
     state: &mut State,
@@ -179,31 +122,6 @@ pub(super) fn acknowledge(
 ) {
     let order = AgentOrder::Acknowledge { job, attempt };
     state.effect(Effect::Agent { incarnation, order });
-}
-
-/// A runner has done what it could for a job: it is used up, or idle again.
-fn free(state: &mut State, now: Time, (id, job): (IncarnationId, JobId), is_last: bool) {
-    let Some(runner) = state.runner(id) else { return };
-    if let Some(slot) = runner.slot {
-        failures::forgive(state, &Place::Slot(slot));
-        if is_last && let Some(slot) = state.slot_mut(slot) {
-            slot.tasks_completed += 1;
-        }
-    }
-    let Some(runner) = state.runner(id) else { return };
-    if runner.job().map(|(held, _)| held) != Some(job) {
-        return;
-    }
-    match (runner.build.template.reuse, &runner.phase) {
-        (Reuse::OneJob, _) => retire(state, now, id, Cause::Used),
-        (Reuse::Persistent, Phase::Busy { container, .. }) => {
-            let container = container.clone();
-            state.enter(now, id, Phase::Idle { container }, format!("{job} is over"));
-            // Its agent said that nothing of the job is left; it goes on with others, too.
-            settle(state, now, job);
-        }
-        (Reuse::Persistent, _) => {}
-    }
 }
 
 /// Asks for the end of a job that a runner holds.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Fault};
+use super::downgrade::Downgrade;
 use super::event::{Cordon, JobSpec};
 use super::gpu::GpuReading;
+use super::job::Raised;
 use crate::ids::{
     AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
 };
@@ -61,8 +63,11 @@ pub struct RunnerView {
     pub name: String,
     /// The pool.
     pub pool: PoolName,
-    /// The profile.
+    /// The profile that it has now.
     pub profile: ProfileName,
+    /// What that stands in the place of, for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downgrade: Option<Downgrade>,
     /// Labels.
     pub labels: Vec<String>,
     /// Index of its GPU.
@@ -306,6 +311,9 @@ pub struct JobView {
     pub spec: JobSpec,
     /// The profile it needs, resolved.
     pub profile: ProfileName,
+    /// What it needed before it ran out of GPU memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Raised>,
     /// `workflow/run_id`, its folder in the report store.
     pub reports: String,
     /// Where it stands.

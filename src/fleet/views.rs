@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assignment;
 use super::desired::{self, Models};
 use super::effect::Effect;
+use super::ending;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
 use super::plan::{may_run, most_leftovers, running_workflows};
@@ -27,12 +28,8 @@ const UNHEALTHY_AFTER_SECONDS: u64 = 20;
 pub(super) fn resume_publishing(state: &mut State) {
     let interrupted: Vec<Effect> = state
         .held_jobs()
-        .filter_map(|job| match job.state {
-            JobState::Publishing { runner, .. } => Some(Effect::PublishReports {
-                incarnation: runner,
-                job: job.id,
-                reports: job.reports(),
-            }),
+        .filter_map(|job| match &job.state {
+            JobState::Publishing { .. } => ending::publish(state, job),
             JobState::Queued
             | JobState::Given { .. }
             | JobState::Fenced { .. }
@@ -84,7 +81,7 @@ fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
 /// Whether a slot stays and its runner is what the spec says.
 fn is_current(state: &State, models: &Models, slot: &Slot) -> bool {
     let runner = slot.runner.and_then(|id| state.runner(id));
-    let model = models.get(&slot.pool).filter(|model| model.is_known());
+    let model = models.of_slot(slot).filter(|model| model.is_known());
     let is_met = model.zip(runner).is_some_and(|(it, runner)| it.is_met(Some(slot), &runner.build));
     slot.fate == Fate::Stay && is_met
 }
@@ -121,15 +118,17 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
 fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
     let present = slot.runner.and_then(|id| state.runner(id));
     let contact = present.map(|runner| state.contact(runner.id)).unwrap_or_default();
-    let profile = state.spec.profiles.get(&slot.profile);
+    let profile = state.spec.profiles.get(slot.profile_now());
     let reason = reason(state, slot, now);
+    let has_gpu = profile.is_some_and(|profile| profile.gpu.is_some());
     RunnerView {
         id: slot.id,
         name: slot.name.clone(),
         pool: slot.pool.clone(),
-        profile: slot.profile.clone(),
+        profile: slot.profile_now().clone(),
+        downgrade: slot.downgrade.clone(),
         labels: profile.map(|profile| profile.labels.clone()).unwrap_or_default(),
-        gpu: slot.gpu.as_ref().map(|lease| lease.index),
+        gpu: slot.gpu.as_ref().filter(|_| has_gpu).map(|lease| lease.index),
         status: present.map_or_else(
             || empty_status(state, slot, reason.as_ref()),
             |runner| status(state, runner, &contact),
@@ -144,7 +143,7 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
         tasks_completed: slot.tasks_completed,
         cpus: profile.map_or(MilliCpu(0), |profile| profile.cpus),
         memory: profile.map_or(Bytes(0), |profile| profile.memory),
-        reason,
+        reason: reason.or_else(|| slot.downgrade.as_ref().map(|it| it.in_words(now))),
         last_failure: slot.last_failure.as_ref().and_then(|it| failure(it, now)),
         health: health(present, &contact, now),
         heard: contact.spoke,
@@ -202,7 +201,7 @@ fn status(state: &State, runner: &Runner, contact: &Contact) -> RunnerStatus {
 /// What stands in a slot's way, or what failed there last.
 fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
     let pool = desired::pool(&state.spec, &slot.pool)?;
-    let image = desired::template(&state.spec, pool)?.image;
+    let image = desired::template_as(&state.spec, pool, slot.profile_now())?.image;
     if slot.runner.is_none()
         && let Some(Image::Missing { why, .. }) = state.images.get(&image)
     {
@@ -296,8 +295,8 @@ struct Waiting<'a> {
     /// Places in the queue, from 1.
     places: BTreeMap<JobId, u32>,
     runs: BTreeSet<String>,
-    /// Slots of each pool: with a job, and all.
-    pools: BTreeMap<&'a PoolName, (usize, usize)>,
+    /// Slots of each pool: with a job, lighter for a while, and all.
+    pools: BTreeMap<&'a PoolName, [usize; 3]>,
 }
 
 impl<'a> Waiting<'a> {
@@ -319,9 +318,10 @@ impl<'a> Waiting<'a> {
         }
         waiting.runs = running_workflows(state);
         for slot in state.slots() {
-            let (busy, all) = waiting.pools.entry(&slot.pool).or_default();
+            let [busy, lighter, all] = waiting.pools.entry(&slot.pool).or_default();
             let runner = slot.runner.and_then(|id| state.runner(id));
             *busy += usize::from(runner.is_some_and(|runner| runner.job().is_some()));
+            *lighter += usize::from(slot.downgrade.is_some());
             *all += 1;
         }
         waiting
@@ -342,6 +342,7 @@ fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
         id: job.id,
         spec: job.spec.clone(),
         profile: job.profile.clone(),
+        raised: job.raised.clone(),
         reports: job.reports(),
         status: job.status(),
         attempt: job.attempt,
@@ -370,7 +371,7 @@ fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> Stri
     }
     let pools = assignment::servers(&state.spec, job);
     let counts = pools.iter().filter_map(|pool| waiting.pools.get(pool));
-    let (busy, all) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let [busy, lighter, all] = counts.fold([0; 3], |[a, b, c], [x, y, z]| [a + x, b + y, c + z]);
     let names: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();
     if names.is_empty() {
         return format!("no pool offers the profile {} or more to this job any more", job.profile);
@@ -379,5 +380,10 @@ fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> Stri
         0 | 1 => "next in line".to_owned(),
         place => format!("{} before it", place - 1),
     };
-    format!("{busy} of {all} runners in {} are busy; {ahead}", names.join(", "))
+    let lighter = match lighter {
+        0 => String::new(),
+        1 => ", and 1 of them is lighter for a while".to_owned(),
+        some => format!(", and {some} of them are lighter for a while"),
+    };
+    format!("{busy} of {all} runners in {} are busy{lighter}; {ahead}", names.join(", "))
 }

@@ -8,6 +8,7 @@ mod bounds;
 mod care;
 pub mod edges;
 mod elastic;
+mod memory;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,7 @@ pub struct Oracle {
     may_rename: bool,
     rest: elastic::Rest,
     care: Care,
+    memory: memory::Memory,
     effort: Effort,
     cancelled: BTreeSet<JobId>,
     was_down: bool,
@@ -80,6 +82,7 @@ impl Default for Oracle {
             may_rename: false,
             rest: elastic::Rest::default(),
             care: Care::default(),
+            memory: memory::Memory::default(),
             effort: Effort::default(),
             cancelled: BTreeSet::new(),
             was_down: false,
@@ -139,8 +142,10 @@ impl Oracle {
         self.edges.follow(&step.records);
         for record in &step.records {
             match record {
+                Record::Runner(_, Some(runner)) => self.memory.given(runner),
                 Record::Job(_, Some(job)) => {
                     self.check_attempts(job);
+                    self.violations.extend(self.memory.check_job(job));
                     self.check_end(job);
                 }
                 Record::Job(id, None) if self.accepted.contains(id) => {
@@ -148,7 +153,7 @@ impl Oracle {
                 }
                 Record::Job(_, None)
                 | Record::Slot(..)
-                | Record::Runner(..)
+                | Record::Runner(_, None)
                 | Record::Meta(_)
                 | Record::Audit(_) => {}
             }
@@ -199,7 +204,8 @@ impl Oracle {
             | Cause::Failed(_)
             | Cause::NeverSpoke
             | Cause::LostJob
-            | Cause::Unfit(_) => false,
+            | Cause::Unfit(_)
+            | Cause::GpuOom(_) => false,
         };
         if !is_allowed {
             self.breach(format!("{id} is removed with {job} living in it, because {why}"));
@@ -226,6 +232,7 @@ impl Oracle {
         self.check_elastic(world.now(), records);
         self.check_retirements(world, records);
         self.check_cards(world, fleet.spec());
+        self.check_memory(world.now(), records, fleet.spec());
         self.violations.extend(bounds::over_limits(records));
         if self.checks.is_multiple_of(FIXED_POINT_EVERY) {
             self.check_fixed_point(world.now(), fleet);
@@ -301,6 +308,14 @@ impl Oracle {
                     "{job}.{attempt} lives in {id}, and the record says {state:?}"
                 ));
             }
+        }
+    }
+
+    /// Slots are looked at once something may be decided at all.
+    fn check_memory(&mut self, now: Time, records: &Records, spec: &Spec) {
+        if self.care.is_engine_known() {
+            let slots = records.slots.values();
+            self.violations.extend(slots.filter_map(|slot| memory::check_slot(now, spec, slot)));
         }
     }
 
@@ -446,7 +461,8 @@ fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
         | Cause::TimedOut
         | Cause::NoProgress
         | Cause::Unfit(_)
-        | Cause::Forced => true,
+        | Cause::Forced
+        | Cause::GpuOom(_) => true,
     }
 }
 

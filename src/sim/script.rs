@@ -206,7 +206,8 @@ pub fn one_of_many(number: u64) -> JobSpec {
     }
 }
 
-/// A job with these words: `work MILLISECONDS EXIT_CODE`, and `stubborn` if it ignores TERM.
+/// A job with these words: `work MILLISECONDS EXIT_CODE`, `stubborn` if it ignores TERM, `needs MIB`
+/// of GPU memory.
 #[must_use]
 pub fn command(words: &[&str]) -> JobSpec {
     JobSpec {
@@ -254,6 +255,20 @@ impl JobSpec {
     pub fn of(mut self, workflow: &str, run: &str) -> Self {
         self.workflow = Some(workflow.to_owned());
         self.run_id = Some(run.to_owned());
+        self
+    }
+
+    /// With so much GPU memory, in MiB, or it fails.
+    #[must_use]
+    pub fn needing(mut self, mib: u32) -> Self {
+        self.command.extend(["needs".to_owned(), mib.to_string()]);
+        self
+    }
+
+    /// Tried again so often at most, after these ends.
+    #[must_use]
+    pub fn retried(mut self, retries: u32, on: RetryOn) -> Self {
+        (self.retries, self.retry_on) = (Some(retries), on);
         self
     }
 

@@ -8,6 +8,7 @@ mod disk;
 mod elastic;
 mod faults;
 mod flapping;
+mod gpu_oom;
 mod jobs;
 mod life;
 mod load;

@@ -10,6 +10,7 @@ use crate::fleet::event::{
     AgentEvent, ContainerFact, ContainerState, EngineEvent, Event, Outcome, Request, RestartTime,
     ScaleRequest, ScaleTarget,
 };
+use crate::fleet::oom::Finding;
 use crate::ids::{AttemptNo, JobId};
 use crate::units::Time;
 
@@ -110,8 +111,18 @@ pub fn of_event(event: &Event, truth: &Truth) -> Option<String> {
             }
         }
         Event::Agent { incarnation, event } => format!("{incarnation} {}", of_agent(event)?),
-        Event::Published { job, outcome: Ok(()) } => format!("{job} published"),
-        Event::Published { job, outcome: Err(why) } => format!("{job} not published: {why}"),
+        Event::Published { job, outcome, found, .. } => {
+            let stored = match outcome {
+                Ok(()) => "published".to_owned(),
+                Err(why) => format!("not published: {why}"),
+            };
+            match found {
+                Finding::NotAsked => format!("{job} {stored}"),
+                Finding::Nothing => format!("{job} {stored}, nothing found"),
+                Finding::Line(line) => format!("{job} {stored}, it says: {line}"),
+                Finding::Unreadable(why) => format!("{job} {stored}, not searched: {why}"),
+            }
+        }
         Event::Disks(disks) => {
             let free: Vec<String> =
                 disks.iter().map(|disk| format!("{} {} free", disk.holds, disk.free)).collect();
@@ -197,7 +208,10 @@ pub fn of_effect(effect: &Effect) -> String {
             }
         },
         Effect::Answer { answer, .. } => of_answer(answer),
-        Effect::PublishReports { job, reports, .. } => format!("publish {job} as {reports}"),
+        Effect::PublishReports { job, reports, search, .. } => {
+            let look = if search.is_some() { ", and look into its output" } else { "" };
+            format!("publish {job} as {reports}{look}")
+        }
         Effect::DropBlob(blob) => format!("drop folder {blob}"),
         Effect::CloseLog(job) => format!("close log of {job}"),
         Effect::DropLog(job) => format!("drop log of {job}"),

@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod engine;
+pub mod memory;
 mod operate;
 pub mod trouble;
 pub mod truth;
@@ -328,18 +329,8 @@ impl World {
                 self.clock.after(wait, Due::Lookup(self.epoch, image));
             }
             Effect::Agent { incarnation, order } => self.send(incarnation, order),
-            Effect::PublishReports { job, .. } => {
-                let outcome = match self.strikes(Fault::PublishFails) {
-                    true => Err("the disk is full".to_owned()),
-                    false => Ok(()),
-                };
-                let wait = self.span(5);
-                let again = Duration::from_millis(self.rng.between(1, 20_000));
-                let event = Event::Published { job, outcome };
-                if self.strikes(Fault::PublishTwice) {
-                    self.tell(wait + again, event.clone());
-                }
-                self.tell(wait, event);
+            Effect::PublishReports { job, attempt, search, .. } => {
+                self.publish((job, attempt), search.is_some());
             }
             Effect::Relist => self.list_soon(),
             Effect::Answer { .. }

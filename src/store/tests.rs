@@ -16,6 +16,7 @@ fn slot(id: u32) -> Slot {
         name: format!("slate-light-{id:02}"),
         pool: PoolName::new("light"),
         profile: ProfileName::new("light"),
+        downgrade: None,
         gpu: None,
         fate: Fate::Stay,
         cordon: Cordon::Open,

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::clock::Clock;
 use super::gc::{Collector, GcOrder, GcReport, PulledImages, mark_published};
-use super::reports;
+use super::{reports, shortage};
 use crate::agents::Agents;
 use crate::causes::with_causes;
 use crate::engine::files::{self, Forgotten};
@@ -19,7 +19,8 @@ use crate::fleet::death::Death;
 use crate::fleet::effect::{ContainerPlan, Effect, EngineAction};
 use crate::fleet::event::{EngineEvent, Event, OpError, OpErrorClass, Outcome};
 use crate::fleet::holdings::Holdings;
-use crate::ids::{BlobId, ContainerId, ImageRef, IncarnationId, JobId, OpId};
+use crate::fleet::oom::{Finding, Search};
+use crate::ids::{AttemptNo, BlobId, ContainerId, ImageRef, IncarnationId, JobId, OpId};
 use crate::logs::LogStore;
 use crate::post_mortems::{Keep, PostMortems, Pruning, gather};
 use crate::spec::ReportSharing;
@@ -107,8 +108,9 @@ impl<E: Engine> Executor<E> {
                 let delivery = self.place.agents.order(incarnation, order);
                 tracing::debug!(%incarnation, ?delivery, "order");
             }
-            Effect::PublishReports { incarnation, job, reports } => {
-                tokio::spawn(Arc::clone(self).publish(incarnation, job, reports));
+            Effect::PublishReports { incarnation, job, attempt, reports, search } => {
+                let end = (job, attempt);
+                tokio::spawn(Arc::clone(self).publish(incarnation, end, (reports, search)));
             }
             Effect::CloseLog(job) => {
                 warn(self.place.logs.finish(job, self.place.clock.now()), "close the log of a job");
@@ -188,7 +190,13 @@ impl<E: Engine> Executor<E> {
         self.tell(Event::Engine(EngineEvent::Image { image, outcome })).await;
     }
 
-    async fn publish(self: Arc<Self>, incarnation: IncarnationId, job: JobId, reports: String) {
+    async fn publish(
+        self: Arc<Self>,
+        incarnation: IncarnationId,
+        (job, attempt): (JobId, AttemptNo),
+        (reports, search): (String, Option<Search>),
+    ) {
+        let found = self.look((job, attempt), search).await;
         let store = self.place.paths.reports.clone();
         let marks = self.place.paths.state.published();
         if let Err(error) = mark_published(&marks, &reports) {
@@ -206,7 +214,15 @@ impl<E: Engine> Executor<E> {
             }
         };
         reach(|| "after publishing reports".to_owned());
-        self.tell(Event::Published { job, outcome }).await;
+        self.tell(Event::Published { job, attempt, outcome, found }).await;
+    }
+
+    /// Looks into the end of an attempt's output, if that is wanted.
+    async fn look(&self, attempt: (JobId, AttemptNo), search: Option<Search>) -> Finding {
+        let Some(search) = search else { return Finding::NotAsked };
+        let logs = Arc::clone(&self.place.logs);
+        let looked = spawn_blocking(move || shortage::look(&logs, attempt, &search));
+        looked.await.unwrap_or_else(|error| Finding::Unreadable(error.to_string()))
     }
 
     fn drop_blob(&self, blob: &BlobId) {

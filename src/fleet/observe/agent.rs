@@ -1,7 +1,7 @@
 //! Facts from the agents: their sessions, and the ends of jobs.
 
 use crate::fleet::attempt::Attempt;
-use crate::fleet::effect::Effect;
+use crate::fleet::ending;
 use crate::fleet::event::{AgentEvent, Held, JobEnd};
 use crate::fleet::job::{JobState, Verdict};
 use crate::fleet::order;
@@ -128,14 +128,7 @@ fn ended(
     match &record.state {
         JobState::Given { runner, stop } if *runner == id && record.attempt == attempt => {
             let stop = stop.map(|stop| stop.by);
-            let reports = record.reports();
-            let told =
-                format!("{}; its reports are stored next", Verdict::of(&end, stop).in_words());
-            state.turn_job(now, job, ("ended", told), |record| {
-                record.start(now);
-                record.state = JobState::Publishing { runner: id, end, stop };
-            });
-            state.effect(Effect::PublishReports { incarnation: id, job, reports });
+            ending::begin(state, now, (id, job), (end, stop));
         }
         JobState::Publishing { runner, .. } if *runner == id => {}
         JobState::Queued

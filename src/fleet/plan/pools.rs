@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Decision, Name, pool_named};
-use crate::fleet::desired::{self, Model, Models};
+use crate::fleet::desired::{Model, Models};
 use crate::fleet::placement::Cards;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
@@ -25,25 +25,24 @@ pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Dec
     if state.is_going_down() {
         return;
     }
-    for pool in &state.spec.pools {
-        plan_image(state, now, pool, plan);
+    for model in models.iter() {
+        plan_image(state, now, model, plan);
     }
     plan_slots(state, now, models, plan);
     for pool in &state.spec.pools {
-        if let Some(model) = models.get(&pool.name) {
+        if let Some(model) = models.of_pool(pool) {
             plan_spares(state, now, (pool, model), plan);
         }
     }
 }
 
-fn plan_image(state: &State, now: Time, pool: &Pool, plan: &mut Vec<Decision>) {
-    let Some(template) = desired::template(&state.spec, pool) else { return };
-    let ask = match state.images.get(&template.image) {
+fn plan_image(state: &State, now: Time, model: &Model, plan: &mut Vec<Decision>) {
+    let ask = match state.images.get(model.image()) {
         None => true,
         Some(Image::Missing { retry_at, .. }) => now >= *retry_at,
         Some(Image::Asked | Image::Known(_)) => false,
     };
-    let decision = Decision::AskImage(template.image);
+    let decision = Decision::AskImage(model.image().clone());
     if ask && !plan.contains(&decision) {
         plan.push(decision);
     }
@@ -62,7 +61,7 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
     for slot in empty {
         let Some(pool) = pool_named(state, &slot.pool) else { continue };
         let left = leftovers.get(&slot.id).copied().unwrap_or(0);
-        let Some(build) = models.get(&pool.name).and_then(|model| model.build(Some(slot))) else {
+        let Some(build) = models.of_slot(slot).and_then(|model| model.build(Some(slot))) else {
             continue;
         };
         if left >= most_leftovers(pool.reuse) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Decision;
 use super::pools::wanted_spares;
+use super::{Decision, pool_named};
 use crate::fleet::desired::Models;
 use crate::fleet::job::{Job, JobState, StopBy};
 use crate::fleet::runner::{Cause, Phase, Runner};
@@ -69,8 +69,9 @@ fn unwanted(
         return Some(Cause::Down);
     }
     let pool = &runner.build.template.pool;
-    let Some(model) = models.get(pool) else { return Some(Cause::Surplus) };
     let slot = runner.slot.and_then(|slot| state.slot(slot));
+    let model = pool_named(state, pool).and_then(|pool| models.of(pool, slot));
+    let Some(model) = model else { return Some(Cause::Surplus) };
     match (runner.slot, slot) {
         (Some(_), None) => return Some(Cause::Surplus),
         (Some(_), Some(slot)) if slot.fate == Fate::Leave => return Some(Cause::Surplus),

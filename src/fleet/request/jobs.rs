@@ -69,6 +69,7 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
     let job = Job {
         id: JobId(0),
         profile: profile(state, &spec)?,
+        raised: None,
         priority: spec.priority.saturating_add(lane.map_or(0, |lane| lane.priority)),
         timeout: spec.timeout.unwrap_or(state.spec.limits.task_timeout),
         state: JobState::Queued,

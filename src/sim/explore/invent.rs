@@ -7,6 +7,7 @@ use crate::fleet::event::JobSpec;
 use crate::ids::{ImageRef, PoolName};
 use crate::sim::rng::Rng;
 use crate::sim::script::{command, pool, spec};
+use crate::sim::world::memory::random_need;
 use crate::spec::{Elastic, Pool, PoolSize, Reuse, Spec};
 use crate::units::MilliCpu;
 
@@ -15,6 +16,7 @@ pub(super) fn random_spec(rng: &mut Rng) -> Spec {
     let mut spec = spec().with_lane("fast", &["light", "standard"], 5);
     spec.limits.max_parallel_workflows = u32::try_from(rng.between(1, 4)).unwrap_or(1);
     spec.limits.scale_max = 20;
+    spec.gpu.downgrade_for = rng.chance(800).then(|| Duration::from_secs(rng.between(5, 60)));
     for profile in ["light", "standard"] {
         if rng.chance(800) {
             spec.pools.push(random_pool(rng, profile));
@@ -62,10 +64,14 @@ pub(super) fn random_job(rng: &mut Rng, spec: &Spec) -> JobSpec {
     if rng.chance(50) {
         job.command.push("stubborn".to_owned());
     }
+    if rng.chance(300) {
+        job = job.needing(random_need(rng));
+    }
     job.retries = rng.chance(300).then(|| u32::try_from(rng.below(4)).unwrap_or(0));
-    job.retry_on = match rng.below(6) {
+    job.retry_on = match rng.below(7) {
         0 => RetryOn::Any,
         1 => RetryOn::Never,
+        2 => RetryOn::Oom,
         _ => RetryOn::Infrastructure,
     };
     job.timeout = Some(Duration::from_secs(rng.between(5, 60)));

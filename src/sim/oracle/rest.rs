@@ -80,7 +80,11 @@ pub fn false_end(world: &World, job: &Job) -> Option<String> {
     let truth = world.truth.ends.get(&(job.id, job.attempt));
     let fits = match verdict.status {
         JobStatus::Succeeded | JobStatus::Failed => {
-            truth.is_some_and(|end| Verdict::of(end, None).status == verdict.status)
+            let is_short = world.truth.short.contains(&(job.id, job.attempt));
+            truth.is_some_and(|end| Verdict::of(end, None).status == verdict.status) && !is_short
+        }
+        JobStatus::Oom if verdict.in_words().starts_with("out of GPU memory") => {
+            world.truth.short.contains(&(job.id, job.attempt))
         }
         JobStatus::Queued | JobStatus::Assigned | JobStatus::Running => false,
         JobStatus::Cancelled | JobStatus::TimedOut | JobStatus::Oom | JobStatus::Lost => true,

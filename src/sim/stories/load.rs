@@ -11,8 +11,9 @@ use super::with;
 use crate::fleet::Fleet;
 use crate::fleet::audit::Client;
 use crate::fleet::event::{AgentEvent, Event, JobEnd, Request};
+use crate::fleet::oom::Finding;
 use crate::fleet::state::Restored;
-use crate::ids::{AttemptNo, IncarnationId, RequestId};
+use crate::ids::{AttemptNo, IncarnationId, JobId, RequestId};
 use crate::sim::Sim;
 use crate::sim::script::{host, one_of_many, pool};
 use crate::sim::transcript::Writing;
@@ -66,6 +67,11 @@ fn adopt(sim: &Sim, fleet: &mut Fleet, now: Time) {
     assert_eq!(calls.1, 500);
 }
 
+fn published(job: JobId) -> Event {
+    let (attempt, found) = (AttemptNo(1), Finding::NotAsked);
+    Event::Published { job, attempt, outcome: Ok(()), found }
+}
+
 /// The longest step of 20 jobs that end.
 fn ends(fleet: &mut Fleet, now: Time) -> Duration {
     let view = fleet.view(now);
@@ -74,7 +80,7 @@ fn ends(fleet: &mut Fleet, now: Time) -> Duration {
     for (incarnation, job) in busy.take(20) {
         let event = AgentEvent::Ended { job, attempt: AttemptNo(1), end: JobEnd::Exited(0) };
         let over = timed(fleet, now, vec![Event::Agent { incarnation, event }]).0;
-        let stored = timed(fleet, now, vec![Event::Published { job, outcome: Ok(()) }]).0;
+        let stored = timed(fleet, now, vec![published(job)]).0;
         longest = longest.max(over).max(stored);
     }
     longest

@@ -279,7 +279,9 @@ impl World {
         let (job, attempt) = key;
         let timeout = work.order.timeout;
         let stuck = work.stuck;
-        let (runs, code) = behaviour(&work.order.command);
+        let command = work.order.command.clone();
+        let (runs, code) = behaviour(&command);
+        let code = self.exit_code(id, key, (&command, code));
         self.say(id, AgentEvent::Started { job, attempt });
         if stuck {
             return;
@@ -367,7 +369,7 @@ impl World {
     }
 }
 
-/// `work MILLISECONDS EXIT_CODE`: how long a job runs and how it exits.
+/// `work MILLISECONDS EXIT_CODE`: how long a job runs and how it exits if it has what it needs.
 fn behaviour(command: &[String]) -> (Duration, i32) {
     let number = |index: usize| command.get(index).and_then(|word| word.parse::<u32>().ok());
     let runs = Duration::from_millis(number(1).unwrap_or(0).into());

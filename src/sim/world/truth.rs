@@ -20,6 +20,8 @@ pub struct Truth {
     pub died: BTreeSet<ContainerId>,
     /// Which runner each attempt was given to.
     pub given: BTreeMap<(JobId, AttemptNo), IncarnationId>,
+    /// Attempts that had too little GPU memory and said so.
+    pub short: BTreeSet<(JobId, AttemptNo)>,
     /// How attempts ended by themselves or by an order.
     pub ends: BTreeMap<(JobId, AttemptNo), JobEnd>,
 }
