@@ -57,8 +57,8 @@ pub struct Job {
     pub retry_on: RetryOn,
 }
 
-/// What a job needed before it ran out of GPU memory. By its own use it is tried again once at most,
-/// and never with less memory.
+/// What a job needed before it ran out of GPU memory. By its own use it is tried again once at
+/// most, and never with less memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Raised {
     /// The profile that it needed until then.

@@ -206,8 +206,8 @@ pub fn one_of_many(number: u64) -> JobSpec {
     }
 }
 
-/// A job with these words: `work MILLISECONDS EXIT_CODE`, `stubborn` if it ignores TERM, `needs MIB`
-/// of GPU memory.
+/// A job with these words: `work MILLISECONDS EXIT_CODE`, `stubborn` if it ignores TERM, and
+/// `needs MIB` of GPU memory.
 #[must_use]
 pub fn command(words: &[&str]) -> JobSpec {
     JobSpec {

@@ -15,9 +15,8 @@ const LOOKED_AT: usize = 64 * 1024;
 /// Longest line that is kept.
 const LINE_MAX: usize = 400;
 
-/// What libraries print when a card has no memory left. Of PyTorch, TensorFlow, JAX, vLLM and
-/// llama.cpp, and the names of the error codes of CUDA and its libraries, HIP, Level Zero, SYCL and
-/// Vulkan.
+/// What libraries print when a card has no memory left: the common frameworks' own sentences, and
+/// the names of the error codes of CUDA and its libraries, HIP, Level Zero, SYCL and Vulkan.
 const PATTERNS: [&str; 19] = [
     "CUDA out of memory",
     "torch.cuda.OutOfMemoryError",
