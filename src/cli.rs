@@ -7,6 +7,7 @@
 mod aliases;
 mod attach;
 mod audit;
+mod benchmark;
 mod border;
 mod cancel;
 mod clock;
@@ -77,6 +78,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Init(init::InitArgs),
+    Benchmark(benchmark::BenchmarkArgs),
     Plan(plan::PlanArgs),
     Up(up::UpArgs),
     Down(down::DownArgs),
@@ -153,6 +155,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
     let mut builder = match verb {
         Verb::Up(_) | Verb::Down(_) | Verb::Supervise(_) => Builder::new_multi_thread(),
         Verb::Init(_)
+        | Verb::Benchmark(_)
         | Verb::Plan(_)
         | Verb::Scale(_)
         | Verb::Ps(_)
@@ -184,6 +187,7 @@ impl Verb {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Self::Init(args) => args.run(context),
+            Self::Benchmark(args) => args.run(context).await,
             Self::Plan(args) => args.run(context).await,
             Self::Up(args) => args.run(context).await,
             Self::Down(args) => args.run(context).await,

@@ -13,6 +13,8 @@ pub mod agents;
 #[cfg(feature = "fleet")]
 pub mod api;
 #[cfg(feature = "fleet")]
+pub mod capacity;
+#[cfg(feature = "fleet")]
 pub mod causes;
 #[cfg(feature = "fleet")]
 pub mod cli;

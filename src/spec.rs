@@ -75,7 +75,18 @@ pub struct Spec {
     pub proxy: Option<Proxy>,
 }
 
+/// The names of the locked profiles, in the order in which specification 1 lists them.
+pub fn locked_names() -> impl Iterator<Item = &'static str> {
+    builtin::names()
+}
+
 impl Spec {
+    /// A fleet that says nothing: no pool, the locked profiles, every default.
+    #[must_use]
+    pub fn built_in(project: ProjectName) -> Self {
+        builtin::spec(project)
+    }
+
     /// The same without what must not be shown or written down: users and passwords of proxies.
     #[must_use]
     pub fn masked(&self) -> Self {

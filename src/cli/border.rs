@@ -23,7 +23,6 @@ use crate::fleet_file::{self, FleetFile, FleetFileError};
 use crate::ids::{ContainerId, FleetId, ProjectName};
 use crate::inventory::Inventory;
 use crate::spec::Spec;
-use crate::spec::template::{self, HostSize};
 use crate::state_dir::StateDir;
 use crate::store::Store;
 use crate::supervisor::{self, Options, SupervisorError};
@@ -64,36 +63,17 @@ pub(super) fn schema() -> Value {
     spec::schema()
 }
 
-/// Which fleet file `init` writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Template {
-    /// As much as this host takes, with comments.
-    Optimal,
-    /// The fewest runners that are of use.
-    Minimal,
-}
-
-/// The text of a new fleet file.
-pub(super) fn template(template: Template) -> Result<String, Failure> {
-    let host = host()?;
-    let size = HostSize { cpus: host.cpus, memory: host.memory };
-    let project = ProjectName::new("slate");
-    Ok(match template {
-        Template::Optimal => template::full(&project, size),
-        Template::Minimal => template::minimal(&project, size),
-    })
-}
-
-/// The resources that a file describes (`--inventory FILE`).
-pub(super) fn inventory(file: &Path) -> Result<Inventory, Failure> {
-    inventory::from_file(file).map_err(|error| Failure::new(Exit::Usage, with_causes(&error)))
+/// The resources of this machine, or those that a file describes (`--inventory FILE`).
+pub(super) fn inventory(file: Option<&Path>) -> Result<Inventory, Failure> {
+    match file {
+        Some(file) => inventory::from_file(file).map_err(|it| (Exit::Usage, it)),
+        None => inventory::local().map_err(|it| (Exit::Failed, it)),
+    }
+    .map_err(|(exit, error)| Failure::new(exit, with_causes(&error)))
 }
 
 fn host() -> Result<HostFacts, Failure> {
-    let inventory = inventory::local();
-    inventory
-        .map(|found| found.facts())
-        .map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))
+    inventory(None).map(|found| found.facts())
 }
 
 /// What a spec would change while no supervisor runs: compared with what the state folder knows,
@@ -101,7 +81,7 @@ fn host() -> Result<HostFacts, Failure> {
 pub(super) fn plan_offline(
     spec: &Spec,
     state: Option<&StateDir>,
-    other_host: Option<HostFacts>,
+    other_host: Option<&Path>,
 ) -> Result<PlanView, Failure> {
     let restored = match state {
         Some(state) if state.root().exists() => {
@@ -111,13 +91,11 @@ pub(super) fn plan_offline(
         }
         Some(_) | None => Restored::default(),
     };
-    let facts = match other_host {
-        Some(facts) => facts,
-        None => host()?,
-    };
+    let found = inventory(other_host)?;
     let mut fleet = Fleet::restore(spec.clone(), restored, Time::default());
     // Nothing is decided without a list of containers, so there is nothing to be done about it.
-    let _nothing = fleet.handle(Time::default(), vec![Event::Host(facts)]);
+    let _nothing = fleet
+        .handle(Time::default(), vec![Event::Host(found.facts()), Event::Gpus(found.report())]);
     Ok(fleet.preview(spec))
 }
 

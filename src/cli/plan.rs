@@ -14,7 +14,8 @@ use crate::fleet::view::PlanView;
 
 /// Show what `up` would create, recreate and remove, and why
 ///
-/// Exits with 10 when there are changes and with 0 when there are none.
+/// Exits with 10 when there are changes, with 0 when there are none, and with 4 when the host has
+/// too little for them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet plan\n  slate-fleet plan --format json\n  \
                         slate-fleet plan --inventory big-box.json    for another machine")]
@@ -35,9 +36,7 @@ impl PlanArgs {
         let spec = context.spec()?;
         let state = context.state_dir()?;
         let plan: PlanView = match &self.inventory {
-            Some(file) => {
-                border::plan_offline(&spec, None, Some(border::inventory(file)?.facts()))?
-            }
+            Some(file) => border::plan_offline(&spec, None, Some(file))?,
             None => match Client::connect(&state).await {
                 Ok(mut client) => client.post("/v1/plan", &spec).await?,
                 Err(ClientError::NotUp { .. }) => border::plan_offline(&spec, Some(&state), None)?,
@@ -49,6 +48,7 @@ impl PlanArgs {
             None => print(&render::plan::text(&plan, context.paint()))?,
         }
         Ok(match render::plan::has_changes(&plan) {
+            _ if plan.refusal.is_some() => Exit::NoCapacity,
             true => Exit::Changes,
             false => Exit::Done,
         })

@@ -86,7 +86,8 @@ fn every_verb_and_exit_code_is_in_the_reference() {
 #[test]
 fn a_command_line_of_each_verb_is_understood() {
     for line in [
-        "init --minimal --force",
+        "init --minimal --force --inventory box.json",
+        "benchmark --json --profile gpu_light --inventory box.json",
         "-f a.yaml -f b.yaml plan --inventory box.json",
         "-p other up -d --timeout 2m",
         "down -v --drain",

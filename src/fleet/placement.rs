@@ -20,7 +20,8 @@ struct CardUse {
     by_profile: BTreeMap<ProfileName, u32>,
 }
 
-/// Shares out the cards: "heavy to GPU 0, light to the card with most free memory".
+/// Shares out the cards: to the one with the fewest of the profile; among these heavy to GPU 0, and
+/// light to the one with most free memory.
 #[derive(Debug, Clone)]
 pub(super) struct Cards<'a> {
     spec: &'a Spec,
@@ -91,15 +92,12 @@ impl<'a> Cards<'a> {
         };
         let fits = |gpu: &&GpuFacts| self.fits(gpu, profile, demand);
         let heavy = demand.memory.0 >= 8000 || demand.sharing == GpuSharing::Exclusive;
-        let card = if heavy {
-            self.host.gpus.iter().filter(fits).min_by_key(|gpu| gpu.index)
-        } else {
-            self.host
-                .gpus
-                .iter()
-                .filter(fits)
-                .min_by_key(|gpu| (Reverse(self.free(gpu)), gpu.index))
-        };
+        let fitting = self.host.gpus.iter().filter(fits);
+        // Spread first: only so the specification's 1 + 4 and 6 come out on two cards.
+        let card = fitting.min_by_key(|gpu| {
+            let free = if heavy { GpuMib(0) } else { self.free(gpu) };
+            (self.alike_on(gpu, profile), Reverse(free), gpu.index)
+        });
         let Some(card) = card else { return Err(self.refusal(profile, demand)) };
         let lease = GpuLease { index: card.index, uuid: card.uuid.clone() };
         self.take(profile, &lease.uuid, demand);
@@ -133,6 +131,12 @@ impl<'a> Cards<'a> {
 
     fn cards(&self) -> u32 {
         u32::try_from(self.host.gpus.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The runners of a profile on one card.
+    fn alike_on(&self, gpu: &GpuFacts, profile: &ProfileName) -> u32 {
+        let card = self.used.get(&gpu.uuid);
+        card.and_then(|card| card.by_profile.get(profile)).copied().unwrap_or(0)
     }
 
     /// The runners of a profile on all cards.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::desired;
-use super::effect::Template;
-use super::resize::{admit, memory_of, total_of};
-use super::slot::Slot;
+use super::desired::{self, Counts};
+use super::effect::{Refusal, Template};
+use super::gpu::GpuFacts;
+use super::resize::{Admitted, admit, memory_of, total_of};
+use super::slot::{GpuLease, Slot};
 use super::state::{Image, State};
-use super::view::{Change, PlanView, PlannedChange};
+use super::view::{Change, PlanView, PlannedCard, PlannedChange};
 use crate::ids::{CacheName, PoolName};
 use crate::spec::{Cache, Overcommit, Pool, Spec};
 use crate::units::MilliCpu;
@@ -15,7 +16,11 @@ use crate::units::MilliCpu;
 pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
     let counts = desired::counts(spec, &BTreeMap::new(), &state.meta.elastic);
     if total_of(&counts) > spec.limits.scale_max {
-        return PlanView { changes: Vec::new(), warnings: warnings(state, spec, &counts) };
+        return PlanView {
+            refusal: refused(state, spec, &counts).map(|it| it.message),
+            warnings: warnings(state, spec, &counts),
+            ..PlanView::default()
+        };
     }
     let shape = desired::shape(state, spec, &counts);
     let mut changes: Vec<PlannedChange> = Vec::new();
@@ -60,7 +65,43 @@ pub(super) fn preview(state: &State, spec: &Spec) -> PlanView {
         });
     }
     changes.sort_by_key(|change| change.id);
-    PlanView { changes, warnings: warnings(state, spec, &counts) }
+    let admitted = admit(state, spec, &counts);
+    PlanView {
+        changes,
+        cards: admitted.as_ref().map_or_else(|_| Vec::new(), |it| cards(state, spec, it)),
+        refusal: admitted.err().map(|it| it.message),
+        warnings: warnings(state, spec, &counts),
+    }
+}
+
+fn refused(state: &State, spec: &Spec, counts: &Counts) -> Option<Refusal> {
+    admit(state, spec, counts).err()
+}
+
+/// What each card would hold.
+fn cards(state: &State, spec: &Spec, admitted: &Admitted) -> Vec<PlannedCard> {
+    let stay = admitted.shape.stay.iter().filter_map(|id| state.slot(*id));
+    let kept = stay.filter_map(|slot| Some((&slot.pool, lease_of(slot, admitted)?)));
+    let add = admitted.shape.add.iter();
+    let added = add.filter_map(|place| Some((&place.pool, admitted.leases.get(&place.id)?)));
+    let leases: Vec<(&PoolName, &GpuLease)> = kept.chain(added).collect();
+    let one = |card: &GpuFacts| {
+        let mut planned = PlannedCard::empty(card);
+        for (pool, _) in leases.iter().filter(|(_, lease)| lease.uuid == card.uuid) {
+            let profile = desired::pool(spec, pool).map(|pool| &pool.profile);
+            let demand = profile.and_then(|name| Some((name, spec.profiles.get(name)?.gpu?)));
+            let Some((name, demand)) = demand else { continue };
+            planned.leased.0 = planned.leased.0.saturating_add(demand.memory.0);
+            *planned.runners.entry(name.clone()).or_default() += 1;
+        }
+        planned
+    };
+    state.host.gpus.iter().map(one).collect()
+}
+
+/// The lease that a slot that stays gets, or keeps.
+fn lease_of<'a>(slot: &'a Slot, admitted: &'a Admitted) -> Option<&'a GpuLease> {
+    admitted.leases.get(&slot.id).or(slot.gpu.as_ref())
 }
 
 /// A slot that stays: is its runner as the new spec says?

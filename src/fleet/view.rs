@@ -1,5 +1,6 @@
 //! The read model: what the API, the CLI and the metrics see. They never see the core's state.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{Attempt, Fault};
 use super::downgrade::Downgrade;
 use super::event::{Cordon, JobSpec};
-use super::gpu::GpuReading;
+use super::gpu::{GpuFacts, GpuReading};
 use super::job::Raised;
 use crate::ids::{
-    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+    AttemptNo, ContainerId, GpuUuid, IncarnationId, JobId, PoolName, ProfileName, ProjectName,
+    SlotId,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
@@ -418,10 +420,40 @@ pub enum Change {
 }
 
 /// The answer to `plan`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanView {
     /// Every slot, kept ones too.
     pub changes: Vec<PlannedChange>,
+    /// Every card with what would be leased of it; none where `up` would refuse the spec.
+    #[serde(default)]
+    pub cards: Vec<PlannedCard>,
+    /// Why `up` would refuse the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// What the operator should know (overcommitted CPUs …).
     pub warnings: Vec<String>,
+}
+
+/// What would be leased of a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedCard {
+    /// The index that the driver gives.
+    pub index: u32,
+    /// The identity that stays.
+    pub uuid: GpuUuid,
+    /// Memory in all.
+    pub memory: GpuMib,
+    /// Memory leased.
+    pub leased: GpuMib,
+    /// Leases by profile.
+    pub runners: BTreeMap<ProfileName, u32>,
+}
+
+impl PlannedCard {
+    /// A card without a lease.
+    #[must_use]
+    pub fn empty(card: &GpuFacts) -> Self {
+        let GpuFacts { index, memory, .. } = *card;
+        Self { index, uuid: card.uuid.clone(), memory, leased: GpuMib(0), runners: BTreeMap::new() }
+    }
 }

@@ -1,14 +1,15 @@
 //! What exists without being written: specification 1's locked profiles and defaults.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ids::{ImageRef, ProfileName};
+use crate::ids::{ImageRef, ProfileName, ProjectName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::{
     GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, JobUser, Limits, Overcommit,
-    Profile, Retention, XidClasses,
+    Profile, ReportSharing, Reports, Retention, Spec, XidClasses,
 };
 
 /// The image of a fleet that names none; `images/` builds it.
@@ -134,6 +135,44 @@ const LOCKED: [Locked; 5] = [
         labels: &["self-hosted", "slate", "gpu", "gpu-max", "cuda", "exclusive"],
     },
 ];
+
+/// The names of the locked profiles, in specification 1's order.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    LOCKED.iter().map(|locked| locked.name)
+}
+
+/// What a locked profile is for, in words.
+pub(super) fn words(name: &str) -> &'static str {
+    match name {
+        "light" => "1 CPU, 512 MiB: linters and small tests",
+        "standard" => "2 CPUs, 1 GiB: test suites",
+        "gpu_light" => "2 CPUs, 2 GiB, 2,000 MiB of a card: embeddings, small models",
+        "gpu_heavy" => "4 CPUs, 8 GiB, 8,000 MiB of a card: large models",
+        _ => "a whole card for one runner",
+    }
+}
+
+/// A fleet that says nothing: no pool, and all else as it is without being written.
+pub(super) fn spec(project: ProjectName) -> Spec {
+    let named = |(kind, name): (&str, &str)| (kind.to_owned(), ProfileName::new(name));
+    Spec {
+        project,
+        profiles: profiles(&ImageRef::new(IMAGE)),
+        pools: Vec::new(),
+        lanes: BTreeMap::new(),
+        task_types: TASK_TYPES.into_iter().map(named).collect(),
+        limits: LIMITS,
+        gpu: gpu_policy(),
+        reports: Reports {
+            path: PathBuf::from(REPORTS_PATH),
+            keep: Some(REPORTS_KEEP),
+            sharing: ReportSharing::Own,
+        },
+        retention: RETENTION,
+        ca: None,
+        proxy: None,
+    }
+}
 
 /// The locked profiles, made from an image.
 pub(super) fn profiles(image: &ImageRef) -> BTreeMap<ProfileName, Profile> {

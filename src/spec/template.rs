@@ -1,144 +1,149 @@
-//! The fleet files that `init` writes: sized for the host, commented, and valid.
+//! The fleet files that `init` writes: sized by whoever knows the host, commented, and valid.
 
-use crate::ids::ProjectName;
-use crate::units::Bytes;
+use std::fmt::Write as _;
 
-/// What the host has, for sizing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HostSize {
-    /// CPUs.
-    pub cpus: u32,
-    /// Memory in total.
-    pub memory: Bytes,
+use super::builtin;
+use crate::ids::{ProfileName, ProjectName};
+
+/// A fleet to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFleet {
+    /// Its name.
+    pub project: ProjectName,
+    /// The host in words: `32 CPUs, 64GiB of memory, 2 GPUs`.
+    pub host: String,
+    /// Its pools, in the order of the file.
+    pub pools: Vec<NewPool>,
+    /// Distinct workflow runs at a time.
+    pub max_parallel_workflows: u32,
+}
+
+/// A pool of a locked profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPool {
+    /// The profile.
+    pub profile: ProfileName,
+    /// How many runners.
+    pub count: u32,
+    /// Ready containers, where it has other than the usual number.
+    pub spares: Option<u32>,
+    /// Where its runners are, in words, where there is something to say.
+    pub place: Option<String>,
 }
 
 /// The example with every key, as it lies in `config/`.
 const EXAMPLE: &str = include_str!("../../config/example.yaml");
 
-/// Memory limits of the two built-in profiles that every host can run.
-const LIGHT: Bytes = Bytes::mib(512);
-const STANDARD: Bytes = Bytes::gib(1);
+/// What a reader of the whole file should have before his eyes, but not in force.
+const SHOWN: [&str; 3] = ["profiles", "lanes", "gpu"];
 
-/// More runners than this are an operator's decision, not a default.
-const COUNT_MAX: u32 = 16;
-
-/// How many runners a host gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sizing {
-    light: u32,
-    standard: u32,
-    /// Ready containers beside each pool.
-    spares: u32,
-    /// Even one of each is more than the host has.
-    overcommit: bool,
-}
-
-impl Sizing {
-    /// A runner per CPU, half of them standard, in three quarters of the memory; at least one each.
-    fn of(host: HostSize) -> Self {
-        let budget = host.memory.0 / 4 * 3;
-        let cpus = host.cpus.clamp(1, COUNT_MAX);
-        let (light, standard) = (cpus, (cpus / 2).max(1));
-        let mut sizing = Self { light, standard, spares: 1, overcommit: false };
-        // Ends after at most `COUNT_MAX` steps of each: one pool shrinks in every step.
-        while sizing.memory() > budget && (sizing.light > 1 || sizing.standard > 1) {
-            if sizing.standard > 1 && sizing.standard * 2 >= sizing.light {
-                sizing.standard -= 1;
-            } else {
-                sizing.light -= 1;
-            }
-        }
-        if sizing.memory() > budget {
-            sizing.spares = 0;
-        }
-        sizing.overcommit = sizing.memory() > host.memory.0;
-        sizing
-    }
-
-    /// The sum of the memory limits.
-    fn memory(self) -> u64 {
-        let light = u64::from(self.light + self.spares) * LIGHT.0;
-        light + u64::from(self.standard + self.spares) * STANDARD.0
-    }
-}
-
-/// A short fleet file: a pool of light and one of standard runners that fit this host.
+/// A short fleet file.
 #[must_use]
-pub fn minimal(project: &ProjectName, host: HostSize) -> String {
-    let sizing = Sizing::of(host);
-    let spares = match sizing.spares {
-        0 => "    spares: 0 # memory is short here; the next job waits for a fresh container\n",
-        _ => "",
-    };
-    let limits = match sizing.overcommit {
-        true => "\nlimits:\n  overcommit: {memory: true} # the limits exceed this host's memory\n",
-        false => "",
-    };
-    format!(
-        "# A fleet for this machine ({} CPUs, {} of memory). `slate-fleet up` brings it up.\n\
-         # `slate-fleet init` without `--minimal` writes a file that explains every key.\n\
+pub fn minimal(fleet: &NewFleet) -> String {
+    let mut out = format!(
+        "# A small fleet for this host ({}). `slate-fleet up -d` brings it up.\n\
+         # `slate-fleet init` without `--minimal` writes as many runners as the host takes.\n\
          version: 1\n\
-         project: {project}\n\
-         \n\
-         pools:\n  \
-           - name: light # 1 CPU, 512 MiB: linters and small tests\n    \
-             profile: light\n    \
-             count: {}\n{spares}  \
-           - name: standard # 2 CPUs, 1 GiB: test suites\n    \
-             profile: standard\n    \
-             count: {}\n{spares}{limits}",
-        host.cpus, host.memory, sizing.light, sizing.standard
-    )
+         project: {}\n\
+         \n",
+        fleet.host, fleet.project
+    );
+    out.push_str(&pools(fleet));
+    if has_nothing(fleet) {
+        out.push_str(
+            "\nlimits:\n  overcommit: {memory: true} # a runner's limit is more than there is\n",
+        );
+    }
+    out
 }
 
-/// A fleet file that shows and explains every key, with pools that fit this host.
+/// A fleet file that explains every key: what is sized is in force, what is a matter of taste is
+/// there as a comment.
 #[must_use]
-pub fn full(project: &ProjectName, host: HostSize) -> String {
-    let sizing = Sizing::of(host);
-    let sized = "# always this many (sized by init)";
-    let light = format!("count: {} {sized}", sizing.light);
-    let standard = format!("count: {} {sized}", sizing.standard);
-    // The burst pool's one runner has the memory of a standard one.
-    let overcommit = sizing.overcommit || sizing.memory() + STANDARD.0 > host.memory.0;
-    EXAMPLE
-        .replace("\nproject: slate #", &format!("\nproject: {project} #"))
-        .replace(&format!("count: 2 {sized}"), &light)
-        .replace(&format!("count: 1 {sized}"), &standard)
-        .replace("overcommit: {memory: false}", &format!("overcommit: {{memory: {overcommit}}}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host(cpus: u32, gib: u64) -> HostSize {
-        HostSize { cpus, memory: Bytes::gib(gib) }
-    }
-
-    #[test]
-    fn every_host_gets_at_least_one_runner_of_each_kind() {
-        let show = |host| {
-            let Sizing { light, standard, spares, overcommit } = Sizing::of(host);
-            (light, standard, spares, overcommit)
-        };
-        assert_eq!(show(host(1, 1)), (1, 1, 0, true));
-        assert_eq!(show(host(1, 2)), (1, 1, 0, false));
-        assert_eq!(show(host(2, 4)), (1, 1, 1, false));
-        assert_eq!(show(host(2, 24)), (2, 1, 1, false));
-        assert_eq!(show(host(8, 8)), (5, 2, 1, false));
-        assert_eq!(show(host(32, 64)), (16, 8, 1, false));
-        assert_eq!(show(host(0, 0)), (1, 1, 0, true));
-    }
-
-    #[test]
-    fn sized_pools_stay_within_the_memory_unless_one_each_exceeds_it() {
-        for cpus in [1, 2, 3, 4, 8, 16, 64, 256] {
-            for gib in [1, 2, 3, 4, 6, 8, 16, 32, 64, 512] {
-                let host = host(cpus, gib);
-                let sizing = Sizing::of(host);
-                assert!(sizing.memory() <= host.memory.0 || sizing.overcommit, "{sizing:?}");
-                assert!(!sizing.overcommit || (sizing.light, sizing.standard) == (1, 1));
+pub fn full(fleet: &NewFleet) -> String {
+    let mut out = format!(
+        "# A fleet for this host ({}). `slate-fleet up -d` brings it up.\n\
+         # Lines that begin with `#` and a key are examples: take the `# ` away to use one.\n",
+        fleet.host
+    );
+    let mut key = "";
+    let mut is_written = false;
+    // The first block is the example's own heading.
+    for block in EXAMPLE.split("\n\n").skip(1) {
+        key = key_of(block).unwrap_or(key);
+        match key {
+            "pools" if is_written => {}
+            "pools" => {
+                is_written = true;
+                let _infallible = write!(out, "\n{}", pools(fleet));
+            }
+            _ if SHOWN.contains(&key) => {
+                let _infallible = write!(out, "\n{}", commented(block));
+            }
+            // Writing to a String cannot fail.
+            _ => {
+                let _infallible = write!(out, "\n{}\n", adapted(block, fleet).trim_end());
             }
         }
     }
+    out
+}
+
+/// The top-level key that a block begins.
+fn key_of(block: &str) -> Option<&str> {
+    let mut keys = block.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    keys.find_map(|line| Some(line.split_once(':')?.0))
+}
+
+fn commented(block: &str) -> String {
+    let comment = |line: &str| match line.starts_with('#') {
+        true => format!("{line}\n"),
+        false => format!("# {line}\n"),
+    };
+    block.lines().map(comment).collect()
+}
+
+/// The values that are this fleet's own.
+fn adapted(block: &str, fleet: &NewFleet) -> String {
+    let parallel = format!("max_parallel_workflows: {} #", fleet.max_parallel_workflows);
+    let overcommit = format!("overcommit: {{memory: {}}}", has_nothing(fleet));
+    block
+        .replace("project: slate #", &format!("project: {} #", fleet.project))
+        .replace("max_parallel_workflows: 8 #", &parallel)
+        .replace("overcommit: {memory: false}", &overcommit)
+}
+
+/// Nothing fits into the host's memory.
+fn has_nothing(fleet: &NewFleet) -> bool {
+    fleet.pools.is_empty()
+}
+
+fn pools(fleet: &NewFleet) -> String {
+    // A host that is too small for any runner still gets one, and its operator the risk.
+    let least = NewPool {
+        profile: ProfileName::new("light"),
+        count: 1,
+        spares: Some(0),
+        place: Some("its limit is more memory than this host has".to_owned()),
+    };
+    let pools = if has_nothing(fleet) { vec![least] } else { fleet.pools.clone() };
+    let mut out = "pools:\n".to_owned();
+    for pool in &pools {
+        let NewPool { profile, count, spares, place } = pool;
+        let name = profile.as_str().replace('_', "-");
+        let words = builtin::words(profile.as_str());
+        let place = place.as_ref().map_or_else(String::new, |place| format!(" # {place}"));
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            out,
+            "  - name: {name} # {words}\n    profile: {profile}\n    count: {count}{place}\n"
+        );
+        if let Some(spares) = spares {
+            let _infallible = writeln!(
+                out,
+                "    spares: {spares} # memory is short; the next job waits for a fresh container"
+            );
+        }
+    }
+    out
 }

@@ -196,7 +196,7 @@ fn tell(fake: &Fake, query: Query) {
             drop(reply.send(later.take(filter.limit).cloned().collect()));
         }
         Query::Plan(_, reply) => {
-            drop(reply.send(PlanView { changes: Vec::new(), warnings: Vec::new() }));
+            drop(reply.send(PlanView::default()));
         }
         Query::Gc(_, reply) => drop(reply.send(GcReport::default())),
         Query::Room(reply) => drop(reply.send(Ok(spec().limits.workspace_max))),

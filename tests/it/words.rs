@@ -7,8 +7,28 @@ use crate::fleet::{Fleet, NO_SPARE, ONE_LIGHT};
 use crate::process::{self, wait_until};
 
 const VERBS: [&str; 21] = [
-    "init", "plan", "up", "down", "scale", "ps", "status", "logs", "exec", "wait", "events", "run",
-    "submit", "jobs", "cancel", "cordon", "drain", "resume", "restart", "config", "audit",
+    "init",
+    "benchmark",
+    "plan",
+    "up",
+    "down",
+    "scale",
+    "ps",
+    "status",
+    "logs",
+    "exec",
+    "wait",
+    "events",
+    "run",
+    "submit",
+    "jobs",
+    "cancel",
+    "cordon",
+    "drain",
+    "resume",
+    "restart",
+    "config",
+    "audit",
 ];
 
 #[test]

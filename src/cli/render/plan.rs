@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Paint, Tone};
+use crate::capacity::report::thousands;
 use crate::fleet::view::{Change, PlanView, PlannedChange};
 
 /// The text that `plan` prints.
@@ -13,6 +14,7 @@ pub fn text(plan: &PlanView, paint: Paint) -> String {
     for change in plan.changes.iter().filter(|change| change.change != Change::Keep) {
         line(&mut out, change, width, paint);
     }
+    cards(&mut out, plan);
     for warning in &plan.warnings {
         // Writing to a String cannot fail.
         let _infallible = writeln!(out, "warning: {warning}");
@@ -41,6 +43,23 @@ fn line(out: &mut String, change: &PlannedChange, width: usize, paint: Paint) {
     let text = format!("{head} {:<width$}   {:<10} {}", change.name, change.profile, change.reason);
     // Writing to a String cannot fail.
     let _infallible = writeln!(out, "{}", text.trim_end());
+}
+
+/// What each card would hold. Its memory is counted by the fleet; no driver keeps runners to it.
+fn cards(out: &mut String, plan: &PlanView) {
+    for card in &plan.cards {
+        let (leased, memory) = (thousands(card.leased.0), thousands(card.memory.0));
+        let runners = card.runners.iter().map(|(profile, count)| format!("{count} {profile}"));
+        let runners = match card.runners.is_empty() {
+            true => "no runner".to_owned(),
+            false => runners.collect::<Vec<_>>().join(", "),
+        };
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(out, "GPU {}: {leased} of {memory} MiB: {runners}", card.index);
+    }
+    if plan.cards.iter().any(|card| !card.runners.is_empty()) {
+        out.push_str("vram: accounted\n");
+    }
 }
 
 fn counts(plan: &PlanView) -> String {
@@ -83,6 +102,7 @@ mod tests {
                 change(4, Change::Remove, "the pool has 3 runners"),
             ],
             warnings: vec!["12 CPUs for 2: runners share them".to_owned()],
+            ..PlanView::default()
         };
         let expected = "\
 + create   slate-light-01   light      no container yet
@@ -98,7 +118,7 @@ Plan: 1 to create, 1 to recreate, 1 to remove, 1 to keep.
 
     #[test]
     fn a_plan_without_changes_says_so() {
-        let plan = PlanView { changes: vec![change(1, Change::Keep, "")], warnings: Vec::new() };
+        let plan = PlanView { changes: vec![change(1, Change::Keep, "")], ..PlanView::default() };
         assert_eq!(text(&plan, Paint::Off), "No changes: all 1 runners are as the file says.\n");
         assert!(!has_changes(&plan));
     }

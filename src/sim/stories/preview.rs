@@ -111,3 +111,39 @@ fn a_plan_of_too_many_runners_says_that_up_would_refuse_it() {
     assert!(plan.changes.is_empty());
     assert!(plan.warnings.iter().any(|it| it.starts_with("`up` would refuse this:")), "{plan:?}");
 }
+
+/// What each card would hold, as `GPU 0: 16000: gpu_heavy 1, gpu_light 4`.
+fn cards(counts: &[(&str, u32)]) -> Vec<String> {
+    let mut spec = with(counts.iter().map(|(profile, count)| pool(profile, *count)));
+    spec.limits.overcommit_memory = crate::spec::Overcommit::Allow;
+    let plan = ready(with([])).fleet().expect("it lives").preview(&spec);
+    assert_eq!(plan.refusal, None);
+    let card = |card: &crate::fleet::view::PlannedCard| {
+        let runners = card.runners.iter().map(|(profile, count)| format!("{profile} {count}"));
+        let runners: Vec<String> = runners.collect();
+        format!("GPU {}: {}: {}", card.index, card.leased.0, runners.join(", "))
+    };
+    plan.cards.iter().map(card).collect()
+}
+
+#[test]
+fn the_specification_s_gpu_runners_are_placed_as_it_draws_them() {
+    let drawn = ["GPU 0: 16000: gpu_heavy 1, gpu_light 4", "GPU 1: 12000: gpu_light 6"];
+    assert_eq!(cards(&[("gpu_heavy", 1), ("gpu_light", 10)]), drawn);
+    let spread = ["GPU 0: 8000: gpu_heavy 1", "GPU 1: 8000: gpu_heavy 1"];
+    assert_eq!(cards(&[("gpu_heavy", 2)]), spread);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_says_what_is_missing() {
+    let sim = ready(with([]));
+    let plan = sim.fleet().expect("it lives").preview(&with([pool("gpu_max", 3)]));
+    let refusal = plan.refusal.expect("there are two cards");
+    assert!(refusal.contains("memory"), "{refusal}");
+    let mut spec = with([pool("gpu_max", 3)]);
+    spec.limits.overcommit_memory = crate::spec::Overcommit::Allow;
+    let plan = sim.fleet().expect("it lives").preview(&spec);
+    let refusal = plan.refusal.expect("there are two cards");
+    assert!(refusal.contains("gpu_max") && refusal.contains("14000"), "{refusal}");
+    assert!(plan.cards.is_empty(), "nothing is leased");
+}

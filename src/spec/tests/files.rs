@@ -1,7 +1,7 @@
 //! The files that ship: ready fleet files, templates, schema and reference agree with the code.
 
 use super::*;
-use crate::spec::template::{self, HostSize};
+use crate::spec::template::{self, NewFleet, NewPool};
 
 const CONFIG: [(&str, &str); 4] = [
     ("one-box", include_str!("../../../config/one-box.yaml")),
@@ -61,26 +61,71 @@ fn the_box_and_the_bench_have_the_runners_that_they_promise() {
     assert_eq!(pools(&fifty.spec), ["light light Fixed(50)"]);
 }
 
+fn new_pool(profile: &str, count: u32, spares: Option<u32>) -> NewPool {
+    let place = Some("4 on GPU 0, 6 on GPU 1".to_owned());
+    NewPool { profile: ProfileName::new(profile), count, spares, place }
+}
+
 #[test]
-fn templates_are_valid_on_every_host() {
+fn templates_are_valid_with_any_pools() {
     let project = ProjectName::new("my-box");
-    for (cpus, memory) in
-        [(1, Bytes::gib(1)), (2, Bytes::gib(24)), (64, Bytes::gib(256)), (1, Bytes(1))]
+    let (host, max_parallel_workflows) = ("2 CPUs, 24GiB of memory".to_owned(), 3);
+    let all = ["gpu_heavy", "gpu_light", "standard", "light"];
+    for (names, spares) in
+        [(&all[..], None), (&all[2..], Some(0)), (&all[3..], Some(0)), (&[], None)]
     {
-        let host = HostSize { cpus, memory };
-        for text in [template::minimal(&project, host), template::full(&project, host)] {
+        let pools: Vec<NewPool> = names.iter().map(|name| new_pool(name, 7, spares)).collect();
+        let fleet = NewFleet {
+            project: project.clone(),
+            host: host.clone(),
+            pools: pools.clone(),
+            max_parallel_workflows,
+        };
+        for text in [template::minimal(&fleet), template::full(&fleet)] {
             let loaded = load_all(&[&text], &[]).unwrap_or_else(|found| panic!("{text}\n{found}"));
             assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-            assert_eq!(loaded.spec.project, project);
-            let counts: Vec<u32> =
-                loaded.spec.pools.iter().map(|pool| pool.size.at_rest()).collect();
-            assert!(counts.iter().take(2).all(|count| *count >= 1), "{text}");
+            let spec = loaded.spec;
+            assert_eq!(spec.project, project);
+            let counts: Vec<u32> = spec.pools.iter().map(|pool| pool.size.at_rest()).collect();
+            assert_eq!(counts, if pools.is_empty() { vec![1] } else { vec![7; pools.len()] });
+            let overcommit = spec.limits.overcommit_memory == Overcommit::Allow;
+            assert_eq!(overcommit, pools.is_empty(), "{text}");
+            assert!(
+                spec.lanes.is_empty() && !spec.profiles.contains_key(&ProfileName::new("replay"))
+            );
         }
+        let full = template::full(&fleet);
+        let loaded = load_all(&[&full], &[]).expect("it is valid").spec;
+        assert_eq!(loaded.limits.max_parallel_workflows, 3);
+        for shown in
+            ["#   replay:", "# lanes:", "#   downgrade_for: 10m", "\nreports:\n", "# proxy:"]
+        {
+            assert!(full.contains(shown), "{shown} is not in\n{full}");
+        }
+        assert!(!full.contains("name: burst"), "{full}");
     }
-    let large = HostSize { cpus: 16, memory: Bytes::gib(64) };
-    let full = load_all(&[&template::full(&project, large)], &[]).expect("it should load").spec;
-    assert!(pools(&full).starts_with(&["light light Fixed(16)".to_owned()]), "{:?}", pools(&full));
-    assert!(pools(&full).contains(&"standard standard Fixed(8)".to_owned()));
+}
+
+#[test]
+fn what_a_template_shows_as_a_comment_is_valid_when_it_is_used() {
+    let pools = vec![new_pool("standard", 1, None), new_pool("light", 1, None)];
+    let fleet = NewFleet {
+        project: ProjectName::new("my-box"),
+        host: "a host".to_owned(),
+        pools,
+        max_parallel_workflows: 8,
+    };
+    let full = template::full(&fleet);
+    let from = full.find("# profiles:").expect("shown");
+    let (head, rest) = full.split_at(from);
+    let (profiles, rest) = rest.split_at(rest.find("\npools:").expect("pools"));
+    let used: String = profiles
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+        .collect();
+    let text = format!("{head}{used}{rest}");
+    let spec = load_all(&[&text], &[]).unwrap_or_else(|found| panic!("{text}\n{found}")).spec;
+    assert!(spec.profiles.contains_key(&ProfileName::new("replay")));
 }
 
 /// Every key of the schema as `limits.scale_max`, `pools[].name`, `profiles.*.cpus`.
