@@ -6,7 +6,7 @@ use crate::docker::inspect;
 use crate::fleet::{Fleet, NO_SPARE, ONE_LIGHT};
 use crate::process::{self, wait_until};
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "init",
     "benchmark",
     "plan",
