@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Inspection;
+use crate::fleet::oom::GpuOom;
 use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, SlotId};
 use crate::units::Time;
 
@@ -50,6 +51,9 @@ pub struct PostMortem {
     pub job: Option<JobId>,
     /// Which attempt of it.
     pub attempt: Option<AttemptNo>,
+    /// How its job ran out of GPU memory, if that is why it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_oom: Option<GpuOom>,
     /// The exit code of the container's first process, the agent.
     pub exit_code: Option<i64>,
     /// The agent's last sign of life, if one was heard.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Fault;
 use super::event::JobEnd;
 use super::job::{StopBy, Verdict};
-use super::view::JobStatus;
+use super::view::{JobStatus, JobView};
 use crate::ids::{GpuUuid, ProfileName};
 use crate::spec::Secrets;
 use crate::units::GpuMib;
@@ -83,6 +83,16 @@ pub enum Blame {
     Own,
     /// Others used what was reserved for the runner.
     Neighbours,
+}
+
+/// With what the reason of such an end begins.
+const WORDS: &str = "out of GPU memory: ";
+
+/// Whether a job ended because a card had no memory for it.
+#[must_use]
+pub fn is_gpu(job: &JobView) -> bool {
+    let reason = job.reason.as_ref().filter(|_| job.status == JobStatus::Oom);
+    reason.is_some_and(|why| why.starts_with(WORDS))
 }
 
 /// How sure it is that an attempt ran out of GPU memory.
@@ -195,7 +205,7 @@ impl GpuOom {
 impl fmt::Display for GpuOom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, measured, .. } = self;
-        write!(f, "out of GPU memory: {line}")?;
+        write!(f, "{WORDS}{line}")?;
         match (self.blame, self.certainty) {
             (Blame::Neighbours, _) => {
                 write!(f, " (others used what was reserved for it: {measured})")

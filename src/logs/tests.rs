@@ -194,3 +194,25 @@ fn garbage_is_no_log_and_never_panics() {
         while let Ok(Some(_)) = decoder.next_record() {}
     }
 }
+
+#[test]
+fn the_ends_of_both_streams_are_the_last_attempts_own() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder, 1000);
+    let (first, second) = (AttemptNo(1), AttemptNo(2));
+    let ends = |attempt, most| store.ends(JOB, attempt, most).unwrap();
+    assert_eq!(ends(first, 10), Ends::default(), "nothing was written yet");
+    // A line of standard error, torn by the other stream.
+    store.append(&output(Stream::Stderr, 0, b"CUDA out "), NOW).unwrap();
+    store.append(&out(0, b"step 1\n"), NOW).unwrap();
+    store.append(&output(Stream::Stderr, 9, b"of memory\n"), NOW).unwrap();
+    let whole = ends(first, 100);
+    assert_eq!(whole.stderr, End { bytes: b"CUDA out of memory\n".to_vec(), is_cut: false });
+    assert_eq!(whole.stdout, End { bytes: b"step 1\n".to_vec(), is_cut: false });
+    assert_eq!(ends(first, 7).stderr, End { bytes: b"memory\n".to_vec(), is_cut: true });
+    assert_eq!(ends(second, 100), Ends::default(), "what is there is an earlier attempt's");
+    store.append(&Output { attempt: second, ..out(0, b"again\n") }, NOW).unwrap();
+    store.finish(JOB, NOW).unwrap();
+    let wanted = End { bytes: b"again\n".to_vec(), is_cut: false };
+    assert_eq!(ends(second, 100), Ends { stdout: wanted, stderr: End::default() });
+}

@@ -9,6 +9,7 @@ use super::words::Sight;
 use super::{PostMortem, words};
 use crate::engine::{Engine, EngineError, Follow, Inspection, LogRange, OutputChunk};
 use crate::fleet::death::Death;
+use crate::fleet::runner::Cause;
 use crate::ids::ContainerId;
 use crate::spec::{Secrets, redact};
 
@@ -69,6 +70,10 @@ pub async fn gather<E: Engine>(
         container_name: death.container_name.clone(),
         job: death.job.map(|(job, _)| job),
         attempt: death.job.map(|(_, attempt)| attempt),
+        gpu_oom: match &death.cause {
+            Cause::GpuOom(oom) => Some(oom.as_ref().clone()),
+            _ => None,
+        },
         exit_code: seen.as_ref().and_then(|seen| seen.exit_code),
         heard: death.heard,
         engine: seen,

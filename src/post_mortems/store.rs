@@ -243,6 +243,7 @@ mod tests {
             container_name: format!("slate-light-i{incarnation}"),
             job: (incarnation == 2).then_some(JobId(9)),
             attempt: None,
+            gpu_oom: None,
             exit_code: Some(137),
             heard: None,
             engine: None,

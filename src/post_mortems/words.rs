@@ -123,6 +123,13 @@ pub fn advice(post_mortem: &PostMortem) -> Option<String> {
         "stale" | "lost_job" | "no_progress" => {
             "see whether the host was overloaded or asleep at that time"
         }
+        "oom_gpu" => {
+            "its slot is lighter for a while (`gpu.downgrade_for`); `slate-fleet resume RUNNER` \
+             ends that"
+        }
+        "oom_gpu_neighbour" => {
+            "look for what else uses the card: `slate-fleet gpus` names processes and containers"
+        }
         "unfit" => "the job's working folder or the runner's disk may be the reason",
         _ => return None,
     };

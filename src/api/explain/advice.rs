@@ -1,6 +1,7 @@
 //! What a person can do about it, in sentences with the command to type.
 
 use super::{JobExplanation, PoolExplanation};
+use crate::fleet::oom;
 use crate::fleet::view::{JobStatus, RunnerView};
 use crate::post_mortems::{self, PostMortem};
 
@@ -18,6 +19,11 @@ pub(super) fn of_job(it: &JobExplanation) -> Vec<String> {
         JobStatus::TimedOut => advice.push(
             "give it more time with `--timeout`, or see in its output where it stopped".to_owned(),
         ),
+        JobStatus::Oom if oom::is_gpu(job) => advice.push(format!(
+            "run it on a profile with more GPU memory than `{}` (`--profile`), or let it be \
+             tried once with more by itself: `--retry-on oom`",
+            job.profile
+        )),
         JobStatus::Oom => advice.push(format!(
             "run it on a profile with more memory than `{}` (`--profile`)",
             job.profile
@@ -54,6 +60,12 @@ pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec
         post_mortems.first().and_then(post_mortems::advice).into_iter().collect();
     if runner.status.is_trouble() {
         advice.push(format!("try again at once: `slate-fleet resume {}`", runner.name));
+    }
+    if runner.downgrade.is_some() {
+        advice.push(format!(
+            "give it its own profile back at once: `slate-fleet resume {}`",
+            runner.name
+        ));
     }
     advice
 }

@@ -33,7 +33,7 @@ fn job(it: &JobExplanation, now: Time) -> String {
     page.fact("Reason", job.reason.as_deref().unwrap_or(""));
     page.fact("Fault", &job.fault.map(|fault| fault.to_string()).unwrap_or_default());
     page.fact("Command", &jobs::command(job));
-    page.fact("Profile", job.profile.as_str());
+    page.fact("Profile", &profile(job));
     page.fact("Runner", job.runner_name.as_deref().unwrap_or(""));
     let submitted = format!("{}, {}", utc(job.queued_at), ago(now.since(job.queued_at)));
     page.fact("Submitted", &format!("{submitted}, by {}", job.spec.submitter));
@@ -49,6 +49,17 @@ fn job(it: &JobExplanation, now: Time) -> String {
     page.quote("Last output", &it.last_lines);
     page.list("What to do", it.advice.iter().cloned());
     page.0
+}
+
+/// The profile that a job needs, and what it needed first.
+fn profile(job: &JobView) -> String {
+    match &job.raised {
+        Some(raised) => {
+            let (from, after) = (&raised.from, raised.after);
+            format!("{} (not {from}: attempt {after} ran out of GPU memory)", job.profile)
+        }
+        None => job.profile.to_string(),
+    }
 }
 
 /// Where an attempt ran, how it ended, and whose fault that was.

@@ -182,6 +182,7 @@ pub(in crate::cli) fn post_mortem() -> PostMortem {
         container_name: "slate-light-i12".to_owned(),
         job: Some(JobId(41)),
         attempt: Some(AttemptNo(1)),
+        gpu_oom: None,
         exit_code: Some(137),
         heard: Some(before(302)),
         engine: Some(Inspection {
