@@ -5,7 +5,7 @@
 //! kind of object.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,15 +15,17 @@ use futures_util::Stream;
 use self::address::Transport;
 use self::errors::{Call, deadline};
 use self::events::RecentDeaths;
+use self::facts::{Cdi, Facts, card_request};
 use self::seen::Seen;
-use super::translate::{EngineTraits, Narrowing};
+use super::translate::{CardRequest, EngineTraits, Narrowing};
 use super::{
     ContainerStats, Engine, EngineError, EngineInfo, ExecId, ExecRequest, ExecSession, HostPaths,
     ImageEnd, Inspection, Leftover, LogRange, OtherFleet, OutputChunk, Project, Swept,
     TerminalSize,
 };
 use crate::fleet::effect::ContainerPlan;
-use crate::fleet::event::{ContainerFact, EngineEvent};
+use crate::fleet::event::{ContainerFact, EngineEvent, OpErrorClass};
+use crate::fleet::gpu::GpuAccess;
 use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId};
 use crate::units::Time;
 
@@ -32,6 +34,7 @@ mod containers;
 mod errors;
 mod events;
 mod exec;
+mod facts;
 mod images;
 mod info;
 mod inspect;
@@ -51,8 +54,8 @@ pub struct DockerEngine {
     project: Project,
     /// Whether this engine was seen to refuse mounts over `/proc` files.
     refuses_narrowing: AtomicBool,
-    /// Logical CPUs of its host, once it was asked.
-    cpus: AtomicU32,
+    /// What it said of itself last, once it was asked.
+    facts: Mutex<Option<Facts>>,
     /// Containers that died lately: the engine's lists go on calling them running for a moment.
     died: Arc<RecentDeaths>,
     /// Containers that are not known to be gone.
@@ -87,7 +90,7 @@ impl DockerEngine {
             address,
             project,
             refuses_narrowing: AtomicBool::new(false),
-            cpus: AtomicU32::new(0),
+            facts: Mutex::default(),
             died: Arc::default(),
             seen: Seen::default(),
             network: tokio::sync::Mutex::new(()),
@@ -107,11 +110,39 @@ impl DockerEngine {
         }
     }
 
-    /// What to heed when containers are made; asks the engine if nobody did before.
-    async fn traits(&self) -> Result<EngineTraits, EngineError> {
-        let known = self.cpus.load(Ordering::Relaxed);
-        let cpus = if known > 0 { known } else { self.ask_info().await?.cpus };
-        Ok(EngineTraits { narrowing: self.narrowing(), cpus })
+    /// What the engine said of itself last; asks it if nobody did before.
+    async fn known_facts(&self) -> Result<Facts, EngineError> {
+        let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(facts) => Ok(facts),
+            None => self.ask_facts().await,
+        }
+    }
+
+    /// What to heed when this container is made.
+    async fn traits(&self, plan: &ContainerPlan) -> Result<EngineTraits, EngineError> {
+        let facts = self.known_facts().await?;
+        let cards = self.card_request(plan, &facts).await?;
+        Ok(EngineTraits { narrowing: self.narrowing(), cpus: facts.cpus, cards })
+    }
+
+    /// How the engine is asked for the plan's card. Names come and go while an engine runs, so it
+    /// is asked for them again where it knows any.
+    async fn card_request(
+        &self,
+        plan: &ContainerPlan,
+        facts: &Facts,
+    ) -> Result<CardRequest, EngineError> {
+        let Some(gpu) = plan.gpu.as_ref().filter(|gpu| gpu.access == GpuAccess::Request) else {
+            return Ok(CardRequest::default());
+        };
+        let cdi = match &facts.cdi {
+            Cdi::Off => Cdi::Off,
+            Cdi::On | Cdi::Names(_) => self.ask_facts().await?.cdi,
+        };
+        let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
+        card_request(gpu.request, &gpu.uuid, &cdi)
+            .map_err(|why| call.refused(OpErrorClass::Fatal, why))
     }
 
     /// Logs an engine's warning the first time that it comes.

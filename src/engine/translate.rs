@@ -9,16 +9,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkCreateRequest,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    Mount, MountType, MountVolumeOptions, NetworkCreateRequest, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::{HostPaths, Project};
-use crate::fleet::effect::ContainerPlan;
-use crate::ids::{CacheName, GpuUuid, IncarnationId, PoolName};
+use crate::fleet::effect::{ContainerPlan, GpuPlan};
+use crate::fleet::gpu::GpuAccess;
+use crate::ids::{CacheName, IncarnationId, PoolName};
 use crate::spec::{Cache, ReportSharing, Reuse};
 use crate::units::MilliCpu;
+
+mod gpu;
+
+pub use gpu::{CardRequest, cdi_name};
 
 /// The label with the project's name.
 pub const LABEL_PROJECT: &str = "dev.slate.fleet.project";
@@ -67,6 +72,8 @@ pub struct EngineTraits {
     pub narrowing: Narrowing,
     /// Logical CPUs of its host, 0 if it does not say; it refuses a CPU limit above them.
     pub cpus: u32,
+    /// How it is asked for NVIDIA cards.
+    pub cards: CardRequest,
 }
 
 /// The narrowed files, each by its name in the private folder and what it is mounted over.
@@ -165,7 +172,7 @@ pub fn container_body(
         user: Some("0:0".to_owned()),
         entrypoint: Some(vec![AGENT.to_owned()]),
         cmd: Some(Vec::new()),
-        env: Some(environment(plan.gpu.as_ref().map(|gpu| &gpu.uuid))),
+        env: Some(environment(plan.gpu.as_ref())),
         // Not /work: the engine makes a missing working folder by mounting the layers at create.
         working_dir: Some("/".to_owned()),
         healthcheck: Some(healthcheck(plan)),
@@ -177,7 +184,7 @@ pub fn container_body(
         host_config: Some(HostConfig {
             nano_cpus: Some(nano_cpus(template.cpus, engine.cpus)),
             mounts: Some(mounts),
-            ..host_config(plan, project)
+            ..host_config(plan, project, engine.cards)
         }),
         ..ContainerCreateBody::default()
     }
@@ -189,8 +196,9 @@ fn nano_cpus(limit: MilliCpu, host: u32) -> i64 {
     i64::from(limit.0).min(most) * 1_000_000
 }
 
-fn host_config(plan: &ContainerPlan, project: &Project) -> HostConfig {
+fn host_config(plan: &ContainerPlan, project: &Project, cards: CardRequest) -> HostConfig {
     let template = &plan.template;
+    let devices = gpu::devices(plan.gpu.as_ref(), cards);
     let memory = signed(template.memory.0);
     HostConfig {
         memory: Some(memory),
@@ -213,7 +221,9 @@ fn host_config(plan: &ContainerPlan, project: &Project) -> HostConfig {
         auto_remove: Some(false),
         restart_policy: Some(restart_policy(template.reuse)),
         log_config: Some(log_config()),
-        device_requests: plan.gpu.as_ref().map(|gpu| vec![device_request(&gpu.uuid)]),
+        device_requests: devices.requests,
+        devices: devices.nodes,
+        group_add: devices.groups,
         ..HostConfig::default()
     }
 }
@@ -239,15 +249,19 @@ fn hostname(name: &str) -> String {
     cut.trim_matches('-').to_owned()
 }
 
+/// The variable by which NVIDIA's runtime and hook know which cards a container gets.
+pub const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
+
 /// Only what the image must not decide; a job's environment comes with the job.
 ///
-/// A name without `=` removes the image's variable. Without a GPU, `void` keeps an engine whose
-/// default runtime is NVIDIA's from giving the image the GPUs that it asks for.
-fn environment(gpu: Option<&GpuUuid>) -> Vec<String> {
+/// A name without `=` removes the image's variable: what the engine adds for a leased card is then
+/// the only entry. For all others `void` keeps an engine whose default runtime is NVIDIA's from
+/// giving the image the cards that it asks for.
+fn environment(gpu: Option<&GpuPlan>) -> Vec<String> {
     let mut entries: Vec<String> = REMOVED_FROM_IMAGE.map(str::to_owned).to_vec();
-    entries.push(match gpu {
-        Some(_) => "NVIDIA_VISIBLE_DEVICES".to_owned(),
-        None => "NVIDIA_VISIBLE_DEVICES=void".to_owned(),
+    entries.push(match gpu.map(|gpu| &gpu.access) {
+        Some(GpuAccess::Request) => VISIBLE_DEVICES.to_owned(),
+        Some(GpuAccess::Nodes { .. }) | None => format!("{VISIBLE_DEVICES}=void"),
     });
     entries
 }
@@ -295,16 +309,6 @@ fn log_config() -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("local".to_owned()),
         config: Some(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-    }
-}
-
-fn device_request(gpu: &GpuUuid) -> DeviceRequest {
-    DeviceRequest {
-        driver: Some("nvidia".to_owned()),
-        count: Some(0),
-        device_ids: Some(vec![gpu.to_string()]),
-        capabilities: Some(vec![["gpu", "compute", "utility"].map(str::to_owned).to_vec()]),
-        options: None,
     }
 }
 

@@ -88,7 +88,7 @@ fn create(state: &mut State, id: IncarnationId) {
         incarnation: id,
         name: runner.name.clone(),
         image: runner.build.image.clone(),
-        gpu: runner.build.gpu.as_ref().map(|hold| gpu_plan(&state.host, &hold.card)),
+        gpu: runner.build.gpu.as_ref().map(|hold| gpu_plan(state, &hold.card)),
         cpuset: cpuset(&state.host, id, template.cpus.visible()),
         template,
     };
@@ -96,9 +96,11 @@ fn create(state: &mut State, id: IncarnationId) {
 }
 
 /// A card that the host no longer has is asked for all the same: the engine's refusal names it.
-fn gpu_plan(host: &HostFacts, card: &GpuUuid) -> GpuPlan {
-    let access = host.gpus.iter().find(|gpu| gpu.uuid == *card).map(|gpu| gpu.access.clone());
-    GpuPlan { uuid: card.clone(), access: access.unwrap_or_default() }
+fn gpu_plan(state: &State, card: &GpuUuid) -> GpuPlan {
+    let gpus = &state.host.gpus;
+    let access = gpus.iter().find(|gpu| gpu.uuid == *card).map(|gpu| gpu.access.clone());
+    let request = state.spec.gpu.request;
+    GpuPlan { uuid: card.clone(), access: access.unwrap_or_default(), request }
 }
 
 /// The CPUs that a runner sees: neighbours in turn, so that runners are spread over the host.

@@ -12,7 +12,7 @@ use crate::ids::{
     AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
     OpId, PoolName, ProfileName, RequestId,
 };
-use crate::spec::{Cache, JobUser, Reuse};
+use crate::spec::{Cache, GpuRequestKind, JobUser, Reuse};
 use crate::units::{Bytes, MilliCpu};
 
 /// One thing to do.
@@ -110,6 +110,9 @@ pub struct GpuPlan {
     pub uuid: GpuUuid,
     /// How.
     pub access: GpuAccess,
+    /// How the file wants the engine to be asked, where it is asked.
+    #[serde(default)]
+    pub request: GpuRequestKind,
 }
 
 /// What runners of one pool are like; a change of it replaces them.

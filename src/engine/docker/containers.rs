@@ -159,7 +159,7 @@ impl DockerEngine {
         plan: &ContainerPlan,
         paths: &HostPaths,
     ) -> Result<ContainerId, EngineError> {
-        let engine = self.traits().await?;
+        let engine = self.traits(plan).await?;
         self.check_volumes(plan).await?;
         let body = translate::container_body(plan, &self.project, paths, engine);
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();

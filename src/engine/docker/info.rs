@@ -1,13 +1,14 @@
 //! What the engine is: version, what it can enforce, what it warns of.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
 use super::DockerEngine;
 use super::address::Transport;
 use super::errors::deadline;
+use super::facts::{Facts, facts};
 use crate::engine::{CgroupVersion, EngineError, EngineInfo};
 use crate::units::Bytes;
 
@@ -27,13 +28,25 @@ impl DockerEngine {
                  upgrade it"
             )));
         }
-        let call = self.call("ask the engine what it can do", deadline::INFO);
-        let mut info = translate(call.run(self.client.info()).await?, api);
+        let (_, told) = self.ask().await?;
+        let mut info = translate(told, api);
         if self.address.transport() == Transport::Tcp {
             info.data_root = None;
         }
-        self.cpus.store(info.cpus, Ordering::Relaxed);
         Ok(info)
+    }
+
+    /// What changes how containers are made, as the engine says it now.
+    pub(super) async fn ask_facts(&self) -> Result<Facts, EngineError> {
+        Ok(self.ask().await?.0)
+    }
+
+    async fn ask(&self) -> Result<(Facts, SystemInfo), EngineError> {
+        let call = self.call("ask the engine what it can do", deadline::INFO);
+        let told = call.run(self.client.info()).await?;
+        let found = facts(&told);
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        Ok((found, told))
     }
 }
 
@@ -42,6 +55,7 @@ fn translate(info: SystemInfo, api: String) -> EngineInfo {
         info.runtimes.as_ref().map(|all| all.keys().cloned().collect()).unwrap_or_default();
     runtimes.sort_unstable();
     let warnings = warnings(&info);
+    let cpus = facts(&info).cpus;
     EngineInfo {
         id: info.id.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
@@ -52,7 +66,7 @@ fn translate(info: SystemInfo, api: String) -> EngineInfo {
             Some(SystemInfoCgroupVersionEnum::EMPTY) | None => CgroupVersion::Unknown,
         },
         storage_driver: info.driver.unwrap_or_default(),
-        cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+        cpus,
         memory: Bytes(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)),
         security: security_names(info.security_options.as_deref().unwrap_or_default()),
         runtimes,

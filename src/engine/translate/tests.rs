@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::*;
 use crate::fleet::effect::{GpuPlan, Template};
 use crate::fleet::gpu::GpuAccess;
-use crate::ids::{FleetId, ImageId, ImageRef, PoolName, ProfileName, ProjectName};
-use crate::spec::{JobUser, Reports};
+use crate::ids::{FleetId, GpuUuid, ImageId, ImageRef, PoolName, ProfileName, ProjectName};
+use crate::spec::{GpuRequestKind, JobUser, Reports};
 use crate::state_dir::StateDir;
 use crate::units::Bytes;
 
@@ -67,7 +67,8 @@ fn golden(name: &str, body: &ContainerCreateBody) {
     assert_eq!(made, wanted, "{name}: the create body is not as {} says", file.display());
 }
 
-const ENGINE: EngineTraits = EngineTraits { narrowing: Narrowing::On, cpus: 32 };
+const ENGINE: EngineTraits =
+    EngineTraits { narrowing: Narrowing::On, cpus: 32, cards: CardRequest::Nvidia };
 
 fn body(plan: &ContainerPlan) -> ContainerCreateBody {
     container_body(plan, &project(), &paths(ReportSharing::Own), ENGINE)
@@ -93,9 +94,37 @@ fn gpu_runners_get_their_one_gpu_by_uuid() {
         ("gpu_max", 4, Bytes::gib(16)),
     ] {
         let mut plan = plan(profile, cpus, memory);
-        plan.gpu = Some(GpuPlan { uuid: GpuUuid::new("GPU-6a1c"), access: GpuAccess::Request });
+        plan.gpu = Some(card(GpuAccess::Request));
         golden(profile, &body(&plan));
     }
+}
+
+#[test]
+fn where_the_engine_knows_the_card_by_name_only_the_request_differs() {
+    let mut plan = plan("gpu_light", 2, Bytes::gib(2));
+    plan.gpu = Some(card(GpuAccess::Request));
+    let by_name = EngineTraits { cards: CardRequest::Cdi, ..ENGINE };
+    let made = container_body(&plan, &project(), &paths(ReportSharing::Own), by_name);
+    golden("gpu_light_cdi", &made);
+    let rest = |body: ContainerCreateBody| {
+        let host = body.host_config.map(|it| HostConfig { device_requests: None, ..it });
+        ContainerCreateBody { host_config: host, ..body }
+    };
+    assert_eq!(rest(made), rest(body(&plan)));
+}
+
+#[test]
+fn amd_and_intel_cards_are_their_nodes_and_groups_and_no_nvidia_card_comes_with_them() {
+    let mut plan = plan("gpu_light", 2, Bytes::gib(2));
+    plan.gpu = Some(card(GpuAccess::Nodes {
+        paths: vec!["/dev/kfd".into(), "/dev/dri/renderD128".into()],
+        groups: vec![44, 109],
+    }));
+    golden("gpu_light_amd", &body(&plan));
+}
+
+fn card(access: GpuAccess) -> GpuPlan {
+    GpuPlan { uuid: GpuUuid::new("GPU-6a1c"), access, request: GpuRequestKind::Auto }
 }
 
 #[test]
