@@ -26,6 +26,9 @@ mod http;
 mod lifecycle;
 mod limits;
 mod network;
+#[path = "../support/nvidia_engine.rs"]
+mod nvidia_engine;
+mod pinning;
 mod post_mortems;
 mod process;
 mod queue;
@@ -34,6 +37,8 @@ mod real_projects;
 mod refusals;
 mod reports;
 mod run;
+#[path = "../support/second_daemon.rs"]
+mod second_daemon;
 mod secrets;
 mod size;
 mod slots;

@@ -1,10 +1,11 @@
 //! A `dockerd` beside the machine's own engine, for tests and benches: one that may be killed, hung
 //! and restarted, and that leaves nothing behind however its owner ends.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses another part of it")]
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -42,11 +43,19 @@ pub struct SecondDaemon {
 impl SecondDaemon {
     /// A daemon that begins to start.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// A daemon in a folder that was prepared first: programs in its `bin` come before the
+    /// machine's, and `daemon.json` is its configuration.
+    pub fn start_with(prepare: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<Self> {
         let folder = TempDir::with_prefix("slate-engine-")?;
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "guard"]).arg(folder.path()).current_dir("/");
         let guard = guard.process_group(0).stdin(Stdio::piped()).spawn()?;
         fs::write(folder.path().join("daemon.json"), "{}")?;
+        fs::create_dir(folder.path().join("bin"))?;
+        prepare(folder.path())?;
         let child = spawn(&folder)?;
         Ok(Self { folder, child, guard })
     }
@@ -71,7 +80,9 @@ impl SecondDaemon {
 pub fn spawn(folder: &TempDir) -> io::Result<Child> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let log = OpenOptions::new().create(true).append(true).open(path("log"))?;
+    let machine = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("unshare");
+    command.env("PATH", format!("{}:{machine}", path("bin")));
     command.args(["--net", "--", "sh", "-c", DAEMON, "daemon"]);
     command.args(["-H", &format!("unix://{}", path("docker.sock"))]);
     for (option, name) in [

@@ -1,0 +1,200 @@
+//! An engine that can be asked for NVIDIA's cards on a machine that has none.
+//!
+//! A second daemon with a program named `nvidia-container-runtime-hook` in its `PATH`: the engine
+//! then has the `nvidia` driver, takes real device requests, and has the runtime call the hook
+//! before each container starts. This hook writes down what it was called with. Whatever it does,
+//! no device appears in a container.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses another part of it")]
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::second_daemon::SecondDaemon;
+
+/// The image on it: a shell, `cat`, `env`, `sleep`, `touch` and what they need, so small that it is
+/// made anew each time. As CUDA's images do, it asks for all cards by its environment.
+pub const IMAGE: &str = "asks-for-all:latest";
+
+/// What [`IMAGE`] has.
+const PROGRAMS: [&str; 6] =
+    ["/bin/sh", "/bin/cat", "/usr/bin/env", "/bin/sleep", "/bin/touch", "/bin/stat"];
+
+/// How long a daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The name by which the engine looks for the vendor's hook.
+const HOOK: &str = "nvidia-container-runtime-hook";
+
+/// Keeps state and bundle under the container's id, then does what the files beside it say.
+const SCRIPT: &str = r#"#!/bin/sh
+state=$(cat)
+word() { printf '%s' "$state" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
+id=$(word id)
+printf '%s' "$state" >"FOLDER/$id.state"
+cp "$(word bundle)/config.json" "FOLDER/$id.part" && mv "FOLDER/$id.part" "FOLDER/$id.json"
+[ ! -e FOLDER/delay ] || sleep "$(cat FOLDER/delay)"
+[ ! -e FOLDER/words ] || { cat FOLDER/words >&2; exit 1; }
+"#;
+
+/// The engine; it and its containers go when it is dropped.
+pub struct NvidiaEngine {
+    daemon: SecondDaemon,
+}
+
+/// One call of the hook.
+#[derive(Debug, Clone)]
+pub struct HookCall {
+    /// The container's full id.
+    pub container: String,
+    /// Its environment in the runtime's configuration, in order.
+    pub env: Vec<String>,
+    /// The whole configuration.
+    pub config: Value,
+}
+
+impl HookCall {
+    /// The last value of a variable: the one that counts.
+    pub fn last(&self, name: &str) -> Option<&str> {
+        let value =
+            |entry: &'_ str| entry.split_once('=').filter(|(key, _)| *key == name).is_some();
+        let entry = self.env.iter().rev().find(|entry| value(entry))?;
+        entry.split_once('=').map(|(_, value)| value)
+    }
+}
+
+impl NvidiaEngine {
+    /// An engine that has the hook, and [`IMAGE`].
+    pub fn start() -> Self {
+        Self::start_with(|folder| install_hook(folder))
+    }
+
+    /// The same without the hook: an engine on a host without NVIDIA's toolkit.
+    pub fn without_hook() -> Self {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// An engine in a folder that was prepared first.
+    pub fn start_with(prepare: impl FnOnce(&Path) -> io::Result<()>) -> Self {
+        let daemon = SecondDaemon::start_with(prepare).expect("dockerd on this machine");
+        let engine = Self { daemon };
+        let until = Instant::now() + PATIENCE;
+        while !engine.docker(&["version"]).status.success() {
+            assert!(Instant::now() < until, "the engine does not answer:\n{}", engine.daemon.log());
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        engine.import_image();
+        engine
+    }
+
+    /// Its address.
+    pub fn host(&self) -> String {
+        self.daemon.host()
+    }
+
+    /// A file of its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.daemon.path(name)
+    }
+
+    /// Runs `docker` on it.
+    pub fn docker(&self, args: &[&str]) -> Output {
+        let mut docker = Command::new("docker");
+        docker.arg(format!("--host={}", self.host())).args(args);
+        docker.stdin(Stdio::null()).output().expect("docker on this machine")
+    }
+
+    /// The hook's calls so far, by container.
+    pub fn calls(&self) -> Vec<HookCall> {
+        let entries = fs::read_dir(self.path("hook")).expect("the hook's folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|it| it == "json")).map(call).collect()
+    }
+
+    /// From now on the hook fails with these words, as NVIDIA's does.
+    pub fn fail(&self, words: &str) {
+        fs::write(self.path("hook/words"), words).expect("written");
+    }
+
+    /// From now on the hook takes this long.
+    pub fn delay(&self, time: Duration) {
+        fs::write(self.path("hook/delay"), time.as_secs_f64().to_string()).expect("written");
+    }
+
+    /// From now on the hook does well, and at once.
+    pub fn heal(&self) {
+        for file in ["hook/words", "hook/delay"] {
+            match fs::remove_file(self.path(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{file}: {error}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// The toolkit is removed while the engine runs.
+    pub fn remove_hook(&self) {
+        fs::remove_file(self.path("bin").join(HOOK)).expect("removed");
+    }
+
+    fn import_image(&self) {
+        let archive = self.path("image.tar");
+        write_image(&archive).expect("an archive of the machine's programs");
+        let archive = archive.display().to_string();
+        let done =
+            self.docker(&["import", "-c", "ENV NVIDIA_VISIBLE_DEVICES=all", &archive, IMAGE]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        fs::remove_file(archive).expect("removed");
+    }
+}
+
+fn install_hook(folder: &Path) -> io::Result<()> {
+    let records = folder.join("hook");
+    fs::create_dir(&records)?;
+    let hook = folder.join("bin").join(HOOK);
+    fs::write(&hook, SCRIPT.replace("FOLDER", &records.display().to_string()))?;
+    fs::set_permissions(&hook, Permissions::from_mode(0o755))
+}
+
+fn call(path: PathBuf) -> HookCall {
+    let text = fs::read_to_string(&path).expect("what the hook kept");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    let env = config["process"]["env"].as_array().expect("an environment");
+    let env = env.iter().map(|it| it.as_str().expect("text").to_owned()).collect();
+    let container = path.file_stem().expect("a name").to_string_lossy().into_owned();
+    HookCall { container, env, config }
+}
+
+/// The machine's own programs with the libraries that they name, as an archive.
+fn write_image(archive: &Path) -> io::Result<()> {
+    let root = TempDir::new()?;
+    for folder in ["bin", "tmp", "etc"] {
+        fs::create_dir(root.path().join(folder))?;
+    }
+    fs::set_permissions(root.path().join("tmp"), Permissions::from_mode(0o1777))?;
+    for program in PROGRAMS {
+        let name = Path::new(program).file_name().expect("a name");
+        fs::copy(program, root.path().join("bin").join(name))?;
+        let listed = Command::new("ldd").arg(program).output()?;
+        for library in libraries(&String::from_utf8_lossy(&listed.stdout)) {
+            let to = root.path().join(library.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("a folder"))?;
+            fs::copy(library, to)?;
+        }
+    }
+    let mut tar = Command::new("tar");
+    tar.arg("-cf").arg(archive).arg("-C").arg(root.path()).arg(".");
+    let ended = tar.status()?;
+    assert!(ended.success(), "tar failed");
+    Ok(())
+}
+
+/// The paths in the lines of `ldd`.
+fn libraries(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+}
