@@ -25,7 +25,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use slate_fleet::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
-use slate_fleet::engine::translate::{self, EngineTraits, NARROWED, NARROWED_FOLDER, Narrowing};
+use slate_fleet::engine::translate::{
+    self, CardRequest, EngineTraits, NARROWED, NARROWED_FOLDER, Narrowing,
+};
 use slate_fleet::engine::{Engine, HostPaths, Project, files};
 use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
@@ -220,7 +222,11 @@ impl Ground {
             engine,
             project,
             paths,
-            traits: EngineTraits { narrowing: Narrowing::On, cpus: info.cpus },
+            traits: EngineTraits {
+                narrowing: Narrowing::On,
+                cpus: info.cpus,
+                cards: CardRequest::Nvidia,
+            },
             image,
             image_name: options.image.clone(),
             runners: options.runners,

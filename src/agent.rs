@@ -23,6 +23,7 @@ use crate::wire::{PROTOCOL, PROTOCOL_OLDEST};
 pub mod args;
 mod caches;
 mod cpus;
+mod devices;
 pub mod health;
 mod identity;
 mod job;
@@ -36,6 +37,7 @@ pub mod setup;
 pub mod unpack;
 mod unpacking;
 
+use devices::Devices;
 use health::HealthSocket;
 use job::{Job, JobEvent};
 use link::{Link, LinkEvent};
@@ -99,6 +101,7 @@ enum Greeting {
 struct Said {
     greeting: Greeting,
     started: bool,
+    lost: bool,
     ended: bool,
 }
 
@@ -125,6 +128,7 @@ pub struct Agent {
     settings: Settings,
     link: Link,
     health: HealthSocket,
+    devices: Devices,
     job: Option<Job>,
     said: Said,
     to_say: ToSay,
@@ -145,6 +149,7 @@ impl Agent {
         Ok(Self {
             link: Link::new(settings.enrolment.clone(), settings.endpoint.clone()),
             health: HealthSocket::default(),
+            devices: Devices::of_container(),
             job: None,
             said: Said::default(),
             to_say: ToSay::default(),
@@ -233,6 +238,15 @@ impl Agent {
         }
         if let Some(public_key) = self.to_say.renew.take() {
             return Some(FromAgent::Renew { public_key });
+        }
+        // Before a job's end: it may be why the job failed.
+        let may_end = self.job.as_ref().is_none_or(|job| job.end().is_some());
+        if may_end
+            && !self.said.lost
+            && let Some(node) = self.devices.lost()
+        {
+            self.said.lost = true;
+            return Some(FromAgent::DeviceLost { path: node.display().to_string() });
         }
         let job = self.job.as_ref()?;
         if let Some(refused) = self.to_say.refused.take() {
@@ -345,6 +359,7 @@ impl Agent {
             None => {
                 self.said.started = false;
                 self.said.ended = false;
+                self.devices.grant(order.gid);
                 self.job = Some(Job::new(order, &self.settings));
             }
         }
@@ -383,6 +398,7 @@ impl Agent {
         self.link.drop_if_silent(now, SILENCE);
         if self.said.greeting == Greeting::Welcome {
             self.to_say.heartbeat = true;
+            self.said.lost = false;
             self.to_say.renew = self.link.key_to_renew(now);
         }
     }

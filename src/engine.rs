@@ -19,7 +19,7 @@ use crate::causes::with_causes;
 use crate::fleet::effect::ContainerPlan;
 use crate::fleet::event::{ContainerFact, EngineEvent, OpError, OpErrorClass, Outcome};
 use crate::ids::{ContainerId, FleetId, ImageId, ImageRef, IncarnationId, ProjectName};
-use crate::spec::Reports;
+use crate::spec::{GpuRequestKind, Reports};
 use crate::state_dir::StateDir;
 use crate::units::{Bytes, Time};
 
@@ -206,12 +206,35 @@ pub struct EngineInfo {
     pub memory: Bytes,
     /// Security features by name (`seccomp`, `apparmor`, `userns`, `rootless` …).
     pub security: Vec<String>,
+    /// Who sets limits and device rules, `cgroupfs` or `systemd`, if it says so.
+    pub cgroup_driver: Option<String>,
+    /// Whether it lists NVIDIA's cards by their CDI names.
+    pub lists_cards: bool,
     /// Names of the container runtimes it can use.
     pub runtimes: Vec<String>,
     /// Where it keeps images and containers, if that is on this host.
     pub data_root: Option<PathBuf>,
     /// What an operator should know: limits that this engine cannot enforce, its own warnings.
     pub warnings: Vec<String>,
+}
+
+impl EngineInfo {
+    /// What an operator with NVIDIA cards should know: with the systemd driver, containers lose
+    /// what a hook gave them whenever systemd is reloaded.
+    #[must_use]
+    pub fn card_warning(&self, request: GpuRequestKind) -> Option<String> {
+        let by_hook = match request {
+            GpuRequestKind::Nvidia => true,
+            GpuRequestKind::Auto => !self.lists_cards,
+            GpuRequestKind::Cdi => false,
+        };
+        (by_hook && self.cgroup_driver.as_deref() == Some("systemd")).then(|| {
+            "its cgroup driver is systemd, so containers lose their NVIDIA cards whenever systemd \
+             is reloaded (`systemctl daemon-reload`, package upgrades); such runners are replaced. \
+             Switch CDI on (Docker 25 or newer) and set `gpu.request: cdi` to avoid it"
+                .to_owned()
+        })
+    }
 }
 
 /// Which control group hierarchy an engine uses.

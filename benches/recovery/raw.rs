@@ -10,7 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use slate_fleet::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
-use slate_fleet::engine::translate::{self, EngineTraits, Narrowing};
+use slate_fleet::engine::translate::{self, CardRequest, EngineTraits, Narrowing};
 use slate_fleet::engine::{Engine, HostPaths, Project, files};
 use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
@@ -74,7 +74,11 @@ impl Raw {
         std::os::unix::fs::symlink("/bin/sleep", paths.state.agent())?;
         let address = EngineAddress::choose(&DockerEnv::from_process())?;
         let engine = DockerEngine::connect(address, project.clone())?;
-        let traits = EngineTraits { narrowing: Narrowing::On, cpus: engine.info().await?.cpus };
+        let traits = EngineTraits {
+            narrowing: Narrowing::On,
+            cpus: engine.info().await?.cpus,
+            cards: CardRequest::Nvidia,
+        };
         let image = engine.resolve_image(&ImageRef::new(image)).await?;
         engine.prepare().await?;
         let kind =

@@ -141,6 +141,7 @@ async fn connection(shared: Arc<Shared>, waiting: Waiting) {
             FromAgent::Enrol(_)
             | FromAgent::Renew { .. }
             | FromAgent::Heartbeat
+            | FromAgent::DeviceLost { .. }
             | FromAgent::Started(_)
             | FromAgent::Ended { .. }
             | FromAgent::Refused { .. },

@@ -168,6 +168,7 @@ impl Session<'_> {
                 self.put(&FromServer::HeartbeatSeen)?;
                 self.fact(AgentEvent::Heartbeat).await
             }
+            FromAgent::DeviceLost { path } => self.fact(AgentEvent::DeviceLost { path }).await,
             FromAgent::Started(JobRef { job, attempt }) => {
                 self.fact(AgentEvent::Started { job, attempt }).await
             }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::progress::{Tracker, renderer};
 use crate::client::{Client, ClientError, Lines};
 use crate::exit::Exit;
-use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus};
+use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
 
 /// Between two views the seconds on the screen move on.
 const TICK: Duration = Duration::from_millis(200);
@@ -138,7 +138,10 @@ fn late(goal: Goal, timeout: Duration, fleet: Option<&FleetView>) -> Failure {
 }
 
 fn reasons(fleet: &FleetView) -> Vec<String> {
-    let runners = fleet.runners.iter().filter_map(|runner| match runner.status {
+    // What is wrong with a runner is among the fleet's troubles, once for all that share it.
+    let is_told = |it: &&RunnerView| it.status.is_trouble() && it.reason.is_some();
+    let untold = fleet.runners.iter().filter(|it| !is_told(it));
+    let runners = untold.filter_map(|runner| match runner.status {
         RunnerStatus::Idle | RunnerStatus::Running => None,
         RunnerStatus::Planned
         | RunnerStatus::Creating

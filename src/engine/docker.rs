@@ -30,6 +30,7 @@ use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId};
 use crate::units::Time;
 
 mod address;
+mod card_errors;
 mod containers;
 mod errors;
 mod events;
@@ -39,6 +40,7 @@ mod images;
 mod info;
 mod inspect;
 mod leftovers;
+mod limits;
 mod project;
 mod seen;
 
@@ -140,7 +142,7 @@ impl DockerEngine {
             Cdi::Off => Cdi::Off,
             Cdi::On | Cdi::Names(_) => self.ask_facts().await?.cdi,
         };
-        let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
+        let call = self.call("ask for the runner's card", deadline::CREATE);
         card_request(gpu.request, &gpu.uuid, &cdi)
             .map_err(|why| call.refused(OpErrorClass::Fatal, why))
     }

@@ -54,6 +54,12 @@ impl Backoff {
         self.until
     }
 
+    /// The last failure.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
     /// The last failure, with the time of the next try while it waits.
     #[must_use]
     pub fn reason(&self, now: Time) -> Option<String> {

@@ -177,6 +177,10 @@ pub struct OpError {
     pub message: String,
 }
 
+/// In an [`OpError::message`]: what comes before are words that say what to do, and what follows is
+/// what the engine said in this one case.
+pub const EVIDENCE: &str = "; the engine says: ";
+
 /// Failures sorted by what to do next; the core never sees an HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -203,6 +207,11 @@ pub enum AgentEvent {
     Disconnected,
     /// It is alive.
     Heartbeat,
+    /// The container may no longer open a device that it was given.
+    DeviceLost {
+        /// Its node in the container.
+        path: String,
+    },
     /// The job's first process runs.
     Started {
         /// Which job.

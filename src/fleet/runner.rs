@@ -157,6 +157,8 @@ pub enum Cause {
     NoProgress,
     /// It could not prepare its job; the agent's words.
     Unfit(String),
+    /// The host took a device from its container; the device's node.
+    DeviceLost(String),
     /// An operator asked for a new one at once, whatever it did.
     Forced,
     /// Its job ran out of GPU memory: its card is to be cleared.
@@ -184,6 +186,7 @@ impl Cause {
             | Self::Stale
             | Self::LostJob
             | Self::NoProgress
+            | Self::DeviceLost(_)
             | Self::Unfit(_) => true,
         }
     }
@@ -205,6 +208,7 @@ impl Cause {
             | Self::Failed(_)
             | Self::NeverSpoke
             | Self::LostJob
+            | Self::DeviceLost(_)
             | Self::Unfit(_) => Some(RunnerStatus::Error),
             Self::Stale | Self::NoProgress => Some(RunnerStatus::Stale),
             Self::Stuck | Self::TimedOut => Some(RunnerStatus::TimedOut),
@@ -227,6 +231,7 @@ impl Cause {
             | Self::Stale
             | Self::LostJob
             | Self::NoProgress
+            | Self::DeviceLost(_)
             | Self::Unfit(_) => Fault::Infrastructure,
         }
     }
@@ -252,6 +257,7 @@ impl Cause {
             Self::TimedOut => "timed_out",
             Self::NoProgress => "no_progress",
             Self::Unfit(_) => "unfit",
+            Self::DeviceLost(_) => "device_lost",
             Self::Forced => "forced",
             Self::GpuOom(oom) => oom.word(),
         }
@@ -281,6 +287,11 @@ impl fmt::Display for Cause {
                 f.write_str("its agent answers, but did not start the job that it was given")
             }
             Self::Unfit(why) => write!(f, "it could not prepare its job: {why}"),
+            Self::DeviceLost(node) => write!(
+                f,
+                "the host took {node} from its container: systemd does so at `daemon-reload` where \
+                 it does not know the device (`gpu.request: cdi` avoids it)"
+            ),
             Self::Forced => f.write_str("an operator asked for a new one at once"),
             Self::GpuOom(oom) => write!(f, "its job ran {oom}"),
         }
@@ -320,6 +331,8 @@ pub struct Contact {
     pub removals_failed: u32,
     /// A removal failed: not again before this.
     pub retry_at: Time,
+    /// Its job runs without a device that the container was given.
+    pub device_lost: bool,
     /// Whether the agent's session is open.
     pub connected: bool,
     /// Since when it has been open, if it is.

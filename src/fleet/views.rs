@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignment;
+use super::backoff::Backoff;
 use super::desired::{self, Models};
 use super::effect::Effect;
 use super::ending;
+use super::event::EVIDENCE;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
 use super::plan::{may_run, most_leftovers, running_workflows};
@@ -97,12 +99,7 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
             troubles.push(format!("image {image}: {why}"));
         }
     }
-    troubles.extend(
-        runners
-            .iter()
-            .filter(|it| it.status.is_trouble())
-            .filter_map(|it| it.reason.as_ref().map(|why| format!("{}: {why}", it.name))),
-    );
+    troubles.extend(runner_troubles(state, runners));
     for pool in pools {
         // What hinders single runners, too, was said with them.
         if let SizeReason::Held { waiting, why } = &pool.why
@@ -113,6 +110,26 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
         }
     }
     troubles
+}
+
+/// What is wrong with runners, each cause once: what one host lacks, ten runners fail for.
+fn runner_troubles(state: &State, runners: &[RunnerView]) -> Vec<String> {
+    let mut causes: Vec<(&str, &RunnerView, &String, usize)> = Vec::new();
+    for runner in runners.iter().filter(|it| it.status.is_trouble()) {
+        let Some(reason) = &runner.reason else { continue };
+        let waits = state.backoffs.get(&Place::Slot(runner.id)).and_then(Backoff::why);
+        // What the engine adds for each container (its id, a path) is evidence, not the cause.
+        let cause = waits.unwrap_or(reason).split(EVIDENCE).next().unwrap_or_default();
+        match causes.iter_mut().find(|(known, ..)| *known == cause) {
+            Some((.., others)) => *others += 1,
+            None => causes.push((cause, runner, reason, 0)),
+        }
+    }
+    let told = |(_, first, reason, others): (&str, &RunnerView, &String, usize)| match others {
+        0 => format!("{}: {reason}", first.name),
+        _ => format!("{} and {others} more: {reason}", first.name),
+    };
+    causes.into_iter().map(told).collect()
 }
 
 fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {

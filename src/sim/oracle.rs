@@ -204,6 +204,7 @@ impl Oracle {
             | Cause::Failed(_)
             | Cause::NeverSpoke
             | Cause::LostJob
+            | Cause::DeviceLost(_)
             | Cause::Unfit(_)
             | Cause::GpuOom(_) => false,
         };
@@ -460,6 +461,7 @@ fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
         | Cause::Stuck
         | Cause::TimedOut
         | Cause::NoProgress
+        | Cause::DeviceLost(_)
         | Cause::Unfit(_)
         | Cause::Forced
         | Cause::GpuOom(_) => true,

@@ -4,6 +4,7 @@
 //! `SLATE_BLESS=1` writes the transcripts anew; read the difference before you keep it.
 
 mod changes;
+mod devices;
 mod disk;
 mod elastic;
 mod faults;

@@ -171,6 +171,7 @@ fn of_agent(event: &AgentEvent) -> Option<String> {
         }
         AgentEvent::Disconnected => "disconnected".to_owned(),
         AgentEvent::Heartbeat => return None,
+        AgentEvent::DeviceLost { path } => format!("lost {path}"),
         AgentEvent::Started { job, attempt } => format!("started {}", work(*job, *attempt)),
         AgentEvent::Ended { job, attempt, end } => {
             format!("ended {}: {end:?}", work(*job, *attempt))

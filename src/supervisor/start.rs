@@ -25,7 +25,7 @@ use crate::fleet::runner::Runner;
 use crate::fleet::state::Restored;
 use crate::ids::{FleetId, IncarnationId, ProjectName};
 use crate::logs::LogStore;
-use crate::spec::Spec;
+use crate::spec::{Pool, Spec};
 use crate::state_dir::StateDir;
 use crate::store::{Store, checkpoint};
 use crate::units::Time;
@@ -201,6 +201,7 @@ pub(super) fn assemble<E: Engine>(
     let recorded = store.audit(0, 1)?.last().map_or(Time(0), |entry| entry.at);
     let clock = Clock::start_at_least(recorded);
     let wanted = options.spec.as_ref().unwrap_or(&spec);
+    warn_of_cards(wanted, &info);
     let paths = HostPaths {
         state: options.state.clone(),
         reports: wanted.reports.clone(),
@@ -234,6 +235,17 @@ pub(super) fn assemble<E: Engine>(
     let workplace = Workplace { engine, agents, logs: Arc::clone(&logs), paths, clock };
     let executor = Executor::new(workplace, events, options.host.cpus);
     Ok(Parts { fleet, store, executor, logs, disks, rolled_back, lost, connections })
+}
+
+/// Tells what the engine does to containers with cards, where the file asks for any.
+fn warn_of_cards(spec: &Spec, info: &EngineInfo) {
+    let has_card =
+        |pool: &Pool| spec.profiles.get(&pool.profile).is_some_and(|it| it.gpu.is_some());
+    if spec.pools.iter().any(has_card)
+        && let Some(warning) = info.card_warning(spec.gpu.request)
+    {
+        tracing::warn!("engine: {warning}");
+    }
 }
 
 /// Looks at the disks for the first time, before anything is given out.

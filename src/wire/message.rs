@@ -23,6 +23,12 @@ pub enum FromAgent {
     },
     /// It is alive.
     Heartbeat,
+    /// A device that the container was given may no longer be opened; a new container has it again.
+    /// Said before the job's end, and again and again while it lasts.
+    DeviceLost {
+        /// Its node in the container.
+        path: String,
+    },
     /// The job's first process runs. Said again in each new session.
     Started(JobRef),
     /// The job is over. Follows all of its output, and is said again in each new session until it

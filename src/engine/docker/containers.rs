@@ -17,7 +17,9 @@ use bollard::query_parameters::{
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::DockerEngine;
+use super::card_errors::explain;
 use super::errors::{deadline, is_conflict, is_gone};
+use super::limits::Asked;
 use crate::engine::translate::{
     self, LABEL_FLEET, LABEL_INCARNATION, LABEL_PROJECT, NARROWED, Narrowing,
 };
@@ -162,6 +164,10 @@ impl DockerEngine {
         let engine = self.traits(plan).await?;
         self.check_volumes(plan).await?;
         let body = translate::container_body(plan, &self.project, paths, engine);
+        let asked = Asked {
+            host: body.host_config.clone().unwrap_or_default(),
+            env: body.env.clone().unwrap_or_default(),
+        };
         let options = CreateContainerOptionsBuilder::default().name(&plan.name).build();
         let call = self.call(format!("create container {}", plan.name), deadline::CREATE);
         match call.run(self.client.create_container(Some(options), body)).await {
@@ -169,6 +175,8 @@ impl DockerEngine {
                 made.warnings.iter().for_each(|warning| self.warn_once(warning));
                 let id = ContainerId::new(made.id);
                 self.seen.add(&id, plan.incarnation);
+                let unlimited = self.known_facts().await?.unlimited;
+                self.check_limits(&id, &asked, unlimited).await?;
                 Ok(id)
             }
             Err(error) if is_conflict(&error) => self.made_before(plan, error).await,
@@ -199,7 +207,10 @@ impl DockerEngine {
         let call = self.call("start the container".to_owned(), deadline::START);
         let start = self.client.start_container(id.as_str(), None::<StartContainerOptions>);
         let Err(error) = call.run(start).await else { return Ok(()) };
-        let text = error.to_string();
+        let text = match &error {
+            EngineError::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        };
         if is_gone(&error) && text.contains("network") {
             self.make_network().await?;
             let why = "the project's network was gone and has been made again";
@@ -214,7 +225,10 @@ impl DockerEngine {
             let why = format!("{text}; it will be made again without narrowed /proc files");
             return Err(call.refused(OpErrorClass::Retry, why));
         }
-        Err(error)
+        match explain(&text) {
+            Some((class, words)) => Err(call.refused(class, words)),
+            None => Err(error),
+        }
     }
 
     pub(super) async fn stop_container(

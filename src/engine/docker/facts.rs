@@ -31,6 +31,16 @@ pub(super) enum Cdi {
     Names(BTreeSet<String>),
 }
 
+impl Cdi {
+    /// Whether it lists any NVIDIA card by the identity that stays.
+    pub fn lists_cards(&self) -> bool {
+        let is_card = |name: &String| {
+            ["GPU-", "MIG-"].iter().any(|it| name.starts_with(&cdi_name(&GpuUuid::new(*it))))
+        };
+        matches!(self, Self::Names(names) if names.iter().any(is_card))
+    }
+}
+
 /// Limits that an engine cannot set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unlimited {

@@ -55,7 +55,7 @@ fn translate(info: SystemInfo, api: String) -> EngineInfo {
         info.runtimes.as_ref().map(|all| all.keys().cloned().collect()).unwrap_or_default();
     runtimes.sort_unstable();
     let warnings = warnings(&info);
-    let cpus = facts(&info).cpus;
+    let Facts { cpus, cdi, .. } = facts(&info);
     EngineInfo {
         id: info.id.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
@@ -69,6 +69,8 @@ fn translate(info: SystemInfo, api: String) -> EngineInfo {
         cpus,
         memory: Bytes(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)),
         security: security_names(info.security_options.as_deref().unwrap_or_default()),
+        cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()),
+        lists_cards: cdi.lists_cards(),
         runtimes,
         data_root: info.docker_root_dir.map(PathBuf::from),
         warnings,
@@ -109,6 +111,7 @@ fn warnings(info: &SystemInfo) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::GpuRequestKind;
 
     fn options(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
@@ -120,6 +123,30 @@ mod tests {
         assert_eq!(security_names(&old), ["seccomp"]);
         let new = options(&["name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns"]);
         assert_eq!(security_names(&new), ["apparmor", "seccomp", "cgroupns"]);
+    }
+
+    #[test]
+    fn systemd_beside_nvidias_hook_is_warned_of_and_cdi_or_cgroupfs_is_not() {
+        use bollard::models::{DeviceInfo, SystemInfoCgroupDriverEnum as Driver};
+        let warned = |driver, names: &[&str], request| {
+            let device = |name: &&str| DeviceInfo {
+                source: Some("cdi".to_owned()),
+                id: Some((*name).to_owned()),
+            };
+            let discovered_devices = Some(names.iter().map(device).collect());
+            let info = SystemInfo {
+                cgroup_driver: Some(driver),
+                discovered_devices,
+                ..SystemInfo::default()
+            };
+            translate(info, "1.41".to_owned()).card_warning(request).is_some()
+        };
+        assert!(warned(Driver::SYSTEMD, &[], GpuRequestKind::Auto));
+        let named = ["nvidia.com/gpu=GPU-6a1c"];
+        assert!(warned(Driver::SYSTEMD, &["nvidia.com/gpu=0"], GpuRequestKind::Auto));
+        assert!(warned(Driver::SYSTEMD, &named, GpuRequestKind::Nvidia));
+        assert!(!warned(Driver::SYSTEMD, &named, GpuRequestKind::Auto));
+        assert!(!warned(Driver::CGROUPFS, &[], GpuRequestKind::Nvidia));
     }
 
     #[test]

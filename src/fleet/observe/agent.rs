@@ -24,9 +24,34 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
         AgentEvent::Connected { holding } => connected(state, now, id, holding),
         AgentEvent::Disconnected => {}
         AgentEvent::Heartbeat => ready(state, now, id),
+        AgentEvent::DeviceLost { path } => device_lost(state, now, id, path),
         AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
         AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),
     }
+}
+
+/// A container cannot get a device back: its runner goes, after its job if that does without.
+fn device_lost(state: &mut State, now: Time, id: IncarnationId, path: String) {
+    let Some(runner) = state.runner(id) else { return };
+    if runner.job().is_none() {
+        retire(state, now, id, Cause::DeviceLost(path));
+        return;
+    }
+    let is_news = !state.contact(id).device_lost;
+    if is_news && let Some(contact) = state.contacts.get_mut(&id) {
+        contact.device_lost = true;
+        state.tell_runner(now, id, "device lost", path);
+    }
+}
+
+/// Whether a job failed in a container that lost a device: nobody knows that it is the job's fault.
+fn failed_without_device(state: &State, id: IncarnationId, end: &JobEnd) -> bool {
+    let failed = match end {
+        JobEnd::Exited(code) => *code != 0,
+        JobEnd::Signalled(_) => true,
+        _ => false,
+    };
+    failed && state.contact(id).device_lost
 }
 
 /// A session is open: compare what the agent holds with what it was given.
@@ -126,6 +151,13 @@ fn ended(
         return;
     };
     match &record.state {
+        JobState::Given { runner, stop: None }
+            if *runner == id
+                && record.attempt == attempt
+                && failed_without_device(state, id, &end) =>
+        {
+            retire(state, now, id, Cause::DeviceLost("a device".to_owned()));
+        }
         JobState::Given { runner, stop } if *runner == id && record.attempt == attempt => {
             let stop = stop.map(|stop| stop.by);
             ending::begin(state, now, (id, job), (end, stop));

@@ -171,7 +171,10 @@ impl World {
     fn linger(&mut self, id: &ContainerId, event: AgentEvent) {
         let wait = Duration::from_millis(self.rng.below(3_000));
         let is_kept = match event {
-            AgentEvent::Started { .. } | AgentEvent::Ended { .. } | AgentEvent::Heartbeat => true,
+            AgentEvent::Started { .. }
+            | AgentEvent::Ended { .. }
+            | AgentEvent::DeviceLost { .. }
+            | AgentEvent::Heartbeat => true,
             AgentEvent::Connected { .. } | AgentEvent::Disconnected => false,
         };
         if !self.strikes(Fault::SessionLingers) || !is_kept {
@@ -323,6 +326,11 @@ impl World {
         self.tell(wait, Event::Agent { incarnation, event: AgentEvent::Disconnected });
         let again = self.span(200);
         self.clock.after(again, Due::Connect(id.clone(), life));
+    }
+
+    /// The host takes a device from the container; its agent tells.
+    pub fn lose_device(&mut self, id: &ContainerId) {
+        self.say(id, AgentEvent::DeviceLost { path: "/dev/nvidia0".to_owned() });
     }
 
     /// The agent hangs from now on: its job lives, and nobody hears of it.
