@@ -27,7 +27,9 @@ async fn end_after_reconnect(bench: &mut Bench) -> JobEnd {
                 bench.order(AgentOrder::Acknowledge { job, attempt });
                 return end;
             }
-            AgentEvent::Heartbeat | AgentEvent::DeviceLost { .. } => unreachable!("the bench leaves them out"),
+            AgentEvent::Heartbeat | AgentEvent::DeviceLost { .. } => {
+                unreachable!("the bench leaves them out")
+            }
         }
     }
 }
