@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::machine::{Basis, Card, Machine};
+use crate::fleet::gpu::GpuVendor;
 use crate::spec::{GpuDemand, GpuSharing, Profile};
 
 /// What keeps the number of runners from being larger.
@@ -58,10 +59,13 @@ impl Terms {
     #[must_use]
     pub fn new(machine: &Machine, profile: &Profile, cap: u32, basis: Basis) -> Self {
         let demand = profile.gpu.filter(|gpu| gpu.memory.0 > 0);
-        let per_gpu: Option<Vec<u64>> = demand
-            .map(|demand| machine.cards.iter().map(|card| on_card(card, demand, basis)).collect());
+        let per_gpu: Option<Vec<u64>> = demand.map(|demand| {
+            let on = |card| if suits(card, profile) { on_card(card, demand, basis) } else { 0 };
+            machine.cards.iter().map(on).collect()
+        });
         let sum = per_gpu.as_ref().map(|all| all.iter().sum());
-        let gpu = sum.zip(demand).map(|(sum, demand)| bounded(machine, sum, demand));
+        let suiting = machine.open().filter(|card| suits(card, profile)).count();
+        let gpu = sum.zip(demand).map(|(sum, demand)| bounded(suiting, sum, demand));
         let cpu = u64::from(machine.cpus).saturating_mul(1000).checked_div(profile.cpus.0.into());
         let ram = machine.memory_of(basis).0.checked_div(profile.memory.0);
         let terms = [(gpu, Limit::Gpu), (cpu, Limit::Cpu), (ram, Limit::Ram)];
@@ -84,9 +88,15 @@ fn on_card(card: &Card, demand: GpuDemand, basis: Basis) -> u64 {
     u64::from(most.map_or(fits, |most| fits.min(most)))
 }
 
-/// "10 (5 per GPU)": the bound is the cards' together.
-fn bounded(machine: &Machine, sum: u64, demand: GpuDemand) -> u64 {
-    let cards = u64::try_from(machine.open().count()).unwrap_or(u64::MAX);
+/// A profile that promises CUDA to its jobs is for NVIDIA's cards.
+fn suits(card: &Card, profile: &Profile) -> bool {
+    let is_cuda = profile.labels.iter().any(|label| label == "cuda");
+    !is_cuda || card.reading.card.vendor == GpuVendor::Nvidia
+}
+
+/// "10 (5 per GPU)": the bound is that of all cards together that the profile can have.
+fn bounded(cards: usize, sum: u64, demand: GpuDemand) -> u64 {
+    let cards = u64::try_from(cards).unwrap_or(u64::MAX);
     match demand.sharing {
         GpuSharing::AtMost(most) => sum.min(u64::from(most).saturating_mul(cards)),
         GpuSharing::Shared | GpuSharing::Exclusive => sum,

@@ -2,6 +2,7 @@
 
 mod always;
 mod machines;
+mod new_fleets;
 mod sample;
 
 use super::machine::{Cordons, Machine};

@@ -12,6 +12,7 @@
 
 mod any_image;
 mod caches;
+mod capacity;
 mod clean_machine;
 mod crashes;
 mod damage;

@@ -4,13 +4,14 @@ use super::{card, cards, machine, spec};
 use crate::capacity::machine::{Basis, Cordons, Machine};
 use crate::capacity::optimal::{Optimal, minimal, optimal};
 use crate::capacity::report;
+use crate::capacity::terms::Terms;
 use crate::fleet::Fleet;
 use crate::fleet::event::Event;
-use crate::fleet::gpu::{ComputeMode, GpuHealth, GpuReading, GpuReport, MigMode};
+use crate::fleet::gpu::{ComputeMode, GpuHealth, GpuReading, GpuReport, GpuVendor, MigMode};
 use crate::fleet::host::HostFacts;
 use crate::fleet::state::Restored;
-use crate::ids::{GpuUuid, PoolName};
-use crate::spec::{Pool, PoolSize, Reuse, Spec};
+use crate::ids::{GpuUuid, PoolName, ProfileName};
+use crate::spec::{Pool, PoolSize, Profile, Reuse, Spec};
 use crate::units::{Bytes, GpuMib, Time};
 
 fn best(machine: &Machine) -> Optimal {
@@ -100,7 +101,7 @@ fn every_machine_gets_a_sane_fleet() {
 
 /// The fleet as a spec, placed by a core that knows the machine as empty.
 fn placed(machine: &Machine, best: &Optimal) -> Option<String> {
-    let pool = |(profile, count): (crate::ids::ProfileName, u32)| Pool {
+    let pool = |(profile, count): (ProfileName, u32)| Pool {
         name: PoolName::new(profile.as_str()),
         profile,
         size: PoolSize::Fixed(count),
@@ -213,4 +214,18 @@ fn the_bound_of_the_file_bounds_the_fleet() {
         let best = optimal(&machine, &limits, Basis::Empty);
         assert!(best.total <= most && best.total >= 1, "{most}: {best:?}");
     }
+}
+
+#[test]
+fn a_profile_for_cuda_counts_nvidia_s_cards_only() {
+    let mut all = cards(&[16_384, 16_384]);
+    all[0].card.vendor = GpuVendor::Amd;
+    let machine = machine(32, Bytes::gib(64), all);
+    let text = report::full(&machine, &spec(), &best(&machine));
+    assert!(text.contains("  GPU Light Runner     5      gpu      [0, 8]\n"), "{text}");
+    let spec = spec();
+    let open =
+        Profile { labels: Vec::new(), ..spec.profiles[&ProfileName::new("gpu_light")].clone() };
+    let terms = Terms::new(&machine, &open, 50, Basis::Empty);
+    assert_eq!((terms.per_gpu, terms.gpu), (Some(vec![8, 8]), Some(10)));
 }

@@ -79,7 +79,9 @@ fn counts(plan: &PlanView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PoolName, ProfileName, SlotId};
+    use crate::fleet::view::PlannedCard;
+    use crate::ids::{GpuUuid, PoolName, ProfileName, SlotId};
+    use crate::units::GpuMib;
 
     fn change(number: u32, change: Change, reason: &str) -> PlannedChange {
         PlannedChange {
@@ -114,6 +116,25 @@ Plan: 1 to create, 1 to recreate, 1 to remove, 1 to keep.
 ";
         assert_eq!(text(&plan, Paint::Off), expected);
         assert!(has_changes(&plan));
+    }
+
+    #[test]
+    fn cards_are_shown_with_what_would_be_leased() {
+        let card = |index, leased, runners: &[(&str, u32)]| PlannedCard {
+            index,
+            uuid: GpuUuid::new(format!("GPU-{index}")),
+            memory: GpuMib(16_384),
+            leased: GpuMib(leased),
+            runners: runners
+                .iter()
+                .map(|(name, count)| (ProfileName::new(*name), *count))
+                .collect(),
+        };
+        let cards = vec![card(0, 16_000, &[("gpu_heavy", 1), ("gpu_light", 4)]), card(1, 0, &[])];
+        let plan = PlanView { cards, ..PlanView::default() };
+        let expected = "GPU 0: 16,000 of 16,384 MiB: 1 gpu_heavy, 4 gpu_light\n\
+                        GPU 1: 0 of 16,384 MiB: no runner\nvram: accounted\n";
+        assert!(text(&plan, Paint::Off).starts_with(expected), "{}", text(&plan, Paint::Off));
     }
 
     #[test]
