@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod audit;
 mod awake;
 pub mod backoff;
+pub mod cluster;
 mod commit;
 pub mod death;
 mod demand;
