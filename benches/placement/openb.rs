@@ -105,7 +105,7 @@ pub fn size(demand: &Demand) -> u64 {
     }
 }
 
-/// Numbers that only look random, the same everywhere (SplitMix64).
+/// Numbers that only look random, the same everywhere (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub struct Dice(pub u64);
 

@@ -117,7 +117,7 @@ fn group(demand: &Demand) -> u32 {
 /// FGD's fragmentation: free cards that a task of the mix cannot use, on average, times all weights.
 ///
 /// A task that does not fit can use nothing; one that fits can use the cards that are large enough.
-pub fn fragmentation(machine: &Machine, kinds: &[Kind]) -> i64 {
+pub fn fragmentation(machine: &Machine, kinds: &[Kind]) -> u64 {
     let free = machine.free();
     let lost = |Kind { demand, weight }: &Kind| {
         let part = part(demand);
@@ -130,7 +130,7 @@ pub fn fragmentation(machine: &Machine, kinds: &[Kind]) -> i64 {
         };
         lost * u64::from(*weight)
     };
-    i64::try_from(kinds.iter().map(lost).sum::<u64>()).unwrap_or(i64::MAX)
+    kinds.iter().map(lost).sum()
 }
 
 /// A heuristic.
@@ -207,8 +207,8 @@ impl Rule {
             Self::Gradient => {
                 let cost = |bits| fragmentation(&machine.after(demand, bits), kinds);
                 let best = machine.choices(demand).map(|bits| (cost(bits), bits)).min();
-                let (after, cards) = best.unwrap_or((i64::MAX, 0));
-                (after - fragmentation(machine, kinds), cards)
+                let (after, cards) = best.unwrap_or((u64::MAX, 0));
+                (after.cast_signed() - fragmentation(machine, kinds).cast_signed(), cards)
             }
         }
     }

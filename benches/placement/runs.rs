@@ -89,9 +89,9 @@ impl Book {
     fn fragmented(&self) -> f64 {
         let gpus: Vec<Kind> =
             self.kinds.iter().filter(|kind| size(&kind.demand) > 0).copied().collect();
-        let lost: i64 = self.machines.iter().map(|it| fragmentation(it, &gpus)).sum();
+        let lost: u64 = self.machines.iter().map(|it| fragmentation(it, &gpus)).sum();
         let weights: u64 = gpus.iter().map(|kind| u64::from(kind.weight)).sum();
-        lost as f64 / weights as f64 / capacity(self.machines.len()) as f64
+        share(lost, weights * capacity(self.machines.len()))
     }
 
     /// Panics on an overcommitted host: the subtractions are checked in tests and benches.
@@ -111,6 +111,12 @@ impl Book {
         self.machines[placement.host as usize].release(&demand, placement.cards);
         size(&demand)
     }
+}
+
+/// To nine digits after the point.
+fn share(part: u64, of: u64) -> f64 {
+    let billionths = u128::from(part) * 1_000_000_000 / u128::from(of.max(1));
+    f64::from(u32::try_from(billionths).unwrap_or(u32::MAX)) / 1e9
 }
 
 /// Thousandths of cards.
@@ -162,12 +168,12 @@ impl Setting {
             out.fragmented.push(book.fragmented());
         }
         let free: u64 = book.machines.iter().map(Machine::free).sum();
-        out.unallocated = free as f64 / all as f64;
-        out.refused = refused as f64 / asked as f64;
+        out.unallocated = share(free, all);
+        out.refused = share(refused, asked);
         Ok(out)
     }
 
-    /// Tasks come and leave, a tenth more than the cards could hold, for ten lives; the second half
+    /// Tasks come and leave, a tenth more than the cards could hold, for six lives; the second half
     /// counts.
     pub fn churn(self, who: Who) -> Result<Outcome, Unfit> {
         let mix = self.shape.mix()?;
@@ -192,19 +198,19 @@ impl Setting {
                     let size = size(&mix.kinds()[tick.kind].demand);
                     asked += size;
                     refused += if tick.placed.is_none() { size } else { 0 };
-                    sum += u128::from(used);
+                    sum += used;
                 }
             }
         }
         let ticks = life * (WAVES - WAVES / 2);
-        out.unallocated = 1.0 - sum as f64 / ticks as f64 / capacity(self.hosts) as f64;
-        out.refused = refused as f64 / asked as f64;
+        out.unallocated = 1.0 - share(sum, ticks as u64 * capacity(self.hosts));
+        out.refused = share(refused, asked);
         Ok(out)
     }
 }
 
 /// Lives that a run with departures lasts.
-const WAVES: usize = 10;
+const WAVES: usize = 6;
 
 /// Ticks that a task stays on average, when one comes each tick.
 fn life(mix: &Mix, hosts: usize) -> usize {

@@ -154,7 +154,8 @@ impl Cluster {
         let need = measure.need(placement.kind).ok_or(Mismatch(*placement))?;
         let host = self.hosts.get_mut(at).ok_or(Mismatch(*placement))?;
         host.release(need, placement.cards, measure).ok_or(Mismatch(*placement))?;
-        self.touch(at, u64::MAX);
+        let suits = host.suits | measure.suited(host, !(host.suits | host.stale));
+        self.touch(at, suits);
         Ok(())
     }
 

@@ -115,6 +115,21 @@ impl Measure {
         self.room(cards, host.cpus, host.memory)
     }
 
+    /// Those of these kinds that the host may suit: the others it does not.
+    pub fn suited(&self, host: &Host, kinds: u64) -> u64 {
+        let largest = host.cards.iter().map(|card| card.free).max().unwrap_or(0);
+        let may = |need: &Need| {
+            let cards = match need.cards {
+                NeedCards::None => true,
+                NeedCards::Part(part) => part <= largest,
+                NeedCards::Whole { cards, .. } => cards <= host.wholes,
+            };
+            cards && need.cpus <= host.cpus && need.memory <= host.memory
+        };
+        let bits = self.needs.iter().enumerate().map(|(at, need)| u64::from(may(need)) << at);
+        bits.sum::<u64>() & kinds
+    }
+
     /// What the tasks of one kind cost on this host, and the cards that cost least.
     pub fn offer(&self, host: &Host, need: &Need) -> Option<Offer> {
         let cpus = host.cpus.checked_sub(need.cpus)?;
