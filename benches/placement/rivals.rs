@@ -17,14 +17,19 @@ pub struct Machine {
     pub memory: u64,
     /// Thousandths.
     pub cards: [u32; CARDS],
-    /// The groups of tasks that ran here, for clustering: by their cards.
-    pub groups: u32,
+    /// How many tasks of each group run here, for clustering.
+    pub groups: [u16; GROUPS],
 }
 
 impl Machine {
     pub fn new(shape: Shape) -> Self {
         let size = shape.host();
-        Self { cpus: size.cpus.0, memory: size.memory.0 >> 20, cards: [CARD; CARDS], groups: 0 }
+        Self {
+            cpus: size.cpus.0,
+            memory: size.memory.0 >> 20,
+            cards: [CARD; CARDS],
+            groups: [0; GROUPS],
+        }
     }
 
     /// Free thousandths of cards.
@@ -48,13 +53,14 @@ impl Machine {
     pub fn take(&mut self, demand: &Demand, bits: u64) {
         self.cpus -= demand.cpus.0;
         self.memory -= demand.memory.0 >> 20;
-        self.groups |= group(demand);
+        self.groups[group(demand)] += 1;
         for (_, free) in self.cards.iter_mut().enumerate().filter(|(at, _)| bits >> at & 1 == 1) {
             *free -= part(demand);
         }
     }
 
     pub fn release(&mut self, demand: &Demand, bits: u64) {
+        self.groups[group(demand)] -= 1;
         self.cpus += demand.cpus.0;
         self.memory += demand.memory.0 >> 20;
         for (_, free) in self.cards.iter_mut().enumerate().filter(|(at, _)| bits >> at & 1 == 1) {
@@ -105,12 +111,15 @@ fn part(demand: &Demand) -> u32 {
     }
 }
 
+/// Tasks without cards, with parts, with one whole card, with two, and so on.
+const GROUPS: usize = CARDS + 2;
+
 /// Tasks are alike when they want as many cards; parts are one group.
-fn group(demand: &Demand) -> u32 {
+fn group(demand: &Demand) -> usize {
     match demand.cards {
         CardDemand::None => 0,
         CardDemand::Part(_) => 1,
-        CardDemand::Whole { cards, .. } => 1 << cards.min(31),
+        CardDemand::Whole { cards, .. } => (cards as usize + 1).min(GROUPS - 1),
     }
 }
 
@@ -193,17 +202,7 @@ impl Rule {
             Self::DotProduct => (product(machine, demand, full, cards), cards),
             Self::Alignment => (-product(machine, demand, full, cards), cards),
             Self::Packing => (packing(machine, demand, cards), cards),
-            Self::Clustering => {
-                let group = group(demand);
-                let tier = match (machine.groups, machine.groups & group != 0) {
-                    _ if group == 0 => 0,
-                    (groups, true) if groups == group => 0,
-                    (_, true) => 1,
-                    (0, false) => 2,
-                    (_, false) => 3,
-                };
-                (tier * 100_000 + free, cards)
-            }
+            Self::Clustering => (clustering(machine, group(demand)) + free, cards),
             Self::Gradient => {
                 let cost = |bits| fragmentation(&machine.after(demand, bits), kinds);
                 let best = machine.choices(demand).map(|bits| (cost(bits), bits)).min();
@@ -238,6 +237,21 @@ fn packing(machine: &Machine, demand: &Demand, cards: u64) -> i64 {
         CardDemand::Part(_) if card == CARD => 100_001,
         CardDemand::Part(_) => i64::from(card),
     }
+}
+
+/// Only tasks alike, some alike, nobody, only others.
+fn clustering(machine: &Machine, group: usize) -> i64 {
+    let alike = machine.groups[group] > 0;
+    // Tasks without cards have no group.
+    let others = (1..GROUPS).any(|it| it != group && machine.groups[it] > 0);
+    let tier = match (alike, others) {
+        _ if group == 0 => 0,
+        (true, false) => 0,
+        (true, true) => 1,
+        (false, false) => 2,
+        (false, true) => 3,
+    };
+    tier * 100_000
 }
 
 /// A bid that no host made.
