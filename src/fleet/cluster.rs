@@ -1,9 +1,9 @@
 //! Placement on many hosts: which host and which of its cards a task gets.
 //!
-//! The score is published in `docs/placement.md`: of all hosts that can take the task, the one whose
-//! *room* for the tasks to come shrinks least, the first of equals. `measure` is the score; `index`
-//! remembers it for each host and kind of task, so that a decision looks at the hosts that changed
-//! and not at all of them. [`Cluster::scan`] gives the same answer without the index.
+//! The score is published in `docs/placement.md`: of all hosts that can take the task, the one
+//! whose *room* for the tasks to come shrinks least, the first of equals. `measure` is the score;
+//! `index` remembers it for each host and kind of task, so that a decision looks at the hosts that
+//! changed and not at all of them. [`Cluster::scan`] gives the same answer without the index.
 
 mod host;
 mod index;
