@@ -23,7 +23,6 @@ use crate::fleet::audit::Client;
 use crate::fleet::disk::{DiskFacts, Reserve};
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{Event, Request};
-use crate::fleet::gpu::GpuReport;
 use crate::fleet::host::HostFacts;
 use crate::fleet::{Fleet, Step};
 use crate::ids::RequestId;
@@ -153,10 +152,12 @@ impl Sim {
         self.answer.take()
     }
 
-    /// The cards say something.
-    pub fn read_cards(&mut self, report: GpuReport) {
-        if self.fleet.is_some() {
-            self.feed(vec![Event::Gpus(report)]);
+    /// The supervisor is told something that the world had no part in.
+    pub fn hear(&mut self, event: Event) {
+        if self.fleet.is_some()
+            && let Happening::Heard(event) = self.world.hear(event)
+        {
+            self.feed(vec![event]);
         }
     }
 

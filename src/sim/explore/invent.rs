@@ -64,7 +64,7 @@ pub(super) fn random_job(rng: &mut Rng, spec: &Spec) -> JobSpec {
     if rng.chance(50) {
         job.command.push("stubborn".to_owned());
     }
-    if rng.chance(300) {
+    if rng.chance(500) {
         job = job.needing(random_need(rng));
     }
     job.retries = rng.chance(300).then(|| u32::try_from(rng.below(4)).unwrap_or(0));

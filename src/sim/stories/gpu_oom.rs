@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{ready, tells, with};
 use crate::fleet::attempt::{Fault, RetryOn};
-use crate::fleet::event::{Cordon, Request};
+use crate::fleet::event::{Cordon, Event, Request};
 use crate::fleet::gpu::{GpuProcess, GpuReading, GpuReport};
+use crate::fleet::job::JobState;
+use crate::fleet::oom::Finding;
 use crate::fleet::view::{JobStatus, RunnerStatus};
-use crate::ids::{JobId, SlotId};
+use crate::ids::{AttemptNo, JobId, SlotId};
 use crate::sim::Sim;
 use crate::sim::script::{command, host, pool, work};
 use crate::spec::{Overcommit, Pool, Spec};
@@ -48,7 +50,7 @@ fn read(sim: &mut Sim, slot: u32, used: u32, own: u32) {
         ..GpuReading::unread(card)
     };
     let cards = host().gpus.into_iter().map(reading).collect();
-    sim.read_cards(GpuReport { cards, ..GpuReport::default() });
+    sim.hear(Event::Gpus(GpuReport { cards, ..GpuReport::default() }));
 }
 
 // Specification 1, "Error States": oom, GPU out of memory, downgrade to lighter profile.
@@ -201,6 +203,45 @@ fn the_peak_of_an_attempt_is_kept_and_is_evidence() {
     sim.run_till_job(oom, JobStatus::Oom);
     let why = reason(&sim, oom).expect("it says why");
     assert!(why.ends_with("GiB (it held 7300 of 8000 MiB reserved at most)"), "{why}");
+}
+
+#[test]
+fn what_is_told_late_of_an_earlier_attempt_is_no_evidence_of_a_later_one() {
+    let mut sim = ready(fleet([pool("gpu_heavy", 1).persistent()]));
+    let red = command(&["work", "1000", "1"]).on("gpu_heavy").retried(1, RetryOn::Any);
+    let job = sim.submit(red).expect("a runner is there");
+    sim.run_till(|sim| {
+        sim.records.jobs.get(&job).is_some_and(|job| {
+            job.attempt == AttemptNo(2) && matches!(job.state, JobState::Publishing { .. })
+        })
+    });
+    let found = Finding::Line("CUDA out of memory".to_owned());
+    let late = |attempt| Event::Published { job, attempt, outcome: Ok(()), found: found.clone() };
+    sim.hear(late(AttemptNo(1)));
+    assert_eq!(sim.status(job), Some(JobStatus::Running), "its own word is awaited");
+    sim.settle().expect("all is well again");
+    let red = ("gpu_heavy".to_owned(), JobStatus::Failed);
+    assert_eq!(attempts(&sim, job), [red.clone(), red.clone()]);
+    sim.hear(late(AttemptNo(2)));
+    assert_eq!(attempts(&sim, job), [red.clone(), red]);
+    assert_eq!(profile(&sim, 1), "gpu_heavy");
+}
+
+#[test]
+fn a_restart_while_reports_are_stored_loses_no_evidence() {
+    let mut sim = ready(fleet([pool("gpu_heavy", 1)]));
+    let job = sim.submit(work(20).on("gpu_heavy").needing(9000)).expect("a runner is there");
+    sim.run_till_job(job, JobStatus::Running);
+    read(&mut sim, 1, 7900, 7900);
+    sim.run_till(|sim| {
+        let job = sim.records.jobs.get(&job);
+        job.is_some_and(|job| matches!(job.state, JobState::Publishing { .. }))
+    });
+    sim.crash(Duration::from_secs(1));
+    sim.run_till_job(job, JobStatus::Oom);
+    let why = sim.job(job).and_then(|job| job.reason).expect("it says why");
+    assert!(why.contains("(it held 7900 of 8000 MiB reserved at most, 8484 of"), "{why}");
+    sim.settle().expect("all is well again");
 }
 
 #[test]
