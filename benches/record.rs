@@ -181,7 +181,11 @@ async fn cordon(client: &mut Client) -> Outcome<()> {
         if let [runner] = fleet.runners.as_slice()
             && runner.status == RunnerStatus::Idle
         {
-            let body = CordonBody { runners: vec![runner.name.clone()], to: Cordon::Closed };
+            let body = CordonBody {
+                runners: vec![runner.name.clone()],
+                gpus: Vec::new(),
+                to: Cordon::Closed,
+            };
             let _accepted: serde_json::Value = client.post("/v1/cordon", &body).await?;
             return Ok(());
         }

@@ -23,14 +23,13 @@ pub mod event;
 mod failures;
 pub mod gpu;
 mod gpu_memory;
-mod gpus;
+pub mod gpus;
 pub mod holdings;
 pub mod host;
 pub mod job;
 mod observe;
 pub mod oom;
 mod order;
-pub mod placement;
 mod plan;
 mod preview;
 mod queue;
@@ -90,6 +89,7 @@ impl Fleet {
     /// Takes in what happened, decides, and says what to record and what to do.
     pub fn handle(&mut self, now: Time, events: Vec<Event>) -> Step {
         awake::note(&mut self.state, now);
+        gpus::note(&mut self.state, now);
         for event in events {
             observe::observe(&mut self.state, now, event);
         }

@@ -52,9 +52,18 @@ pub(super) async fn down(State(api): State<Arc<Api>>, By(by): By, body: Body) ->
 }
 
 pub(super) async fn cordon(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let CordonBody { runners, to } = json(body).await?;
-    let slots = api.slots(named(&runners)?).await?;
-    api.accept(by, Request::Cordon { slots, to }).await
+    let CordonBody { runners, gpus, to } = json(body).await?;
+    match (runners.is_empty(), gpus.is_empty()) {
+        (true, false) => api.accept(by, Request::CordonCards { cards: gpus, to }).await,
+        (false, false) => {
+            let message = "name either `runners` or `gpus`, in a request each";
+            Err(Problem::new(ProblemKind::Invalid, message))
+        }
+        (_, true) => {
+            let slots = api.slots(named(&runners)?).await?;
+            api.accept(by, Request::Cordon { slots, to }).await
+        }
+    }
 }
 
 pub(super) async fn restart(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {

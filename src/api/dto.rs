@@ -221,8 +221,12 @@ pub struct ScaleBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CordonBody {
-    /// Names or ids.
+    /// Names or ids of runners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runners: Vec<String>,
+    /// Cards by index or UUID; either these or runners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// Closed or open.
     pub to: Cordon,
 }

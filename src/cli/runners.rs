@@ -1,4 +1,4 @@
-//! `cordon`, `drain`, `resume` and `restart`: single runners, by name or id.
+//! `cordon`, `drain`, `resume` and `restart`: single runners, by name or id, and cards.
 
 use std::time::Duration;
 
@@ -15,14 +15,25 @@ use crate::fleet::event::{Cordon, RestartTime};
 use crate::fleet::view::FleetView;
 use crate::ids::SlotId;
 
-/// Give runners no new jobs; what runs there goes on
+/// What takes no new work, or takes it again
+#[derive(Debug, Args)]
+struct Which {
+    /// Runners by name or id
+    #[arg(required_unless_present = "gpus", conflicts_with = "gpus", value_name = "RUNNER")]
+    runners: Vec<String>,
+    /// A GPU by index or UUID; may be repeated
+    #[arg(long = "gpu", value_name = "CARD")]
+    gpus: Vec<String>,
+}
+
+/// Give runners no new jobs, or GPUs no new runners; what runs there goes on
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet cordon slate-light-01\n  \
-                        slate-fleet cordon runner-001 runner-002")]
+                        slate-fleet cordon runner-001 runner-002\n  \
+                        slate-fleet cordon --gpu 1")]
 pub(super) struct CordonArgs {
-    /// Runners by name or id
-    #[arg(required = true, value_name = "RUNNER")]
-    runners: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Give runners no new jobs, and wait until theirs have ended
@@ -40,12 +51,14 @@ pub(super) struct DrainArgs {
 }
 
 /// Give runners jobs again after `cordon` or `drain`, and try failed ones again at once
+///
+/// With `--gpu`, a GPU that was cordoned, by hand or because it was sick, takes runners again.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  slate-fleet resume slate-light-01")]
+#[command(after_help = "Examples:\n  slate-fleet resume slate-light-01\n  \
+                        slate-fleet resume --gpu 1")]
 pub(super) struct ResumeArgs {
-    /// Runners by name or id
-    #[arg(required = true, value_name = "RUNNER")]
-    runners: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Replace the containers of runners, busy ones after their job
@@ -65,10 +78,27 @@ pub(super) struct RestartArgs {
     force: bool,
 }
 
+impl Which {
+    async fn set(self, client: &mut Client, to: Cordon) -> Result<(), Failure> {
+        if self.gpus.is_empty() {
+            return cordon(client, &self.runners, to).await.map(drop);
+        }
+        let gpus = self.gpus.join(", ");
+        let body = CordonBody { runners: Vec::new(), gpus: self.gpus, to };
+        let _: Accepted = client.post("/v1/cordon", &body).await?;
+        let what = match to {
+            Cordon::Closed => "cordoned",
+            Cordon::Open => "open for runners",
+        };
+        note(&format!("GPU {gpus}: {what}"));
+        Ok(())
+    }
+}
+
 impl CordonArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        cordon(&mut client, &self.runners, Cordon::Closed).await?;
+        self.which.set(&mut client, Cordon::Closed).await?;
         Ok(Exit::Done)
     }
 }
@@ -90,7 +120,7 @@ impl DrainArgs {
 impl ResumeArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        cordon(&mut client, &self.runners, Cordon::Open).await?;
+        self.which.set(&mut client, Cordon::Open).await?;
         Ok(Exit::Done)
     }
 }
@@ -116,7 +146,8 @@ async fn cordon(
     to: Cordon,
 ) -> Result<Vec<SlotId>, Failure> {
     let (names, slots) = resolve(client, runners).await?;
-    let _: Accepted = client.post("/v1/cordon", &CordonBody { runners: names.clone(), to }).await?;
+    let body = CordonBody { runners: names.clone(), gpus: Vec::new(), to };
+    let _: Accepted = client.post("/v1/cordon", &body).await?;
     let what = match to {
         Cordon::Closed => "cordoned",
         Cordon::Open => "open for jobs",

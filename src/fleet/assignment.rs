@@ -80,6 +80,11 @@ impl Fits {
         Self { fits, heavy: need.gpu.is_some_and(is_heavy) }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.fits.is_empty()
+    }
+
     /// Takes the best runner that nobody has taken yet.
     pub fn take(
         &mut self,

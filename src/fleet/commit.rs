@@ -5,6 +5,7 @@ use super::attempt::Attempt;
 use super::death;
 use super::downgrade;
 use super::effect::{ContainerPlan, Effect, EngineAction, GpuPlan};
+use super::gpus::{reclaim, seat};
 use super::host::HostFacts;
 use super::job::{JobState, StopBy};
 use super::order;
@@ -37,6 +38,8 @@ pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
         Decision::Start(id) => start(state, id),
         Decision::Remove(id) => remove(state, id),
         Decision::Retire(id, why) => retire(state, now, id, why),
+        Decision::Seat { slot, lease, why } => seat::commit(state, now, slot, (lease, why)),
+        Decision::Reclaim { slots, why } => reclaim::commit(state, now, &slots, &why),
         Decision::TimeOut(job) => stop(state, now, job, StopBy::Timeout),
         Decision::Give { job, runner } => give(state, now, job, runner),
         Decision::ForgetJob(job) => {

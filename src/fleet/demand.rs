@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::assignment;
 use super::desired;
 use super::event::Cordon;
+use super::gpus::seat::needs_card;
 use super::plan::{leftovers, most_leftovers, running_workflows};
 use super::queue::{Kind, Line};
 use super::runner::{Phase, Runner};
@@ -103,10 +104,11 @@ fn is_to_serve(state: &State, now: Time, runner: &Runner) -> bool {
     }
 }
 
-/// Whether an empty slot is about to be filled. One that waits after failures is not.
+/// Whether an empty slot is about to be filled. One that waits after failures or for a card is not.
 fn may_fill(state: &State, now: Time, slot: &Slot) -> bool {
     let backoff = state.backoffs.get(&Place::Slot(slot.id));
-    backoff.is_none_or(|backoff| backoff.is_over(now))
+    let has_card = slot.gpu.is_some() || !needs_card(state, slot);
+    has_card && backoff.is_none_or(|backoff| backoff.is_over(now))
 }
 
 /// The bounds of a pool that follows its queue now: not fixed, and not set by `scale`.

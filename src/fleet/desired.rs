@@ -163,9 +163,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// What fills this slot, or a place beside the slots; none while the image is not known.
+    /// What fills this slot, or a place beside the slots; none while the image is not known, or
+    /// the slot waits for a card.
     pub fn build(&self, slot: Option<&Slot>) -> Option<Build> {
         let image = self.image.clone()?;
+        if self.demand.is_some() && slot.is_none_or(|slot| slot.gpu.is_none()) {
+            return None;
+        }
         let hold = self.hold(slot).map(|(card, demand)| GpuHold { card: card.clone(), demand });
         Some(Build { template: self.template.clone(), image, gpu: hold })
     }

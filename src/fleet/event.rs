@@ -295,6 +295,13 @@ pub enum Request {
         /// Whether they are closed or opened.
         to: Cordon,
     },
+    /// Lease nothing more of cards (`cordon --gpu`), or undo it.
+    CordonCards {
+        /// Which, each by its UUID or index.
+        cards: Vec<String>,
+        /// Whether they are closed or opened.
+        to: Cordon,
+    },
     /// Replace these runners' containers.
     Restart {
         /// Which slots.

@@ -81,6 +81,9 @@ pub struct GpuReport {
     /// The driver's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
+    /// When the reading was begun: it says nothing of what happened later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Time>,
 }
 
 /// What was read of one card at one moment.
@@ -210,4 +213,12 @@ pub struct XidReport {
     pub pid: Option<u32>,
     /// When.
     pub at: Time,
+}
+
+/// What is left free on a card for the growth of what others have on it: as much as they have, but
+/// no more than a hundredth of the card. On a card that nobody else uses it is nothing, so that
+/// specification 1's layout of 8,000 + 4 x 2,000 fits a card of 16,384 with its driver's share.
+#[must_use]
+pub fn margin(memory: GpuMib, foreign: GpuMib) -> GpuMib {
+    foreign.min(GpuMib(memory.0 / 100))
 }

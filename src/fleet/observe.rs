@@ -42,7 +42,7 @@ fn fold(state: &mut State, now: Time, event: Event) {
         }
         Event::Host(host) => state.host = host,
         Event::Gpus(report) => gpus::observe(state, now, report),
-        Event::Xid(report) => gpus::xid(state, now, report),
+        Event::Xid(report) => gpus::sickness::xid(state, now, report),
         Event::Disks(disks) => disk::observe(state, now, disks),
         Event::RolledBack { known, found } => {
             let why = "a backup was brought back, or entries were removed";

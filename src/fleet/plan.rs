@@ -10,8 +10,10 @@ mod runners;
 pub(super) use jobs::{may_run, running_workflows};
 pub(super) use pools::{leftovers, most_leftovers};
 
+use super::gpus;
 use super::runner::{Build, Cause};
 use super::scale::{self, Pressure};
+use super::slot::GpuLease;
 use super::state::{EngineContact, State};
 use super::{desired, downgrade};
 use crate::ids::{ImageRef, IncarnationId, JobId, PoolName, SlotId};
@@ -47,6 +49,10 @@ pub(super) enum Decision {
     Remove(IncarnationId),
     /// Take a runner out of service.
     Retire(IncarnationId, Cause),
+    /// A slot gets another card, or waits for one.
+    Seat { slot: SlotId, lease: Option<GpuLease>, why: String },
+    /// Idle slots give up their cards.
+    Reclaim { slots: Vec<SlotId>, why: String },
     /// A job's time is up, and its agent did not see to it.
     TimeOut(JobId),
     /// Give a job to a runner.
@@ -81,6 +87,11 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
         scale::plan(state, now, &mut plan);
         if !plan.is_empty() {
             // A slot that leaves is given no job in the same round.
+            return plan;
+        }
+        gpus::plan(state, now, &mut plan);
+        if !plan.is_empty() {
+            // A slot that loses its card is not filled in the same round.
             return plan;
         }
         let models = desired::models(state);

@@ -8,6 +8,7 @@ use super::downgrade;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
 use super::event::{Cordon, DownMode, Request, RestartTime};
 use super::failures;
+use super::gpus;
 use super::job::StopBy;
 use super::runner::Cause;
 use super::state::{Place, State};
@@ -26,6 +27,7 @@ pub(super) fn answer(state: &mut State, now: Time, id: RequestId, request: Reque
         Request::Scale(request) => size::scale(state, now, &request),
         Request::Down(mode) => Ok(down(state, now, mode)),
         Request::Cordon { slots, to } => cordon(state, now, &slots, to),
+        Request::CordonCards { cards, to } => gpus::request::cordon(state, now, &cards, to),
         Request::Restart { slots, when } => restart(state, now, &slots, when),
     };
     let answer = answer.unwrap_or_else(Answer::Refused);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::desired::{self, Counts, Shape};
 use super::effect::{Refusal, RefusalKind};
 use super::event::Cordon;
-use super::placement::Cards;
+use super::gpus::cards::Cards;
 use super::slot::{Fate, GpuLease, Slot};
 use super::state::State;
 use crate::ids::{PoolName, ProfileName, SlotId};
@@ -70,7 +70,7 @@ fn lease(state: &State, spec: &Spec, shape: &Shape) -> Result<BTreeMap<SlotId, G
     let is_alike = |slot: &Slot| profile_of(spec, &slot.pool) == Some(&slot.profile);
     let is_kept = |slot: &Slot| is_alike(slot) && slot.fate == Fate::Stay;
     let kept = stay.iter().copied().filter(|slot| is_kept(slot));
-    let mut cards = Cards::leased(spec, &state.host, kept);
+    let mut cards = Cards::leased(state, spec, kept);
     // What a slot that was to leave held may have been promised to others meanwhile.
     let is_renewed = |slot: &Slot, cards: &mut Cards<'_>| {
         is_alike(slot) && slot.gpu.as_ref().is_some_and(|it| cards.try_renew(&slot.profile, it))

@@ -163,6 +163,14 @@ pub enum Cause {
     Forced,
     /// Its job ran out of GPU memory: its card is to be cleared.
     GpuOom(Box<GpuOom>),
+    /// Its card was lost under it; why.
+    CardLost(String),
+    /// It was idle on a card that takes no new work; why.
+    CardOut(String),
+    /// It used more of its card than it leased, and others were short for it; how much.
+    GpuOveruse(String),
+    /// It was idle, and a job needed its lease; which.
+    Reclaimed(String),
 }
 
 impl Cause {
@@ -178,7 +186,11 @@ impl Cause {
             | Self::Stuck
             | Self::TimedOut
             | Self::Forced
-            | Self::GpuOom(_) => false,
+            | Self::GpuOom(_)
+            | Self::CardLost(_)
+            | Self::CardOut(_)
+            | Self::GpuOveruse(_)
+            | Self::Reclaimed(_) => false,
             Self::Died(_)
             | Self::Vanished
             | Self::Failed(_)
@@ -200,7 +212,9 @@ impl Cause {
             | Self::Surplus
             | Self::Down
             | Self::Restart
-            | Self::Forced => None,
+            | Self::Forced
+            | Self::CardOut(_)
+            | Self::Reclaimed(_) => None,
             Self::GpuOom(_) => Some(RunnerStatus::Oom),
             Self::Died(exit) if exit.oom => Some(RunnerStatus::Oom),
             Self::Died(_)
@@ -209,7 +223,9 @@ impl Cause {
             | Self::NeverSpoke
             | Self::LostJob
             | Self::DeviceLost(_)
-            | Self::Unfit(_) => Some(RunnerStatus::Error),
+            | Self::Unfit(_)
+            | Self::CardLost(_)
+            | Self::GpuOveruse(_) => Some(RunnerStatus::Error),
             Self::Stale | Self::NoProgress => Some(RunnerStatus::Stale),
             Self::Stuck | Self::TimedOut => Some(RunnerStatus::TimedOut),
         }
@@ -222,7 +238,7 @@ impl Cause {
             Self::Down | Self::Restart | Self::Forced | Self::Outdated | Self::Surplus => {
                 Fault::Operator
             }
-            Self::Used | Self::Stuck | Self::TimedOut => Fault::Job,
+            Self::Used | Self::Stuck | Self::TimedOut | Self::GpuOveruse(_) => Fault::Job,
             Self::GpuOom(oom) => oom.fault(),
             Self::Died(_)
             | Self::Vanished
@@ -232,7 +248,10 @@ impl Cause {
             | Self::LostJob
             | Self::NoProgress
             | Self::DeviceLost(_)
-            | Self::Unfit(_) => Fault::Infrastructure,
+            | Self::Unfit(_)
+            | Self::CardLost(_)
+            | Self::CardOut(_)
+            | Self::Reclaimed(_) => Fault::Infrastructure,
         }
     }
 }
@@ -260,6 +279,10 @@ impl Cause {
             Self::DeviceLost(_) => "device_lost",
             Self::Forced => "forced",
             Self::GpuOom(oom) => oom.word(),
+            Self::CardLost(_) => "card_lost",
+            Self::CardOut(_) => "card_out",
+            Self::GpuOveruse(_) => "gpu_overuse",
+            Self::Reclaimed(_) => "reclaimed",
         }
     }
 }
@@ -294,6 +317,10 @@ impl fmt::Display for Cause {
             ),
             Self::Forced => f.write_str("an operator asked for a new one at once"),
             Self::GpuOom(oom) => write!(f, "its job ran {oom}"),
+            Self::CardLost(why) => write!(f, "its card was lost under it ({why})"),
+            Self::CardOut(why) => write!(f, "its card takes no new work ({why})"),
+            Self::GpuOveruse(how) => write!(f, "it took more GPU memory than it leased: {how}"),
+            Self::Reclaimed(why) => write!(f, "it was idle and its card is needed: {why}"),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::demand::{Load, following, loads};
 use super::desired::{self, Counts};
 use super::effect::Refusal;
+use super::gpus::reclaim::for_growth;
 use super::plan::Decision;
 use super::resize::{Admitted, admit, reshape};
 use super::runner::Phase;
@@ -213,7 +214,7 @@ fn decide(
 ) -> Option<Decision> {
     let name = pool.name.clone();
     let before = standing(state, pool, elastic);
-    let Assessment { load, pressure, wanted, reach, .. } =
+    let Assessment { load, pressure, wanted, reach, obstacle } =
         assess(state, now, (pool, elastic), load);
     let numbers = numbers(&load, elastic);
     if pressure != before.pressure {
@@ -226,6 +227,11 @@ fn decide(
             Pressure::Calm => format!("{} of {} warm runners are idle", load.free, elastic.warm),
         };
         return Some(Decision::Grow { pool: name, to: reach, why: cause });
+    }
+    if obstacle.is_some()
+        && let Some(decision) = for_growth(state, now, &name)
+    {
+        return Some(decision);
     }
     let fewer = load.size.saturating_sub(wanted) as usize;
     let slots: Vec<SlotId> = load.rested.iter().take(fewer).copied().collect();

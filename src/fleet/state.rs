@@ -18,6 +18,9 @@ use super::event::DownMode;
 use super::failures;
 use super::gpu::GpuReport;
 use super::gpu_memory::Measurements;
+use super::gpus::Unowned;
+use super::gpus::card::{CardRecord, Sweep};
+use super::gpus::sickness::Xids;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
 use super::queue::{Kind, Line, Queue};
@@ -25,7 +28,7 @@ use super::runner::{Contact, Runner};
 use super::scale::Standing;
 use super::slot::Slot;
 use crate::ids::{
-    BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId,
+    BlobId, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId,
 };
 use crate::spec::Spec;
 use crate::units::Time;
@@ -60,6 +63,12 @@ pub struct Meta {
     pub elastic: BTreeMap<PoolName, Standing>,
     /// The fleet is to be removed, or was; until the next `up`.
     pub going_down: Option<DownMode>,
+    /// What is recorded of cards.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cards: BTreeMap<GpuUuid, CardRecord>,
+    /// Leases of runners that are gone, until nothing of them is left on their cards.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sweeping: BTreeMap<IncarnationId, Sweep>,
     /// The last incarnation number given.
     pub incarnation: u64,
     /// The last job number given.
@@ -128,6 +137,14 @@ pub(super) struct State {
     pub gpus: GpuReport,
     /// The GPU memory that the present attempts held.
     pub gpu_memory: Measurements,
+    /// When that was begun.
+    pub gpus_begun: Time,
+    /// What nobody seemed to hold of each card lately.
+    pub unowned: BTreeMap<GpuUuid, Unowned>,
+    /// Runners that have more of their card than they leased, and in how many readings.
+    pub over: BTreeMap<IncarnationId, u8>,
+    /// What drivers reported lately.
+    pub xids: Xids,
     pub engine: EngineContact,
     /// When the newest list was begun.
     pub listed: Time,
@@ -173,6 +190,10 @@ impl State {
             disks: Disks::default(),
             gpus: GpuReport::default(),
             gpu_memory: Measurements::new(),
+            gpus_begun: Time(0),
+            unowned: BTreeMap::new(),
+            over: BTreeMap::new(),
+            xids: Xids::new(),
             engine: EngineContact::Unknown,
             listed: Time(0),
             images: BTreeMap::new(),

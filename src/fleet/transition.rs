@@ -2,6 +2,7 @@
 
 use super::effect::{AgentOrder, Effect};
 use super::failures;
+use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
 use super::state::State;
@@ -72,6 +73,7 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
     for job in fenced {
         settle(state, now, job);
     }
+    gpus::sweep::begin(state, now, id);
     let publishing = state.held_jobs().any(|job| job.runner() == Some(id));
     state.end_runner(now, id, format!("{id} is gone"));
     if !publishing {

@@ -53,7 +53,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         troubles: troubles(state, &runners, &pools),
         max_parallel_workflows: state.spec.limits.max_parallel_workflows,
         pools,
-        gpus: gpus::view(state),
+        gpus: gpus::view::view(state),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         runners,
@@ -99,6 +99,13 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
             troubles.push(format!("image {image}: {why}"));
         }
     }
+    troubles.extend(gpus::troubles(state));
+    troubles.extend(
+        runners
+            .iter()
+            .filter(|it| state.slot(it.id).is_some_and(|slot| gpus::seat::is_without(state, slot)))
+            .filter_map(|it| Some(format!("{}: {}", it.name, it.reason.as_ref()?))),
+    );
     troubles.extend(runner_troubles(state, runners));
     for pool in pools {
         // What hinders single runners, too, was said with them.
@@ -180,9 +187,12 @@ fn failure(failure: &Failure, now: Time) -> Option<FailureView> {
 }
 
 fn empty_status(state: &State, slot: &Slot, reason: Option<&String>) -> RunnerStatus {
+    let has_failed = state.backoffs.contains_key(&Place::Slot(slot.id));
+    let is_waiting = !has_failed && gpus::seat::waits(state, slot).is_some();
     let leaving = state.runners().any(|runner| runner.slot == Some(slot.id));
     match (slot.fate, reason) {
         (Fate::Leave, _) => RunnerStatus::Removing,
+        (Fate::Stay, Some(_)) if is_waiting => RunnerStatus::Planned,
         (Fate::Stay, Some(_)) => failed_status(state, slot),
         (Fate::Stay, None) if leaving => RunnerStatus::Removing,
         (Fate::Stay, None) => RunnerStatus::Planned,
@@ -231,7 +241,10 @@ fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
     if slot.runner.is_none() && stuck >= most_leftovers(pool.reuse) {
         return Some(format!("the engine does not remove {stuck} of its former containers"));
     }
-    state.backoffs.get(&Place::Slot(slot.id)).and_then(|backoff| backoff.reason(now))
+    let backoff = state.backoffs.get(&Place::Slot(slot.id));
+    let waits = || gpus::seat::waits(state, slot);
+    let waits = backoff.is_none_or(|it| it.is_over(now)).then(waits).flatten();
+    waits.or_else(|| backoff.and_then(|it| it.reason(now)))
 }
 
 fn health(runner: Option<&Runner>, contact: &Contact, now: Time) -> Health {

@@ -57,11 +57,19 @@ pub enum Fault {
     ImageMissing,
     /// The supervisor dies in a step.
     Crash,
+    /// A reading of the cards is not taken.
+    ReadingLost,
+    /// A reading of the cards is told late.
+    ReadingLate,
+    /// A process stays on its card when its container is gone.
+    ProcessStays,
+    /// Memory of a card is not given back when its process ends.
+    MemoryLeaks,
 }
 
 impl Fault {
     /// Every kind, with its name for commands and its rates per thousand: rare, and often.
-    pub const ALL: [(Self, &str, [u32; 2]); 24] = [
+    pub const ALL: [(Self, &str, [u32; 2]); 28] = [
         (Self::OpFails, "op_fails", [30, 250]),
         (Self::OpUnknown, "op_unknown", [30, 250]),
         (Self::OpKnownLater, "op_known_later", [200, 900]),
@@ -86,6 +94,10 @@ impl Fault {
         (Self::JobUnbegun, "job_unbegun", [10, 60]),
         (Self::ImageMissing, "image_missing", [100, 500]),
         (Self::Crash, "crash", [5, 40]),
+        (Self::ReadingLost, "reading_lost", [50, 700]),
+        (Self::ReadingLate, "reading_late", [50, 500]),
+        (Self::ProcessStays, "process_stays", [50, 300]),
+        (Self::MemoryLeaks, "memory_leaks", [50, 300]),
     ];
 
     /// The kind with this name.
@@ -140,14 +152,22 @@ impl Faults {
     pub fn random(rng: &mut Rng) -> Self {
         let mut faults = Self::NONE;
         let share = *rng.pick(&[150, 350, 600]).unwrap_or(&350);
-        for (fault, _, [rare, often]) in Fault::ALL {
+        let (general, cards) = Fault::ALL.split_at(Fault::ReadingLost as usize);
+        // What only cards suffer has chances of its own: other stories stay as they are.
+        let mut own = rng.clone().fork();
+        Self::draw(&mut faults, general, share, rng);
+        Self::draw(&mut faults, cards, share, &mut own);
+        faults
+    }
+
+    fn draw(faults: &mut Self, of: &[(Fault, &str, [u32; 2])], share: u32, rng: &mut Rng) {
+        for &(fault, _, [rare, often]) in of {
             let strikes = rng.chance(share);
             let rate = rng.between(u64::from(rare), u64::from(often));
             if strikes {
                 faults.set(fault, u32::try_from(rate).unwrap_or(rare));
             }
         }
-        faults
     }
 
     /// What becomes of an operation.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bounds;
+mod cards;
 mod care;
 pub mod edges;
 mod elastic;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use audit::AuditBook;
 use bounds::Effort;
+use cards::CardBook;
 use care::Care;
 use edges::Edges;
 pub use rest::{false_end, settled};
@@ -30,7 +32,7 @@ use crate::fleet::slot::Fate;
 use crate::fleet::state::Record;
 use crate::fleet::view::JobStatus;
 use crate::fleet::{Fleet, Step};
-use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, SlotId};
+use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, PoolName, SlotId};
 use crate::spec::{GpuSharing, Pool, Spec};
 use crate::units::Time;
 
@@ -52,13 +54,14 @@ pub struct Oracle {
     accepted: BTreeSet<JobId>,
     unseen: Vec<JobId>,
     ended: BTreeMap<JobId, Verdict>,
-    names: BTreeMap<SlotId, String>,
+    names: BTreeMap<SlotId, (PoolName, String)>,
     audit: AuditBook,
     retired: BTreeSet<IncarnationId>,
     may_rename: bool,
     rest: elastic::Rest,
     care: Care,
     memory: memory::Memory,
+    cards: CardBook,
     effort: Effort,
     cancelled: BTreeSet<JobId>,
     was_down: bool,
@@ -83,6 +86,7 @@ impl Default for Oracle {
             rest: elastic::Rest::default(),
             care: Care::default(),
             memory: memory::Memory::default(),
+            cards: CardBook::default(),
             effort: Effort::default(),
             cancelled: BTreeSet::new(),
             was_down: false,
@@ -97,6 +101,7 @@ impl Oracle {
     /// A supervisor starts: it knows nothing of the engine yet.
     pub fn started(&mut self, now: Time) {
         self.care.started();
+        self.cards.started();
         self.effort.reset(now);
     }
 
@@ -104,6 +109,7 @@ impl Oracle {
     pub fn heard(&mut self, now: Time, events: &[Event]) {
         for event in events {
             self.care.heard(now, event);
+            self.cards.heard(now, event);
         }
     }
 
@@ -111,6 +117,7 @@ impl Oracle {
     pub fn asked(&mut self, now: Time, request: &Request) {
         self.may_rename |= matches!(request, Request::Apply(_));
         self.rest.asked(request);
+        self.cards.asked(request);
         self.was_down |= matches!(request, Request::Down(_));
         if let Request::Cancel(job) = request {
             self.cancelled.insert(*job);
@@ -138,6 +145,7 @@ impl Oracle {
     pub fn decided(&mut self, world: &World, records: &Records, step: &Step) {
         self.violations.extend(self.audit.check(&step.records));
         self.violations.extend(self.care.check(&step.effects));
+        self.violations.extend(self.cards.check(world.now(), records, &step.records));
         self.violations.extend(self.effort.check(world.now(), records, step));
         self.edges.follow(&step.records);
         for record in &step.records {
@@ -190,7 +198,11 @@ impl Oracle {
         };
         let (Some(container), Some(job)) = (container, job) else { return };
         let is_allowed = match why {
-            Cause::Stuck | Cause::TimedOut | Cause::Forced => true,
+            Cause::Stuck
+            | Cause::TimedOut
+            | Cause::Forced
+            | Cause::CardLost(_)
+            | Cause::GpuOveruse(_) => true,
             Cause::NoProgress => !container.agent.is_working(),
             Cause::Stale => world.now().since(container.agent.heard) >= SILENCE,
             // It died, was started again by the engine, and its death was told late.
@@ -206,7 +218,9 @@ impl Oracle {
             | Cause::LostJob
             | Cause::DeviceLost(_)
             | Cause::Unfit(_)
-            | Cause::GpuOom(_) => false,
+            | Cause::GpuOom(_)
+            | Cause::CardOut(_)
+            | Cause::Reclaimed(_) => false,
         };
         if !is_allowed {
             self.breach(format!("{id} is removed with {job} living in it, because {why}"));
@@ -327,14 +341,18 @@ impl Oracle {
                 self.breach(format!("two slots are called {}", slot.name));
             }
             let before = self.names.get(&slot.id);
-            if before.is_some_and(|before| *before != slot.name) && !self.may_rename {
+            // A number that was free for a moment is another pool's slot now.
+            let is_renamed =
+                before.is_some_and(|(pool, name)| *pool == slot.pool && *name != slot.name);
+            if is_renamed && !self.may_rename {
                 self.breach(format!("{} is called {} now", slot.id, slot.name));
             }
             if slot.runner.is_some_and(|id| !records.runners.contains_key(&id)) {
                 self.breach(format!("{} has a runner that is gone", slot.id));
             }
         }
-        self.names = records.slots.values().map(|slot| (slot.id, slot.name.clone())).collect();
+        self.names =
+            records.slots.values().map(|it| (it.id, (it.pool.clone(), it.name.clone()))).collect();
         self.may_rename = false;
         if let Some(spec) = &records.meta.spec {
             for pool in &spec.pools {
@@ -464,7 +482,14 @@ fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
         | Cause::DeviceLost(_)
         | Cause::Unfit(_)
         | Cause::Forced
-        | Cause::GpuOom(_) => true,
+        | Cause::GpuOom(_)
+        | Cause::CardOut(_)
+        | Cause::GpuOveruse(_)
+        | Cause::Reclaimed(_) => true,
+        Cause::CardLost(_) => {
+            let card = container.and_then(|it| it.gpu.as_ref()).and_then(|it| world.cards.get(it));
+            container.is_none() || card.is_some_and(|card| card.was_lost)
+        }
     }
 }
 

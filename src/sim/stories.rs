@@ -3,6 +3,7 @@
 //!
 //! `SLATE_BLESS=1` writes the transcripts anew; read the difference before you keep it.
 
+mod cards;
 mod changes;
 mod devices;
 mod disk;

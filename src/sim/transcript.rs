@@ -272,6 +272,7 @@ pub fn of_request(request: &Request) -> String {
         }
         Request::Down(mode) => format!("down, {mode:?}").to_lowercase(),
         Request::Cordon { slots, to } => format!("cordon {slots:?} {to:?}"),
+        Request::CordonCards { cards, to } => format!("cordon cards {cards:?} {to:?}"),
         Request::Restart { slots, when: RestartTime::AfterJob } => format!("restart {slots:?}"),
         Request::Restart { slots, when: RestartTime::Now } => {
             format!("restart {slots:?} by force")

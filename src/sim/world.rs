@@ -4,6 +4,7 @@
 //! is where things go wrong: late, twice, or not at all.
 
 pub mod agent;
+pub mod cards;
 mod engine;
 pub mod memory;
 mod operate;
@@ -26,6 +27,7 @@ use crate::ids::{
 use crate::spec::Reuse;
 use crate::units::Time;
 use agent::Agent;
+use cards::Card;
 use truth::Truth;
 
 /// Simulated time begins here, so that "long ago" is a time too.
@@ -82,6 +84,10 @@ pub(super) enum Due {
     Revive(ContainerId, Turn),
     /// A hanging agent goes on, in the same life.
     Unhang(ContainerId, Turn),
+    /// A supervisor's shell reads the cards.
+    Read(Turn),
+    /// What a container left on a card goes, with this much memory.
+    Clean(GpuUuid, ContainerId, u32),
     /// A new supervisor starts.
     Start,
 }
@@ -182,6 +188,10 @@ pub struct World {
     pub missing_images: BTreeSet<ImageRef>,
     /// Counts up when images are built anew.
     pub image_build: u32,
+    /// Every card that is read.
+    pub cards: BTreeMap<GpuUuid, Card>,
+    /// What jobs have of their cards where it is not the usual, in MiB.
+    pub uses: BTreeMap<ContainerId, u32>,
     /// What really happened.
     pub truth: Truth,
     /// The story so far.
@@ -215,6 +225,8 @@ impl World {
             asking: None,
             missing_images: BTreeSet::new(),
             image_build: 1,
+            cards: BTreeMap::new(),
+            uses: BTreeMap::new(),
             truth: Truth::default(),
             transcript,
             epoch: 0,
@@ -283,6 +295,8 @@ impl World {
             Due::EngineBack => self.engine_back(),
             Due::Revive(container, fall) => self.revive(&container, fall),
             Due::Unhang(container, life) => self.unhang(&container, life),
+            Due::Read(epoch) => self.read(epoch),
+            Due::Clean(card, container, memory) => self.clean(&card, &container, memory),
             Due::Start => return Happening::Start,
         }
         Happening::Unnoticed
@@ -295,6 +309,9 @@ impl World {
         let wait = self.span(10);
         self.clock.after(wait, Due::ListAgain(epoch));
         self.clock.after(self.tick_every, Due::Tick(epoch));
+        if !self.cards.is_empty() {
+            self.clock.after(Duration::ZERO, Due::Read(epoch));
+        }
     }
 
     /// The supervisor is gone: whatever was on its way to it is lost.
@@ -356,7 +373,9 @@ impl World {
     pub fn is_at_rest(&self) -> bool {
         let waits = |due: &Due| match due {
             Due::Operate(_) | Due::Vanish(..) | Due::Lookup(..) => true,
-            Due::Tell(_, event) => !matches!(**event, Event::Engine(EngineEvent::Listed { .. })),
+            Due::Tell(_, event) => {
+                !matches!(**event, Event::Engine(EngineEvent::Listed { .. }) | Event::Gpus(_))
+            }
             Due::Say(_, _, event) => *event != AgentEvent::Heartbeat,
             Due::Order(..)
             | Due::Revive(..)
@@ -365,8 +384,11 @@ impl World {
             | Due::Begin(..)
             | Due::End(..)
             | Due::EngineBack
+            | Due::Clean(..)
             | Due::Start => true,
-            Due::Beat(..) | Due::ListAgain(_) | Due::Snapshot(..) | Due::Tick(_) => false,
+            Due::Read(_) | Due::Beat(..) | Due::ListAgain(_) | Due::Snapshot(..) | Due::Tick(_) => {
+                false
+            }
         };
         !self.clock.pending().any(waits)
     }

@@ -86,11 +86,16 @@ async fn runners_are_found_by_name_and_by_id() {
         assert_eq!(runner.id, SlotId(2), "{name}");
     }
     assert_eq!(kind(client.get::<RunnerView>("/v1/runners/nobody").await), ProblemKind::NotFound);
-    let body = CordonBody { runners: vec!["slate-light-02".to_owned()], to: Cordon::Closed };
+    let body = CordonBody {
+        runners: vec!["slate-light-02".to_owned()],
+        gpus: Vec::new(),
+        to: Cordon::Closed,
+    };
     let _: Accepted = client.post("/v1/cordon", &body).await.expect("accepted");
     let expected = Request::Cordon { slots: vec![SlotId(2)], to: Cordon::Closed };
     assert_eq!(fake.requests(), [expected]);
-    let body = CordonBody { runners: vec!["nobody".to_owned()], to: Cordon::Closed };
+    let body =
+        CordonBody { runners: vec!["nobody".to_owned()], gpus: Vec::new(), to: Cordon::Closed };
     assert_eq!(kind(client.post::<Accepted>("/v1/cordon", &body).await), ProblemKind::NotFound);
 }
 

@@ -158,6 +158,7 @@ fn fleet(spec: &Spec, rows: &[Row], used: [u32; 2]) -> Fleet {
     }
     fleet.state.host = HostFacts { cpus: 64, memory: Bytes::gib(512), ..host() };
     fleet.state.gpus = report(used, rows);
+    fleet.state.gpus_begun = NOW;
     fleet
 }
 

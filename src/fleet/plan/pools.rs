@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Decision, Name, pool_named};
 use crate::fleet::desired::{Model, Models};
-use crate::fleet::placement::Cards;
+use crate::fleet::gpus::cards::Cards;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
 use crate::fleet::state::{Image, Place, State};
@@ -56,7 +56,7 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
         return;
     }
     let leftovers = leftovers(state);
-    let mut cards = Cards::held(&state.spec, &state.host, state.runners());
+    let mut cards = Cards::held(state);
     let mut spares: BTreeMap<&PoolName, Vec<&Runner>> = BTreeMap::new();
     for slot in empty {
         let Some(pool) = pool_named(state, &slot.pool) else { continue };

@@ -8,7 +8,7 @@ use crate::ids::{ImageRef, PoolName};
 use crate::sim::rng::Rng;
 use crate::sim::script::{command, pool, spec};
 use crate::sim::world::memory::random_need;
-use crate::spec::{Elastic, Pool, PoolSize, Reuse, Spec};
+use crate::spec::{Elastic, GpuWatchdog, Overcommit, Pool, PoolSize, Reuse, Spec};
 use crate::units::MilliCpu;
 
 /// A fleet as an operator may have written it.
@@ -29,6 +29,34 @@ pub(super) fn random_spec(rng: &mut Rng) -> Spec {
         if rng.chance(250) {
             spec.pools.push(random_pool(rng, profile));
         }
+    }
+    spec
+}
+
+/// The same with a few pools that need cards, as many as the cards of the simulated host take.
+pub(super) fn with_cards(rng: &mut Rng, mut spec: Spec) -> Spec {
+    spec.limits.overcommit_memory = Overcommit::Allow;
+    spec.pools.retain(|pool| !pool.profile.as_str().starts_with("gpu"));
+    for (profile, most) in [("gpu_light", 3), ("gpu_heavy", 3), ("gpu_max", 2)] {
+        let count = u32::try_from(rng.below(most)).unwrap_or(0);
+        let mut made = pool(profile, count);
+        if rng.chance(300) {
+            made = made.persistent();
+        }
+        if rng.chance(400) {
+            let size = PoolSize::Elastic(Elastic {
+                min: 0,
+                max: count + 2,
+                scale_up_threshold: 0,
+                scale_up_delay: Duration::from_secs(2),
+                scale_down_delay: Duration::from_secs(20),
+                warm: 0,
+            });
+            made = Pool { size, ..made };
+        }
+        spec.pools.push(made);
+        let watchdog = if rng.chance(500) { GpuWatchdog::Kill } else { GpuWatchdog::Warn };
+        spec = spec.edit(profile, |it| it.gpu_watchdog = watchdog);
     }
     spec
 }

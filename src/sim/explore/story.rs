@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use super::Told;
 use super::cut::{Cut, Part};
-use super::invent::{edited, random_job, random_spec};
+use super::invent::{edited, random_job, random_spec, with_cards};
+use crate::fleet::effect::Answer;
 use crate::fleet::event::{Cordon, DownMode, Request, RestartTime};
+use crate::fleet::gpu::GpuHealth;
 use crate::fleet::job::JobState;
-use crate::ids::{ContainerId, JobId, SlotId};
+use crate::ids::{ContainerId, GpuUuid, JobId, SlotId};
 use crate::sim::Sim;
 use crate::sim::fault::Faults;
 use crate::sim::rng::Rng;
 use crate::sim::script::{SETTLE_MAX, host};
 use crate::sim::transcript::Writing;
+use crate::sim::world::cards::Card;
 use crate::sim::world::trouble::LiveRestore;
 use crate::sim::world::{BEGIN, Pace};
 use crate::spec::Spec;
@@ -43,6 +46,10 @@ enum Act {
     Crash,
     Build,
     TakeName,
+    OthersUse,
+    SickCard,
+    CordonCard,
+    Overuse,
 }
 
 /// Acts and how often they are played. A story has jobs, and a random part of the other kinds.
@@ -67,6 +74,10 @@ const ACTS: [(u64, Act); 18] = [
     (2, Act::TakeName),
 ];
 
+/// What is played beside them where cards are read.
+const CARD_ACTS: [(u64, Act); 4] =
+    [(10, Act::OthersUse), (4, Act::SickCard), (4, Act::CordonCard), (5, Act::Overuse)];
+
 /// A story that is being told.
 pub(super) struct Story {
     pub(super) sim: Sim,
@@ -87,7 +98,11 @@ impl Story {
     /// The story of a seed, at its beginning.
     pub(super) fn new(seed: u64, cut: &Cut, writing: Writing) -> Self {
         let mut rng = Rng::new(seed ^ 0x0005_1A7E);
-        let spec = random_spec(&mut rng);
+        let has_cards = seed.is_multiple_of(4);
+        let mut spec = random_spec(&mut rng);
+        if has_cards {
+            spec = with_cards(&mut Rng::new(seed), spec);
+        }
         let mut sim = Sim::new(rng.next(), writing, (spec.clone(), host()));
         sim.world.pace = if rng.chance(800) { Pace::Uneven } else { Pace::Even };
         sim.world.tick_every = Duration::from_secs(5);
@@ -96,7 +111,11 @@ impl Story {
         let goes_down = rng.chance(300);
         let faults = cut.faults(Faults::random(&mut rng));
         let played = |(_, act): &(u64, Act)| *act == Act::Submit || rng.chance(600);
-        let kinds = ACTS.iter().copied().filter(played).collect();
+        let mut kinds: Vec<(u64, Act)> = ACTS.iter().copied().filter(played).collect();
+        if has_cards {
+            kinds.extend(CARD_ACTS.iter().copied().filter(|_| rng.chance(600)));
+            sim.world.read_cards(&host().gpus);
+        }
         Self { sim, seed, rng, spec, acts, kinds, goes_down, peace_at: BEGIN, faults }
     }
 
@@ -225,6 +244,42 @@ impl Story {
             }
             Act::Build => self.sim.world.image_build += 1,
             Act::TakeName => self.take_name(),
+            Act::OthersUse => {
+                let card = self.some_card();
+                let memory = self.rng.below(12_000) / 1_000 * 1_000;
+                let memory = u32::try_from(memory).unwrap_or(0);
+                self.sim.world.use_by_others(&card, memory);
+            }
+            Act::SickCard => self.sicken(),
+            Act::CordonCard => {
+                let cards = vec![self.some_card().to_string()];
+                let to = if self.rng.chance(600) { Cordon::Open } else { Cordon::Closed };
+                self.sim.ask(Request::CordonCards { cards, to });
+            }
+            Act::Overuse => {
+                let memory = u32::try_from(self.rng.between(500, 14_000)).unwrap_or(500);
+                self.strike(|sim, id| sim.world.use_by(id, memory));
+            }
+        }
+    }
+
+    fn some_card(&mut self) -> GpuUuid {
+        let number = self.rng.below(2);
+        GpuUuid::new(format!("GPU-{number}"))
+    }
+
+    /// A card falls ill, in one of the ways that cards do.
+    fn sicken(&mut self) {
+        let card = self.some_card();
+        let world = &mut self.sim.world;
+        let lost = |card: &mut Card| card.health = GpuHealth::Lost("off the bus".to_owned());
+        match self.rng.below(6) {
+            0 => world.report_xid(&card, 79, None),
+            1 => world.report_xid(&card, 48, None),
+            2 => world.report_xid(&card, 31, None),
+            3 => world.turn_card(&card, "has a memory error", |card| card.ecc += 1),
+            4 => world.turn_card(&card, "is lost", lost),
+            _ => world.turn_card(&card, "is not listed", |card| card.is_listed = false),
         }
     }
 
@@ -321,6 +376,7 @@ impl Story {
         self.sim.tell("peace");
         self.sim.world.faults = Faults::NONE;
         self.sim.world.free_names();
+        self.sim.world.heal_cards();
         self.peace_at = self.sim.now();
     }
 
@@ -330,6 +386,21 @@ impl Story {
         self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
         let slots: Vec<SlotId> = self.sim.records.slots.keys().copied().collect();
         self.sim.ask(Request::Cordon { slots, to: Cordon::Open });
+        self.resume_cards();
+    }
+
+    /// The operator has seen to the cards, and their drivers say so.
+    fn resume_cards(&mut self) {
+        let cards: Vec<String> = self.sim.world.cards.keys().map(ToString::to_string).collect();
+        let end = self.sim.now() + SETTLE_MAX;
+        while !cards.is_empty() && self.sim.now() < end {
+            self.sim.run_for(Duration::from_secs(5));
+            let cards = cards.clone();
+            let request = Request::CordonCards { cards, to: Cordon::Open };
+            if self.sim.ask(request) == Some(Answer::Accepted) {
+                return;
+            }
+        }
     }
 
     /// The fleet goes down under fire, then in peace; nothing is left.

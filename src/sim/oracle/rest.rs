@@ -6,7 +6,7 @@ use crate::fleet::Fleet;
 use crate::fleet::assignment::is_at_least;
 use crate::fleet::job::{Job, JobState, Verdict};
 use crate::fleet::runner::{Phase, Runner};
-use crate::fleet::view::{FleetPhase, JobStatus, SizeReason};
+use crate::fleet::view::{FleetPhase, JobStatus, RunnerStatus, RunnerView, SizeReason};
 use crate::ids::PoolName;
 use crate::sim::records::Records;
 use crate::sim::world::World;
@@ -25,7 +25,17 @@ pub fn settled(world: &World, records: &Records, fleet: &Fleet) -> Result<(), St
         return Err(format!("{} containers and {known} runners", world.containers.len()));
     }
     let view = fleet.view(world.now());
-    if view.phase != FleetPhase::Ready {
+    // A slot may wait for a card that idle runners hold, as long as no job needs it.
+    let waits = |it: &RunnerView| {
+        let slot = records.slots.get(&it.id);
+        let profile = fleet.spec().profiles.get(&it.profile);
+        it.status == RunnerStatus::Planned
+            && profile.is_some_and(|profile| profile.gpu.is_some())
+            && slot.is_some_and(|slot| slot.runner.is_none() && slot.gpu.is_none())
+    };
+    let at_rest = |it: &RunnerView| it.status == RunnerStatus::Idle || waits(it);
+    let is_partly = view.runners.iter().any(waits) && view.runners.iter().all(at_rest);
+    if view.phase != FleetPhase::Ready && !is_partly {
         return Err(format!("the fleet is {:?}: {:?}", view.phase, view.troubles));
     }
     let held: BTreeSet<PoolName> = view

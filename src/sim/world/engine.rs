@@ -155,6 +155,7 @@ impl World {
         container.fall = fall;
         container.state = ContainerState::Exited(exit);
         self.truth.died.insert(id.clone());
+        self.leave_card(id);
         self.bury(id);
         if exit.code == KILLED.code && self.asking.is_some() {
             self.engine_event(EngineEvent::Ended { container: id.clone(), code: exit.code });

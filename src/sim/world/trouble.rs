@@ -114,8 +114,10 @@ impl World {
 
     /// Whether this must wait because the supervisor stands still.
     pub(super) fn waits_for_supervisor(&self, due: &Due) -> bool {
-        let is_told =
-            matches!(due, Due::Tell(..) | Due::Say(..) | Due::Tick(_) | Due::ListAgain(_));
+        let is_told = matches!(
+            due,
+            Due::Tell(..) | Due::Say(..) | Due::Tick(_) | Due::ListAgain(_) | Due::Read(_)
+        );
         is_told && self.is_asleep()
     }
 
