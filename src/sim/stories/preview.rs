@@ -144,6 +144,6 @@ fn a_plan_that_does_not_fit_says_what_is_missing() {
     spec.limits.overcommit_memory = crate::spec::Overcommit::Allow;
     let plan = sim.fleet().expect("it lives").preview(&spec);
     let refusal = plan.refusal.expect("there are two cards");
-    assert!(refusal.contains("gpu_max") && refusal.contains("14000"), "{refusal}");
+    assert!(refusal.contains("gpu_max") && refusal.contains("14,000"), "{refusal}");
     assert!(plan.cards.is_empty(), "nothing is leased");
 }
