@@ -37,8 +37,8 @@ pub(super) fn begin(
 
 /// What is to be done with what an attempt left; nothing unless it waits for that.
 pub(super) fn publish(state: &State, job: &Job) -> Option<Effect> {
-    let JobState::Publishing { runner, end, stop, gpu } = &job.state else { return None };
-    let is_suspect = gpu.is_some() && oom::is_suspect(end, *stop);
+    let JobState::Publishing { runner, end, gpu, .. } = &job.state else { return None };
+    let is_suspect = gpu.is_some() && oom::is_suspect(end);
     Some(Effect::PublishReports {
         incarnation: *runner,
         job: job.id,
@@ -70,7 +70,7 @@ pub(super) fn published(
     let slot = job.slot;
     let mut verdict = Verdict::of(&how, stop);
     let opinion = match gpu {
-        Some(measured) if oom::is_suspect(&how, stop) => oom::judge(measured, found),
+        Some(measured) if oom::is_suspect(&how) => oom::judge(measured, found),
         Some(_) | None => Opinion::Unrelated,
     };
     let mut short = None;

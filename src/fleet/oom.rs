@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Fault;
 use super::event::JobEnd;
-use super::job::{StopBy, Verdict};
+use super::job::Verdict;
 use super::view::{JobStatus, JobView};
 use crate::ids::{GpuUuid, ProfileName};
 use crate::spec::Secrets;
@@ -116,10 +116,11 @@ pub(super) enum Opinion {
     Oom(Box<GpuOom>),
 }
 
-/// Whether an end may have come from a lack of GPU memory: the job gave up by itself. What the
-/// kernel or the fleet ended has another cause, and a job that succeeded has handled it.
-pub(super) fn is_suspect(end: &JobEnd, stop: Option<StopBy>) -> bool {
-    let gave_up = match end {
+/// Whether an end may have come from a lack of GPU memory: the job gave up by itself, even if it
+/// was to stop then. What the kernel or the fleet ended has another cause, and a job that
+/// succeeded has handled it.
+pub(super) fn is_suspect(end: &JobEnd) -> bool {
+    match end {
         JobEnd::Exited(code) => *code != 0,
         JobEnd::Signalled(_) => true,
         JobEnd::TimedOut
@@ -130,8 +131,7 @@ pub(super) fn is_suspect(end: &JobEnd, stop: Option<StopBy>) -> bool {
         | JobEnd::NoSuchProgram(_)
         | JobEnd::NotExecutable(_)
         | JobEnd::NotStarted(_) => false,
-    };
-    gave_up && stop.is_none()
+    }
 }
 
 /// What a suspect end means.
@@ -298,13 +298,13 @@ mod tests {
 
     #[test]
     fn host_memory_is_another_matter_and_so_is_whatever_the_fleet_ended() {
-        assert!(is_suspect(&JobEnd::Exited(1), None));
-        assert!(is_suspect(&JobEnd::Signalled(6), None));
-        assert!(!is_suspect(&JobEnd::Exited(0), None), "the job handled it");
-        assert!(!is_suspect(&JobEnd::Exited(1), Some(StopBy::Cancel)));
-        assert!(!is_suspect(&JobEnd::OutOfMemory, None));
-        assert!(!is_suspect(&JobEnd::HostMemory { peak: None }, None));
-        assert!(!is_suspect(&JobEnd::TimedOut, None));
+        assert!(is_suspect(&JobEnd::Exited(1)));
+        assert!(is_suspect(&JobEnd::Signalled(6)));
+        assert!(!is_suspect(&JobEnd::Exited(0)), "the job handled it");
+        assert!(!is_suspect(&JobEnd::Cancelled));
+        assert!(!is_suspect(&JobEnd::OutOfMemory));
+        assert!(!is_suspect(&JobEnd::HostMemory { peak: None }));
+        assert!(!is_suspect(&JobEnd::TimedOut));
     }
 
     #[test]

@@ -268,10 +268,11 @@ mod tests {
     use crate::cli::render::fixture::{self, NOW, failed_job, post_mortem, queued_job};
     use crate::fleet::attempt::AttemptEnd;
     use crate::fleet::event::JobEnd;
-    use crate::fleet::job::Verdict;
+    use crate::fleet::job::{Raised, Verdict};
+    use crate::fleet::oom::Blame;
     use crate::fleet::view::SizeReason;
     use crate::fleet::waiting::{PoolQueue, WaitingView};
-    use crate::ids::{AttemptNo, IncarnationId, PoolName, SlotId};
+    use crate::ids::{AttemptNo, IncarnationId, PoolName, ProfileName, SlotId};
     use std::time::Duration;
 
     fn two_busy() -> PoolStanding {
@@ -314,6 +315,18 @@ mod tests {
         };
         let shown = text(&Explanation::Job(Box::new(it)), NOW);
         assert_eq!(shown, include_str!("expected/explain-job.txt"));
+    }
+
+    #[test]
+    fn a_job_that_needs_more_gpu_memory_now_shows_what_it_needed_before() {
+        let from = ProfileName::new("gpu_light");
+        let raised = Raised { from, after: AttemptNo(1), blame: Blame::Own };
+        let job = JobView {
+            profile: ProfileName::new("gpu_heavy"),
+            raised: Some(raised),
+            ..failed_job()
+        };
+        assert_eq!(profile(&job), "gpu_heavy (not gpu_light: attempt 1 ran out of GPU memory)");
     }
 
     #[test]

@@ -228,6 +228,18 @@ fn what_is_told_late_of_an_earlier_attempt_is_no_evidence_of_a_later_one() {
 }
 
 #[test]
+fn a_job_that_ran_out_of_gpu_memory_just_before_it_was_stopped_is_told_so_and_not_tried_again() {
+    let mut sim = ready(fleet([pool("gpu_heavy", 1), pool("gpu_max", 1)]));
+    let job = command(&["work", "5000", "0", "stubborn"]).on("gpu_heavy").needing(9000);
+    let job = sim.submit(job.retried(2, RetryOn::Oom)).expect("a runner is there");
+    sim.run_till_job(job, JobStatus::Running);
+    sim.run_for(Duration::from_secs(4));
+    sim.ask(Request::Cancel(job));
+    sim.settle().expect("all is well again");
+    assert_eq!(attempts(&sim, job), [("gpu_heavy".to_owned(), JobStatus::Oom)]);
+}
+
+#[test]
 fn a_restart_while_reports_are_stored_loses_no_evidence() {
     let mut sim = ready(fleet([pool("gpu_heavy", 1)]));
     let job = sim.submit(work(20).on("gpu_heavy").needing(9000)).expect("a runner is there");
