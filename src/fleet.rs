@@ -40,6 +40,7 @@ pub mod runner;
 pub mod scale;
 pub mod slot;
 pub mod state;
+mod task;
 mod transition;
 pub mod view;
 mod views;

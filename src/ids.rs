@@ -131,6 +131,10 @@ name_id!(
     FleetId
 );
 name_id!(
+    /// Work that somebody drives from outside, as that somebody calls it: `task-id-123`.
+    TaskName
+);
+name_id!(
     /// A set of resources that a runner offers and a job asks for.
     ProfileName
 );

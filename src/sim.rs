@@ -146,6 +146,9 @@ impl Sim {
         self.fleet.as_ref().filter(|_| !self.world.is_asleep())?;
         self.last_request = self.last_request.next();
         self.world.note(transcript::of_request(&request));
+        if let Request::Complete { job, end } = request {
+            self.world.truth.completed.insert((job, end));
+        }
         self.answer = None;
         self.oracle.asked(self.world.now(), &request);
         self.feed(vec![Event::Request { id: self.last_request, by: operator(), request }]);

@@ -96,6 +96,7 @@ impl SubmitBody {
         }
         Ok(JobSpec {
             command: self.command,
+            task: None,
             env: self.env,
             profile: self.profile.map(ProfileName::new),
             task_type: self.task_type,

@@ -7,12 +7,13 @@ use super::downgrade;
 use super::effect::{ContainerPlan, Effect, EngineAction, GpuPlan};
 use super::gpus::{reclaim, seat};
 use super::host::HostFacts;
-use super::job::{JobState, StopBy};
+use super::job::{Job, JobState, StopBy};
 use super::order;
 use super::plan::{Decision, Name};
 use super::runner::{Build, InFlight, OpKind, Phase, Runner};
 use super::scale;
 use super::state::{Image, State};
+use super::task;
 use super::transition::{retire, stop};
 use crate::ids::{GpuUuid, IncarnationId, JobId, SlotId};
 use crate::units::Time;
@@ -162,5 +163,8 @@ fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
     let Some(attempt) = state.job(id).map(|job| job.attempt) else { return };
     let why = format!("{id}, attempt {attempt}");
     state.enter(now, to, Phase::Busy { container, job: id, attempt }, why);
-    order::assign(state, to, id);
+    match state.job(id).is_some_and(Job::is_external) {
+        true => task::begin(state, now, id),
+        false => order::assign(state, to, id),
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::downgrade;
 use super::effect::Effect;
-use super::event::JobEnd;
+use super::event::{JobEnd, TaskEnd};
 use super::failures;
 use super::gpu_memory;
 use super::job::{Job, JobState, StopBy, Verdict};
@@ -24,7 +24,11 @@ pub(super) fn begin(
     (end, stop): (JobEnd, Option<StopBy>),
 ) {
     let gpu = gpu_memory::of(state, now, id);
-    let told = format!("{}; its reports are stored next", Verdict::of(&end, stop).in_words());
+    let how = match &end {
+        JobEnd::Completed(TaskEnd::Succeeded) => "it is completed".to_owned(),
+        end => Verdict::of(end, stop).in_words(),
+    };
+    let told = format!("{how}; its reports are stored next");
     state.turn_job(now, job, ("ended", told), |record| {
         record.start(now);
         record.state = JobState::Publishing { runner: id, end, stop, gpu };
@@ -142,6 +146,7 @@ fn unfit(how: JobEnd, short: Option<Box<GpuOom>>) -> Option<Cause> {
         | JobEnd::OutOfMemory
         | JobEnd::MemoryLimit { .. }
         | JobEnd::HostMemory { .. }
+        | JobEnd::Completed(_)
         | JobEnd::NoSuchProgram(_)
         | JobEnd::NotExecutable(_) => short.map(Cause::GpuOom),
     }

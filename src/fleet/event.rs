@@ -14,7 +14,7 @@ use super::host::HostFacts;
 use super::oom::Finding;
 use crate::ids::{
     AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
-    PoolName, ProfileName, RequestId, SlotId,
+    PoolName, ProfileName, RequestId, SlotId, TaskName,
 };
 use crate::spec::Spec;
 use crate::units::{Bytes, Time};
@@ -265,12 +265,24 @@ pub enum JobEnd {
         /// The most that its container ever had.
         peak: Option<Bytes>,
     },
+    /// Whoever drove it from outside said that it is over.
+    Completed(TaskEnd),
     /// Its program is not in the runner.
     NoSuchProgram(String),
     /// Its program may not be run by the job's user.
     NotExecutable(String),
     /// It could not be started for another reason: workspace damaged, …
     NotStarted(String),
+}
+
+/// How work that was driven from outside ended, by the word of whoever drove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskEnd {
+    /// Well.
+    Succeeded,
+    /// Not well.
+    Failed,
 }
 
 /// What a client asks the core for.
@@ -284,6 +296,13 @@ pub enum Request {
     SubmitAll(Vec<JobSpec>),
     /// End a job.
     Cancel(JobId),
+    /// Give back the runner of a job that is driven from outside.
+    Complete {
+        /// Which job.
+        job: JobId,
+        /// How it ended.
+        end: TaskEnd,
+    },
     /// Set the number of runners.
     Scale(ScaleRequest),
     /// Remove every runner, then finish.
@@ -376,8 +395,12 @@ pub enum DownMode {
 /// A job as it was submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
-    /// Program and arguments; at least one.
+    /// Program and arguments; at least one, and none where there is a `task`.
     pub command: Vec<String>,
+    /// The name of work that somebody drives from outside on the runner that is leased for it:
+    /// unique among the jobs that are not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskName>,
     /// Environment beside the profile's.
     pub env: BTreeMap<String, String>,
     /// The profile it needs at least; from `--type` or the default where not given.
@@ -407,4 +430,15 @@ pub struct JobSpec {
     /// After which attempts it is tried again.
     #[serde(default)]
     pub retry_on: RetryOn,
+}
+
+impl JobSpec {
+    /// What is to be done, in one line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match &self.task {
+            Some(task) => format!("task {task}, driven from outside"),
+            None => self.command.join(" "),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, AttemptEnd, Fault, RetryOn};
-use super::event::{JobEnd, JobSpec};
+use super::event::{JobEnd, JobSpec, TaskEnd};
 use super::oom::{Blame, GpuUse};
 use super::runner::Cause;
 use super::view::{JobStatus, RunnerStatus};
@@ -170,6 +170,13 @@ impl Job {
         self.spec.workflow.as_ref().map(|_| self.reports())
     }
 
+    /// Whether somebody drives it from outside: its runner is leased, and its agent knows nothing
+    /// of it.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        self.spec.task.is_some()
+    }
+
     /// Its first process runs, or ran before its end was told.
     pub(super) fn start(&mut self, now: Time) {
         let started = *self.started_at.get_or_insert(now);
@@ -250,6 +257,14 @@ impl Verdict {
             JobEnd::Exited(0) => {
                 Self { status: JobStatus::Succeeded, exit_code: Some(0), reason: None, fault: None }
             }
+            JobEnd::Completed(TaskEnd::Succeeded) => {
+                Self { status: JobStatus::Succeeded, exit_code: None, reason: None, fault: None }
+            }
+            JobEnd::Completed(TaskEnd::Failed) => Self {
+                exit_code: None,
+                reason: Some("whoever drove it said that it failed".to_owned()),
+                ..Self::failed(1)
+            },
             JobEnd::Exited(KILLED) => Self {
                 reason: Some(format!("exit code {KILLED}: {UNKNOWN_KILL}")),
                 ..Self::failed(KILLED)

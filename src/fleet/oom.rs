@@ -128,6 +128,7 @@ pub(super) fn is_suspect(end: &JobEnd) -> bool {
         | JobEnd::OutOfMemory
         | JobEnd::MemoryLimit { .. }
         | JobEnd::HostMemory { .. }
+        | JobEnd::Completed(_)
         | JobEnd::NoSuchProgram(_)
         | JobEnd::NotExecutable(_)
         | JobEnd::NotStarted(_) => false,

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod size;
+mod tasks;
 
 use super::desired;
 use super::downgrade;
@@ -24,6 +25,7 @@ pub(super) fn answer(state: &mut State, now: Time, id: RequestId, request: Reque
         Request::Submit(job) => jobs::submit(state, now, *job),
         Request::SubmitAll(jobs) => jobs::submit_all(state, now, jobs),
         Request::Cancel(job) => jobs::cancel(state, now, job),
+        Request::Complete { job, end } => tasks::complete(state, now, job, end),
         Request::Scale(request) => size::scale(state, now, &request),
         Request::Down(mode) => Ok(down(state, now, mode)),
         Request::Cordon { slots, to } => cordon(state, now, &slots, to),

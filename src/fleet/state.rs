@@ -29,6 +29,7 @@ use super::scale::Standing;
 use super::slot::Slot;
 use crate::ids::{
     BlobId, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, PoolName, SlotId,
+    TaskName,
 };
 use crate::spec::Spec;
 use crate::units::Time;
@@ -163,6 +164,8 @@ pub(super) struct State {
     blobs: BTreeMap<BlobId, usize>,
     held: BTreeSet<JobId>,
     ended: BTreeSet<JobId>,
+    /// Jobs that are driven from outside and not over.
+    tasks: BTreeMap<TaskName, JobId>,
     last_op: OpId,
     audit_seq: u64,
     acting: Actor,
@@ -209,6 +212,7 @@ impl State {
             blobs: BTreeMap::new(),
             held: BTreeSet::new(),
             ended: BTreeSet::new(),
+            tasks: BTreeMap::new(),
             last_op: OpId(0),
             audit_seq: restored.audit_seq,
             acting: Actor::Fleet,
@@ -346,6 +350,11 @@ impl State {
         self.held.iter().filter_map(|id| self.jobs.get(id))
     }
 
+    /// The job of this name that somebody drives from outside, if it is not over.
+    pub fn task(&self, task: &TaskName) -> Option<&Job> {
+        self.job(*self.tasks.get(task)?)
+    }
+
     pub fn ended_len(&self) -> usize {
         self.ended.len()
     }
@@ -436,6 +445,9 @@ impl State {
                 return;
             }
         }
+        if let Some(task) = &job.spec.task {
+            self.tasks.insert(task.clone(), job.id);
+        }
         if let Some(blob) = &job.spec.workspace {
             *self.blobs.entry(blob.clone()).or_default() += 1;
         }
@@ -446,6 +458,9 @@ impl State {
         self.held.remove(&job.id);
         if self.ended.remove(&job.id) {
             return;
+        }
+        if let Some(task) = &job.spec.task {
+            self.tasks.remove(task);
         }
         if let Some(blob) = &job.spec.workspace
             && let Some(needed) = self.blobs.get_mut(blob)

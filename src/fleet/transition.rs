@@ -6,6 +6,7 @@ use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
 use super::state::State;
+use super::task;
 use crate::ids::{AttemptNo, IncarnationId, JobId};
 use crate::units::Time;
 
@@ -130,12 +131,15 @@ pub(super) fn acknowledge(
 pub(super) fn stop(state: &mut State, now: Time, id: JobId, by: StopBy) {
     let Some(job) = state.job(id) else { return };
     let JobState::Given { runner, stop: None } = job.state else { return };
-    let attempt = job.attempt;
+    let (attempt, is_external) = (job.attempt, job.is_external());
     let why = format!("{by:?}").to_lowercase();
     state.turn_job(now, id, ("stopping", why), |job| {
         job.state = JobState::Given { runner, stop: Some(Stop { since: now, by }) };
     });
-    order_cancel(state, runner, id, attempt);
+    match is_external {
+        true => retire(state, now, runner, task::taken(by)),
+        false => order_cancel(state, runner, id, attempt),
+    }
 }
 
 /// Tells an agent to stop its job.

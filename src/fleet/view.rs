@@ -12,7 +12,7 @@ use super::gpu::{GpuFacts, GpuReading};
 use super::job::Raised;
 use crate::ids::{
     AttemptNo, ContainerId, GpuUuid, IncarnationId, JobId, PoolName, ProfileName, ProjectName,
-    SlotId,
+    SlotId, TaskName,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
@@ -90,6 +90,9 @@ pub struct RunnerView {
     pub image: String,
     /// The job that it runs.
     pub job: Option<JobId>,
+    /// That job's name, if somebody drives it from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskName>,
     /// Jobs done in this slot.
     pub tasks_completed: u64,
     /// CPU limit.

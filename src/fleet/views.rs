@@ -145,6 +145,7 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
     let profile = state.spec.profiles.get(slot.profile_now());
     let reason = reason(state, slot, now);
     let has_gpu = profile.is_some_and(|profile| profile.gpu.is_some());
+    let job = present.and_then(Runner::job);
     RunnerView {
         id: slot.id,
         name: slot.name.clone(),
@@ -163,7 +164,8 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
         container: present.and_then(Runner::container).cloned(),
         container_name: present.map(|runner| runner.name.clone()),
         image: profile.map(|profile| profile.image.to_string()).unwrap_or_default(),
-        job: present.and_then(Runner::job).map(|(job, _)| job),
+        job: job.map(|(job, _)| job),
+        task: job.and_then(|(job, _)| state.job(job)?.spec.task.clone()),
         tasks_completed: slot.tasks_completed,
         cpus: profile.map_or(MilliCpu(0), |profile| profile.cpus),
         memory: profile.map_or(Bytes(0), |profile| profile.memory),

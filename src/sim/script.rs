@@ -14,6 +14,7 @@ use crate::fleet::host::HostFacts;
 use crate::fleet::view::{JobStatus, JobView, RunnerView};
 use crate::ids::{
     ContainerId, GpuUuid, ImageRef, JobId, LaneName, PoolName, ProfileName, ProjectName, SlotId,
+    TaskName,
 };
 use crate::sim::fault::Faults;
 use crate::spec::{
@@ -212,6 +213,7 @@ pub fn one_of_many(number: u64) -> JobSpec {
 pub fn command(words: &[&str]) -> JobSpec {
     JobSpec {
         command: words.iter().map(|word| (*word).to_owned()).collect(),
+        task: None,
         env: BTreeMap::new(),
         profile: None,
         task_type: None,
@@ -226,6 +228,12 @@ pub fn command(words: &[&str]) -> JobSpec {
         retries: None,
         retry_on: RetryOn::default(),
     }
+}
+
+/// Work that somebody drives from outside.
+#[must_use]
+pub fn task(name: &str) -> JobSpec {
+    JobSpec { command: Vec::new(), task: Some(TaskName::new(name)), ..command(&[]) }
 }
 
 impl JobSpec {

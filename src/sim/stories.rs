@@ -19,6 +19,7 @@ mod placement;
 mod preview;
 mod recovery;
 mod scale;
+mod tasks;
 
 use std::path::Path;
 

@@ -244,7 +244,7 @@ pub fn of_request(request: &Request) -> String {
             format!("up: {}", pools.collect::<Vec<_>>().join(", "))
         }
         Request::Submit(job) => {
-            let mut line = format!("submit {}", job.command.join(" "));
+            let mut line = format!("submit {}", job.words());
             let mut add = |name: &str, value: Option<String>| {
                 if let Some(value) = value {
                     // Writing into a string cannot fail.
@@ -262,6 +262,7 @@ pub fn of_request(request: &Request) -> String {
         }
         Request::SubmitAll(jobs) => format!("submit {} jobs", jobs.len()),
         Request::Cancel(job) => format!("cancel {job}"),
+        Request::Complete { job, end } => format!("complete {job}, {end:?}").to_lowercase(),
         Request::Scale(ScaleRequest { target, lasting }) => {
             let numbers = match target {
                 ScaleTarget::Total(total) => total.to_string(),

@@ -9,7 +9,7 @@ use slate_fleet::api::Api;
 use slate_fleet::api::listen::{self, SocketAccess};
 use slate_fleet::fleet::audit::AuditEntry;
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
-use slate_fleet::fleet::event::{Cordon, JobSpec, Request};
+use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
 use slate_fleet::fleet::view::{
     FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
     RunnerView, SizeReason,
@@ -112,6 +112,14 @@ impl Fake {
             Request::Cancel(id) => self.cancel(id),
             Request::Down(_) => {
                 self.change(|world| world.fleet.phase = FleetPhase::GoingDown);
+                Answer::Accepted
+            }
+            Request::Complete { job, end } => {
+                let status = match end {
+                    TaskEnd::Succeeded => JobStatus::Succeeded,
+                    TaskEnd::Failed => JobStatus::Failed,
+                };
+                self.end(job, status, None);
                 Answer::Accepted
             }
             Request::Apply(_)
@@ -283,6 +291,7 @@ fn runner(number: u32) -> RunnerView {
         container_name: None,
         image: "slate-runner:latest".to_owned(),
         job: None,
+        task: None,
         tasks_completed: 0,
         cpus: MilliCpu::cpus(1),
         memory: Bytes::mib(512),

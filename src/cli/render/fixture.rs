@@ -85,6 +85,7 @@ fn runner(number: u32) -> RunnerView {
         container_name: Some(format!("slate-i{number}")),
         image: "slate-runner:latest".to_owned(),
         job,
+        task: None,
         tasks_completed: match number {
             1 => 5,
             8 => 1,
@@ -147,6 +148,7 @@ pub(in crate::cli) fn failed_job() -> JobView {
 fn job_spec(command: &[&str]) -> JobSpec {
     JobSpec {
         command: command.iter().map(|&word| word.to_owned()).collect(),
+        task: None,
         env: BTreeMap::new(),
         profile: None,
         task_type: None,

@@ -151,6 +151,9 @@ pub(super) fn command(job: &JobView) -> String {
         true => word.clone(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
     };
+    if let Some(task) = &job.spec.task {
+        return one_line(&format!("task {task}"));
+    }
     one_line(&job.spec.command.iter().map(word).collect::<Vec<_>>().join(" "))
 }
 

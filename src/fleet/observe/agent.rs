@@ -99,7 +99,7 @@ fn is_over(state: &State, held: &Held) -> bool {
 /// A job whose end was asked for meanwhile is ordered too, then stopped: the lost order may be on
 /// its way after all, so that only the agent's word is its end.
 fn not_held(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
-    let Some(record) = state.job(job) else { return };
+    let Some(record) = state.job(job).filter(|job| !job.is_external()) else { return };
     let is_given = matches!(record.state, JobState::Given { .. }) && record.attempt == attempt;
     match (is_given, record.started_at) {
         (true, None) => {
@@ -146,7 +146,8 @@ fn ended(
     (id, job, attempt): (IncarnationId, JobId, AttemptNo),
     end: JobEnd,
 ) {
-    let Some(record) = state.job(job) else {
+    // Of work that is driven from outside no agent knows anything.
+    let Some(record) = state.job(job).filter(|job| !job.is_external()) else {
         acknowledge(state, id, job, attempt);
         return;
     };

@@ -124,6 +124,8 @@ fn busy(state: &State, now: Time, runner: &Runner, id: JobId) -> Option<Decision
         return idles.then_some(Decision::Retire(runner.id, Cause::NoProgress));
     };
     let due = started + job.timeout;
+    // Nobody else sees to the end of work that is driven from outside.
+    let patience = if job.is_external() { Duration::ZERO } else { patience };
     let is_overdue = now > due && state.awake.patience_used(now, due) > patience;
     is_overdue.then_some(Decision::TimeOut(id))
 }

@@ -1,6 +1,6 @@
 //! Jobs that are submitted and cancelled.
 
-use super::{pool_names, refuse, refuse_before_up, refuse_while_down};
+use super::{pool_names, refuse, refuse_before_up, refuse_while_down, tasks};
 use crate::fleet::assignment;
 use crate::fleet::disk::refuse_while_low;
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
@@ -16,6 +16,9 @@ use crate::units::Time;
 const NAME_MAX: usize = 100;
 
 pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answer, Refusal> {
+    if let Some(known) = tasks::known(state, &spec)? {
+        return Ok(Answer::Submitted(known));
+    }
     refuse_without_room(state, 1)?;
     let job = examine(state, now, spec)?;
     Ok(Answer::Submitted(accept(state, now, job)))
@@ -32,7 +35,8 @@ pub(super) fn submit_all(
         .into_iter()
         .zip(1u64..)
         .map(|(spec, number)| {
-            examine(state, now, spec).map_err(|refusal| {
+            let task = tasks::refuse_among_many(&spec);
+            task.and_then(|()| examine(state, now, spec)).map_err(|refusal| {
                 let message = format!("job {number} of them: {}", refusal.message);
                 refuse(refusal.kind, message)
             })
@@ -81,8 +85,8 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
         started_at: None,
         setback: None,
         attempts: Vec::new(),
-        retries: spec.retries.unwrap_or(state.spec.limits.retries),
-        retry_on: spec.retry_on,
+        retries: tasks::retries(state, &spec),
+        retry_on: tasks::retry_on(&spec),
         spec,
     };
     match assignment::servers(&state.spec, &job).is_empty() {
@@ -114,8 +118,12 @@ fn no_server(state: &State, job: &Job) -> Refusal {
 }
 
 fn check(state: &State, spec: &JobSpec) -> Result<(), Refusal> {
-    if spec.command.first().is_none_or(String::is_empty) {
-        return Err(refuse(RefusalKind::Invalid, "a job needs a command"));
+    match spec.task {
+        Some(_) => tasks::check(spec)?,
+        None if spec.command.first().is_none_or(String::is_empty) => {
+            return Err(refuse(RefusalKind::Invalid, "a job needs a command"));
+        }
+        None => {}
     }
     for (what, name) in [("workflow", &spec.workflow), ("run id", &spec.run_id)] {
         if let Some(name) = name
@@ -153,7 +161,7 @@ fn is_folder_name(name: &str) -> bool {
 }
 
 /// The profile that a job needs: named, by its type, by its pool, or the smallest that says CPU.
-fn profile(state: &State, spec: &JobSpec) -> Result<ProfileName, Refusal> {
+pub(super) fn profile(state: &State, spec: &JobSpec) -> Result<ProfileName, Refusal> {
     if let Some(profile) = &spec.profile {
         return match state.spec.profiles.contains_key(profile) {
             true => Ok(profile.clone()),

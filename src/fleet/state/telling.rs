@@ -92,7 +92,7 @@ impl State {
 
     /// A job is accepted.
     pub fn begin_job(&mut self, now: Time, job: Job) {
-        let (id, why) = (job.id, job.spec.command.join(" "));
+        let (id, why) = (job.id, job.spec.words());
         let after = job.word().to_owned();
         self.insert_job(job);
         let about = About { object: id.to_string(), incarnation: None };

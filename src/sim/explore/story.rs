@@ -7,14 +7,14 @@ use super::Told;
 use super::cut::{Cut, Part};
 use super::invent::{edited, random_job, random_spec, with_cards};
 use crate::fleet::effect::Answer;
-use crate::fleet::event::{Cordon, DownMode, Request, RestartTime};
+use crate::fleet::event::{Cordon, DownMode, Request, RestartTime, TaskEnd};
 use crate::fleet::gpu::GpuHealth;
 use crate::fleet::job::JobState;
 use crate::ids::{ContainerId, GpuUuid, JobId, SlotId};
 use crate::sim::Sim;
 use crate::sim::fault::Faults;
 use crate::sim::rng::Rng;
-use crate::sim::script::{SETTLE_MAX, host};
+use crate::sim::script::{SETTLE_MAX, host, task};
 use crate::sim::transcript::Writing;
 use crate::sim::world::cards::Card;
 use crate::sim::world::trouble::LiveRestore;
@@ -50,10 +50,12 @@ enum Act {
     SickCard,
     CordonCard,
     Overuse,
+    Assign,
+    Complete,
 }
 
 /// Acts and how often they are played. A story has jobs, and a random part of the other kinds.
-const ACTS: [(u64, Act); 18] = [
+const ACTS: [(u64, Act); 20] = [
     (45, Act::Submit),
     (7, Act::Cancel),
     (6, Act::Scale),
@@ -72,6 +74,8 @@ const ACTS: [(u64, Act); 18] = [
     (5, Act::Crash),
     (2, Act::Build),
     (2, Act::TakeName),
+    (5, Act::Assign),
+    (4, Act::Complete),
 ];
 
 /// What is played beside them where cards are read.
@@ -244,6 +248,8 @@ impl Story {
             }
             Act::Build => self.sim.world.image_build += 1,
             Act::TakeName => self.take_name(),
+            Act::Assign => self.assign(),
+            Act::Complete => self.complete(),
             Act::OthersUse => {
                 let card = self.some_card();
                 let memory = self.rng.below(12_000) / 1_000 * 1_000;
@@ -306,6 +312,27 @@ impl Story {
     fn submit(&mut self) {
         let job = random_job(&mut self.rng, &self.spec);
         self.sim.submit(job);
+    }
+
+    /// Somebody leases a runner for work from outside, under one of a few names.
+    fn assign(&mut self) {
+        let name = format!("task-{}", self.rng.below(4));
+        let profile = self.rng.pick(&["light", "standard", "gpu_light"]).copied();
+        let job = task(&name).on(profile.unwrap_or("light")).timeout(self.rng.between(5, 90));
+        self.sim.submit(job);
+    }
+
+    /// Somebody says that such work is over, be that so or not.
+    fn complete(&mut self) {
+        let jobs = self.sim.records.jobs.values();
+        let open: Vec<JobId> = jobs
+            .filter(|job| job.is_external() && !matches!(job.state, JobState::Ended { .. }))
+            .map(|job| job.id)
+            .collect();
+        let end = if self.rng.chance(700) { TaskEnd::Succeeded } else { TaskEnd::Failed };
+        if let Some(job) = self.rng.pick(&open) {
+            self.sim.ask(Request::Complete { job: *job, end });
+        }
     }
 
     fn cancel(&mut self) {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::fleet::Fleet;
 use crate::fleet::assignment::is_at_least;
+use crate::fleet::event::TaskEnd;
 use crate::fleet::job::{Job, JobState, Verdict};
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::view::{FleetPhase, JobStatus, RunnerStatus, RunnerView, SizeReason};
-use crate::ids::PoolName;
+use crate::ids::{JobId, PoolName};
 use crate::sim::records::Records;
 use crate::sim::world::World;
 use crate::spec::{Pool, PoolSize, Spec};
@@ -87,6 +88,9 @@ fn is_servable(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &
 #[must_use]
 pub fn false_end(world: &World, job: &Job) -> Option<String> {
     let JobState::Ended { verdict, .. } = &job.state else { return None };
+    if job.is_external() {
+        return false_completion(world, job.id, verdict);
+    }
     let truth = world.truth.ends.get(&(job.id, job.attempt));
     let fits = match verdict.status {
         JobStatus::Succeeded | JobStatus::Failed => {
@@ -100,4 +104,36 @@ pub fn false_end(world: &World, job: &Job) -> Option<String> {
         JobStatus::Cancelled | JobStatus::TimedOut | JobStatus::Oom | JobStatus::Lost => true,
     };
     (!fits).then(|| format!("{} ended as {verdict:?}, and really {truth:?}", job.id))
+}
+
+/// Work that is driven from outside ends well or badly by its driver's word alone.
+fn false_completion(world: &World, job: JobId, verdict: &Verdict) -> Option<String> {
+    let said = |end| world.truth.completed.contains(&(job, end));
+    let fits = match verdict.status {
+        JobStatus::Succeeded => said(TaskEnd::Succeeded),
+        JobStatus::Failed => said(TaskEnd::Failed),
+        JobStatus::Queued | JobStatus::Assigned | JobStatus::Running | JobStatus::Oom => false,
+        JobStatus::Cancelled | JobStatus::TimedOut | JobStatus::Lost => true,
+    };
+    (!fits).then(|| format!("{job} ended as {verdict:?}, and nobody said so"))
+}
+
+/// Names of work from outside are unique among what is not over, and what runs holds a runner.
+pub(super) fn false_tasks(records: &Records) -> Option<String> {
+    let mut names = BTreeSet::new();
+    for job in records.jobs.values() {
+        let Some(task) = &job.spec.task else { continue };
+        if !matches!(job.state, JobState::Ended { .. }) && !names.insert(task) {
+            return Some(format!("two jobs are task {task}"));
+        }
+        let JobState::Given { runner, .. } = job.state else { continue };
+        let holds = records.runners.get(&runner).and_then(Runner::job);
+        if holds != Some((job.id, job.attempt)) {
+            return Some(format!("task {task} is on {runner}, which holds {holds:?}"));
+        }
+        if job.started_at.is_none() || job.attempt.0 != 1 {
+            return Some(format!("task {task} is not begun, or begun again"));
+        }
+    }
+    None
 }

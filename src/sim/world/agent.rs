@@ -263,6 +263,9 @@ impl World {
         if container.reuse == Reuse::OneJob && !container.served.is_empty() {
             self.truth.violation(format!("{id} is for one job and was given {}", key.0));
         }
+        if order.command.is_empty() {
+            self.truth.violation(format!("{id} was given {}, which is driven from outside", key.0));
+        }
         container.served.insert(key, container.agent.life);
         container.agent.work = Some(Work { order, stage: Stage::Preparing, stuck });
         for other in elsewhere {

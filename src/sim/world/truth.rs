@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::event::JobEnd;
+use crate::fleet::event::{JobEnd, TaskEnd};
 use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId, OpId};
 
 /// The world's own book.
@@ -24,6 +24,8 @@ pub struct Truth {
     pub short: BTreeSet<(JobId, AttemptNo)>,
     /// How attempts ended by themselves or by an order.
     pub ends: BTreeMap<(JobId, AttemptNo), JobEnd>,
+    /// What the drivers of work from outside said of it, heard or not.
+    pub completed: BTreeSet<(JobId, TaskEnd)>,
 }
 
 impl Truth {
