@@ -23,6 +23,7 @@ mod seats;
 pub mod socket;
 pub mod spec_one;
 mod stream;
+pub mod tasks;
 mod uploads;
 mod usage;
 pub mod words;
@@ -105,6 +106,8 @@ impl Api {
             .route("/v1/jobs/{id}/logs", get(stream::job_logs))
             .route("/v1/jobs/{id}/post-mortems", get(post_mortems::of_job))
             .route("/v1/runners/{name}/post-mortems", get(post_mortems::of_runner))
+            .route("/v1/assign", post(tasks::assign))
+            .route("/v1/complete", post(tasks::complete))
             .route("/v1/explain/{name}", get(explain::explain))
             .route("/v1/run", post(stream::run))
             .route("/v1/blobs", post(uploads::upload))

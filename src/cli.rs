@@ -5,6 +5,7 @@
 //! other verb is a client and starts no thread.
 
 mod aliases;
+mod assign;
 mod attach;
 mod audit;
 mod benchmark;
@@ -94,6 +95,8 @@ enum Verb {
     Submit(submit::SubmitArgs),
     Jobs(jobs::JobsArgs),
     Cancel(cancel::CancelArgs),
+    Assign(assign::AssignArgs),
+    Complete(assign::CompleteArgs),
     Explain(explain::ExplainArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
@@ -127,7 +130,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<Exit, Failure> {
-    let cli = match Cli::try_parse_from(aliases::rewrite(args)?) {
+    let cli = match Cli::try_parse_from(aliases::rewrite(args)) {
         Ok(cli) => cli,
         Err(error) => return Ok(show_usage(&error)),
     };
@@ -169,6 +172,8 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Submit(_)
         | Verb::Jobs(_)
         | Verb::Cancel(_)
+        | Verb::Assign(_)
+        | Verb::Complete(_)
         | Verb::Explain(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
@@ -203,6 +208,8 @@ impl Verb {
             Self::Submit(args) => args.run(context).await,
             Self::Jobs(args) => args.run(context).await,
             Self::Cancel(args) => args.run(context).await,
+            Self::Assign(args) => args.run(context).await,
+            Self::Complete(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,

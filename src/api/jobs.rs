@@ -58,19 +58,8 @@ pub(super) async fn show(
 ) -> Result<Json<JobView>, Problem> {
     let JobQuery { wait_seconds } = query(&uri)?;
     let id = parse_job(&id)?;
-    let mut steps = api.handle.steps();
-    let mut job = api.job_view(id).await?;
-    let until = Instant::now() + Duration::from_secs(wait_seconds).min(WAIT_MAX);
-    while !job.status.is_final() {
-        match timeout_at(until, steps.changed()).await {
-            // The loop has ended or the time is up: the answer is what is known.
-            Err(_) | Ok(Err(_)) => break,
-            Ok(Ok(())) => job = api.job_view(id).await?,
-        }
-        if timeout_at(until, sleep(LOOK_INTERVAL)).await.is_err() {
-            break;
-        }
-    }
+    let wait = Duration::from_secs(wait_seconds);
+    let job = api.job_when(id, wait, |job| job.status.is_final()).await?;
     Ok(Json(job))
 }
 
@@ -118,6 +107,29 @@ pub(super) async fn cancel(
 }
 
 impl Api {
+    /// A job once something is so, or as it is after a while.
+    pub(super) async fn job_when(
+        &self,
+        id: JobId,
+        wait: Duration,
+        is_so: fn(&JobView) -> bool,
+    ) -> Result<JobView, Problem> {
+        let mut steps = self.handle.steps();
+        let mut job = self.job_view(id).await?;
+        let until = Instant::now() + wait.min(WAIT_MAX);
+        while !is_so(&job) {
+            match timeout_at(until, steps.changed()).await {
+                // The loop has ended or the time is up: the answer is what is known.
+                Err(_) | Ok(Err(_)) => break,
+                Ok(Ok(())) => job = self.job_view(id).await?,
+            }
+            if is_so(&job) || timeout_at(until, sleep(LOOK_INTERVAL)).await.is_err() {
+                break;
+            }
+        }
+        Ok(job)
+    }
+
     /// Hands a job to the loop; it is durable when this returns.
     pub(super) async fn submit(&self, by: Client, spec: JobSpec) -> Result<JobId, Problem> {
         if let Some(blob) = &spec.workspace {

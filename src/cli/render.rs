@@ -13,6 +13,7 @@ pub mod pools;
 pub mod ps;
 pub mod status;
 mod table;
+pub mod tasks;
 mod yaml;
 
 use serde::Serialize;

@@ -251,12 +251,12 @@ fn variable(pair: &str) -> Result<(String, String), Failure> {
 }
 
 /// A job never gets less time than was asked for.
-fn whole_seconds(timeout: Duration) -> u64 {
+pub(super) fn whole_seconds(timeout: Duration) -> u64 {
     timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
 }
 
 /// Who submits, for fair sharing: the user's name as the shell has it.
-fn submitter() -> String {
+pub(super) fn submitter() -> String {
     std::env::var("USER")
         .ok()
         .filter(|user| !user.is_empty())

@@ -5,7 +5,7 @@
 
 use super::ending;
 use super::event::{JobEnd, TaskEnd};
-use super::job::{JobState, StopBy, Verdict};
+use super::job::{JobState, StopBy};
 use super::runner::Cause;
 use super::state::State;
 use crate::ids::JobId;
