@@ -11,6 +11,7 @@
 )]
 
 mod any_image;
+mod assign;
 mod caches;
 mod capacity;
 mod clean_machine;
