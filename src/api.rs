@@ -19,6 +19,7 @@ pub mod peer;
 mod post_mortems;
 pub mod problem;
 pub mod record;
+pub mod runners_file;
 mod seats;
 pub mod socket;
 pub mod spec_one;

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{self, Diagnostics, Env, Loaded, Source};
+use crate::spec::{self, Diagnostics, Env, Loaded, RUNNERS_FILE, RunnersFile, Source};
 
 /// Names of a fleet file that is looked for, the preferred one first.
 pub const DEFAULT_NAMES: [&str; 2] = ["slate.yaml", "slate.yml"];
@@ -134,12 +134,42 @@ pub fn load(request: &Request) -> Result<FleetFile, FleetFileError> {
     let folder = sources.first().map_or_else(|| request.folder.clone(), |first| first.base.clone());
     let mut variables = read_env(&folder.join(ENV_FILE))?;
     variables.extend(request.environment.clone());
+    let beside = folder.join(runners_file(request, &sources, &variables));
     if let Some(project) = &request.project {
         variables.insert(PROJECT_VARIABLE.to_owned(), project.clone());
     }
-    let loaded = spec::load(&sources, &variables).map_err(FleetFileError::Invalid)?;
+    let runners = read_runners(&beside, &folder)?;
+    let mut loaded = spec::load_beside(&sources, runners.as_ref(), &variables)
+        .map_err(FleetFileError::Invalid)?;
+    let options = runners.and_then(|it| spec::read_runners_file(&it.path, &it.text).ok());
+    let options = options.unwrap_or_default();
+    loaded.spec.runners_file = Some(RunnersFile { path: beside, options });
     let paths = paths.iter().map(|path| absolute(path, &request.folder)).collect();
     Ok(FleetFile { loaded, paths, folder, variables })
+}
+
+/// The name of specification 1's file: that of the fleet's own project is the specification's, and
+/// that of another one (`-p NAME`) has its name in it, as the state folder has.
+fn runners_file(request: &Request, sources: &[Source], variables: &Env) -> String {
+    let own = || Some(spec::load(sources, variables).ok()?.spec.project);
+    match &request.project {
+        Some(name) if own().is_none_or(|own| own.as_str() != name) => {
+            RUNNERS_FILE.replace(".json", &format!(".{name}.json"))
+        }
+        Some(_) | None => RUNNERS_FILE.to_owned(),
+    }
+}
+
+fn read_runners(path: &Path, folder: &Path) -> Result<Option<Source>, FleetFileError> {
+    let failed = |source| FleetFileError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let text = read_text(file, path)?;
+    let shown = path.strip_prefix(folder).unwrap_or(path);
+    Ok(Some(Source { path: shown.display().to_string(), text, base: folder.to_owned() }))
 }
 
 /// The default fleet file in a folder or the nearest one above it.
@@ -292,6 +322,34 @@ mod tests {
         let top = folder(&[]);
         let error = load(&request(top.path())).expect_err("there is none").to_string();
         assert!(error.contains("slate-fleet init") && error.contains("-f FILE"), "{error}");
+    }
+
+    // Specification 1, "Configuration Options"; the fleet file wins where it says something.
+    #[test]
+    fn the_runners_file_fills_in_what_the_fleet_file_leaves_open() {
+        let options =
+            r#"{"max_parallel_workflows": 3, "task_timeout_minutes": 45, "scale_max": 7}"#;
+        let text = format!("{MINIMAL}limits: {{scale_max: 9}}\n");
+        let top = folder(&[("slate.yaml", &text), (RUNNERS_FILE, options)]);
+        let spec = load(&request(top.path())).expect("it loads").loaded.spec;
+        let limits = spec.limits;
+        let minutes = limits.task_timeout.as_secs() / 60;
+        assert_eq!((limits.max_parallel_workflows, minutes, limits.scale_max), (3, 45, 9));
+        let file = spec.runners_file.expect("there is one");
+        assert!(file.path.ends_with(RUNNERS_FILE));
+        assert_eq!(file.options.scale_max, Some(7), "what it asks for is kept");
+        let mut other = request(top.path());
+        other.project = Some("other".to_owned());
+        let file = load(&other).expect("it loads").loaded.spec.runners_file.expect("another");
+        assert!(file.path.ends_with(".slate_runners.other.json"));
+    }
+
+    #[test]
+    fn a_damaged_runners_file_is_refused_with_line_and_column() {
+        let top = folder(&[("slate.yaml", MINIMAL), (RUNNERS_FILE, "{\n  \"scale_max\": 7,\n")]);
+        let error = load(&request(top.path())).expect_err("it is refused").to_string();
+        assert!(error.contains("--> .slate_runners.json:"), "{error}");
+        assert!(error.contains("remove it: the fleet writes it anew"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod proxy;
 mod quantity;
 mod raw;
 mod render;
+mod runners_file;
 mod scalar;
 mod schema;
 mod secret;
@@ -36,9 +37,10 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
-pub use load::{Loaded, Source, load};
+pub use load::{Loaded, Source, load, load_beside};
 pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
+pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};
 pub use schema::schema;
 pub use secret::{Secrets, redact};
 
@@ -73,6 +75,9 @@ pub struct Spec {
     /// The proxies that jobs go through.
     #[serde(default)]
     pub proxy: Option<Proxy>,
+    /// Specification 1's file beside the fleet file; none where nobody said where that is.
+    #[serde(default)]
+    pub runners_file: Option<RunnersFile>,
 }
 
 /// The names of the locked profiles, in the order in which specification 1 lists them.

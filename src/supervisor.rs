@@ -13,6 +13,7 @@ pub mod handle;
 mod keeper;
 mod recorder;
 mod reports;
+mod runners_file;
 mod shortage;
 mod start;
 mod watch;
@@ -88,6 +89,15 @@ pub enum SupervisorError {
         /// Whose it is.
         other: OtherFleet,
     },
+    /// Two fleets would write one file.
+    #[error(
+        "another fleet's supervisor writes {}; fleets in one folder need names of their own: \
+         `slate-fleet -p NAME up`", path.display()
+    )]
+    FileTaken {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nothing says what the fleet is.
     #[error("there is no fleet here: neither a fleet file nor a recorded one")]
     NoFleet,
@@ -138,6 +148,11 @@ pub async fn run<E: Engine>(
     reach(|| "after taking the state folder".to_owned());
     let opened = start::open(&options)?;
     reach(|| "after opening the store".to_owned());
+    let wanted = options.spec.as_ref().unwrap_or(&opened.spec);
+    let runners_file = match options.intent {
+        Intent::Keep => runners_file::claim(wanted)?,
+        Intent::Remove(_) => runners_file::Writer::default(),
+    };
     let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
     let info = start::prepare(options.intent, &opened.spec.project, &engine).await?;
     reach(|| "after preparing the engine".to_owned());
@@ -158,7 +173,7 @@ pub async fn run<E: Engine>(
         events,
         Calls { relist: parts.executor.relist(), lost: Arc::clone(&parts.lost) },
     ));
-    let ended = core_loop::run(parts, events_in, &options).await;
+    let ended = core_loop::run(parts, events_in, (&options, runners_file)).await;
     watcher.abort();
     disk_watcher.abort();
     if ended.is_err() {

@@ -99,8 +99,8 @@ pub struct Assignment {
 /// The runner that is leased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignedRunner {
-    /// Its slot.
-    pub id: SlotId,
+    /// Its slot, as it is printed: `runner-001`.
+    pub id: String,
     /// The slot's name.
     pub name: String,
     /// Its profile: the one that was asked for, or a more capable one.
@@ -131,7 +131,7 @@ impl Assignment {
 impl AssignedRunner {
     fn of(runner: &RunnerView) -> Self {
         Self {
-            id: runner.id,
+            id: runner.id.to_string(),
             name: runner.name.clone(),
             profile: runner.profile.clone(),
             gpu_id: runner.gpu,

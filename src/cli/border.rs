@@ -2,6 +2,7 @@
 //!
 //! Verbs know only these functions, so that what is behind them can change without them.
 
+use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ use crate::fleet::view::PlanView;
 use crate::fleet_file::{self, FleetFile, FleetFileError};
 use crate::ids::{ContainerId, FleetId, ProjectName};
 use crate::inventory::Inventory;
-use crate::spec::Spec;
+use crate::spec::{RunnersOptions, Spec};
 use crate::state_dir::StateDir;
 use crate::store::Store;
 use crate::supervisor::{self, Options, SupervisorError};
@@ -157,6 +158,32 @@ pub(super) async fn remove_caches(state: &StateDir) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Removes specification 1's file of the fleet that a state folder knows, unless it holds options
+/// that only a person can have written.
+pub(super) fn remove_runners_file(state: &StateDir) -> Result<(), Failure> {
+    let database = state.database();
+    if !database.exists() {
+        return Ok(());
+    }
+    let failed = |error| Failure::new(Exit::Failed, with_causes(&error));
+    let store = Store::open(&database).map_err(failed)?;
+    let Some(spec) = store.restore().map_err(failed)?.meta.spec else { return Ok(()) };
+    let Some(file) = &spec.runners_file else { return Ok(()) };
+    let Ok(text) = fs::read_to_string(&file.path) else { return Ok(()) };
+    let in_force = Some(spec.limits.max_parallel_workflows);
+    let is_ours = spec::read_runners_file("", &text).is_ok_and(|options| {
+        let own = RunnersOptions { max_parallel_workflows: in_force, ..RunnersOptions::default() };
+        options == own
+    });
+    if !is_ours {
+        note(&format!("{} holds options and stays", file.path.display()));
+        return Ok(());
+    }
+    let removed = fs::remove_file(&file.path);
+    removed
+        .map_err(|error| Failure::system(format!("cannot remove {}", file.path.display()), &error))
+}
+
 fn connect(project: &ProjectName, fleet: &FleetId) -> Result<DockerEngine, EngineError> {
     let address = EngineAddress::choose(&DockerEnv::from_process())?;
     DockerEngine::connect(address, Project { name: project.clone(), fleet: fleet.clone() })
@@ -167,6 +194,7 @@ fn exit_of(error: &SupervisorError) -> Exit {
         SupervisorError::Refused(refusal) => Failure::from_refusal(refusal).exit(),
         SupervisorError::Engine(_) => Exit::Unreachable,
         SupervisorError::NameTaken { .. }
+        | SupervisorError::FileTaken { .. }
         | SupervisorError::NoFleet
         | SupervisorError::Held { .. }
         | SupervisorError::Folder { .. }

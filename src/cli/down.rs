@@ -64,6 +64,7 @@ impl DownArgs {
         if self.volumes {
             // First what only the state folder knows to be ours.
             border::remove_caches(&state).await?;
+            border::remove_runners_file(&state)?;
             forget(&state)?;
         }
         Ok(Exit::Done)

@@ -101,6 +101,7 @@ pub fn spec() -> Spec {
         retention: Retention::default(),
         ca: None,
         proxy: None,
+        runners_file: None,
     }
 }
 

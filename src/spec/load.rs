@@ -7,7 +7,7 @@ use super::document::{self, Node};
 use super::interpolate::{self, Context as Variables};
 use super::secret::Secrets;
 use super::validate::{self, Context};
-use super::{Env, Spec, merge, render, structure};
+use super::{Env, RunnersOptions, Spec, merge, render, runners_file, structure};
 
 /// Most files that are merged; more are a mistake in a script.
 const FILES_MAX: usize = 16;
@@ -57,13 +57,34 @@ impl Loaded {
 ///
 /// Everything that is wrong, at once, each with its place and what would be right.
 pub fn load(sources: &[Source], env: &Env) -> Result<Loaded, Diagnostics> {
-    let files: Vec<(&str, &str)> =
-        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
+    load_beside(sources, None, env)
+}
+
+/// The same beside specification 1's own file, which says what the fleet file leaves open.
+///
+/// # Errors
+///
+/// Everything that is wrong with either, at once.
+pub fn load_beside(
+    sources: &[Source],
+    runners: Option<&Source>,
+    env: &Env,
+) -> Result<Loaded, Diagnostics> {
+    let files: Vec<(&str, &str)> = sources
+        .iter()
+        .chain(runners)
+        .map(|source| (source.path.as_str(), source.text.as_str()))
+        .collect();
     let mut findings = Findings::default();
+    let options = runners
+        .and_then(|runners| runners_file::read((sources.len(), &runners.text), &mut findings));
     let mut secrets = Secrets::default();
     let variables = Variables { env, findings: &mut findings, secrets: &mut secrets };
     let tree = read(sources, variables);
-    let spec = tree.and_then(|tree| check(&tree, sources, env, &mut findings));
+    let spec = tree.and_then(|tree| {
+        let options = options.unwrap_or_default();
+        check(&tree, (sources, options), env, &mut findings)
+    });
     let refused = findings.has_errors();
     let diagnostics = findings.into_diagnostics(&files);
     match spec {
@@ -95,8 +116,13 @@ fn read(sources: &[Source], mut variables: Variables<'_>) -> Option<Node> {
     Some(merged)
 }
 
-fn check(tree: &Node, sources: &[Source], env: &Env, findings: &mut Findings) -> Option<Spec> {
+fn check(
+    tree: &Node,
+    (sources, options): (&[Source], RunnersOptions),
+    env: &Env,
+    findings: &mut Findings,
+) -> Option<Spec> {
     let base = sources.first().map_or(Path::new("/"), |source| &source.base);
     let raw = structure::read(tree, findings)?;
-    validate::validate(&raw, &mut Context { root: tree, env, base, findings })
+    validate::validate(&raw, &mut Context { root: tree, env, base, findings, options })
 }

@@ -13,7 +13,7 @@ use crate::units::Bytes;
 use super::diagnostic::{Findings, Span};
 use super::document::{Entry, Node, Value};
 use super::raw::{RawFleet, RawLane, RawReports};
-use super::{Env, Lane, Profile, ReportSharing, Reports, Spec};
+use super::{Env, Lane, Profile, ReportSharing, Reports, RunnersOptions, Spec};
 use super::{builtin, quantity, suggest};
 
 mod cache;
@@ -41,6 +41,8 @@ pub(super) struct Context<'a> {
     pub(super) base: &'a Path,
     /// What is wrong.
     pub(super) findings: &'a mut Findings,
+    /// What holds where the file says nothing.
+    pub(super) options: RunnersOptions,
 }
 
 /// A cursor into the tree that always has a place: of the value, or of what would contain it.
@@ -286,6 +288,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
         ca,
         gpu,
         proxy,
+        runners_file: None,
     })
 }
 

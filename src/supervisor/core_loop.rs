@@ -1,7 +1,7 @@
 //! The only loop that feeds the core: take in, decide, record, then act.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,6 +14,7 @@ use super::gc::{self, GcOrder};
 use super::handle::{Handle, Message, Query};
 use super::keeper::Keeper;
 use super::recorder::Recorder;
+use super::runners_file;
 use super::start::Parts;
 use super::{Intent, Options, SupervisorError};
 use crate::api::listen::{self, SocketAccess};
@@ -53,7 +54,7 @@ struct Loop<E> {
 pub(super) async fn run<E: Engine>(
     parts: Parts<E>,
     mut events: mpsc::Receiver<Event>,
-    options: &Options,
+    (options, runners_file): (&Options, runners_file::Writer),
 ) -> Result<(), SupervisorError> {
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
@@ -81,7 +82,10 @@ pub(super) async fn run<E: Engine>(
     };
     it.begin(options, parts.rolled_back, parts.disks.found).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
-    let api = Api::new(Handle::new(messages_out, steps_in, stuck_in), options.state.clone(), logs);
+    let handle = Handle::new(messages_out, steps_in, stuck_in);
+    let runners_file = Arc::new(Mutex::new(runners_file));
+    let writer = tokio::spawn(runners_file::keep(handle.clone(), Arc::clone(&runners_file)));
+    let api = Api::new(handle, options.state.clone(), logs);
     let (stop, servers) = serve(&api, port, parts.connections.api)?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,6 +109,9 @@ pub(super) async fn run<E: Engine>(
         it.step(batch, &mut messages).await?;
     }
     it.keeper.checkpoint(&it.recorder.store);
+    writer.abort();
+    let last = it.fleet.view(it.executor.clock().now());
+    block_in_place(|| runners_file::write(&runners_file, &last, it.fleet.spec()));
     drop(messages);
     farewell(&it.executor, stop, servers).await;
     Ok(())

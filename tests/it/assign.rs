@@ -36,8 +36,7 @@ fn a_task_has_its_runner_until_it_is_completed() {
     let script = format!("mkdir -p {reports} && echo done > {reports}/result.txt");
     docker(&["exec", container, "sh", "-c", &script]).ok();
     fleet.cli(&["complete", "runner-001"]).ok().says("task-id-123 completed");
-    let job = text(&given, "job").to_owned();
-    fleet.wait_for_status(&job, "succeeded");
+    fleet.wait_for_status(&given["job"].to_string(), "succeeded");
     let stored = reports.trim_start_matches('/');
     assert_eq!(fleet.read(&format!("{stored}/result.txt")), "done\n");
     fleet.settle(1);
@@ -86,7 +85,7 @@ fn a_task_that_takes_too_long_loses_its_runner_and_what_runs_there() {
     let given = assign(&fleet, &["long", "--task-timeout", "2s"]);
     let container = text(&given["runner"], "container").to_owned();
     let work = process(&container);
-    fleet.wait_for_status(text(&given, "job"), "timed_out");
+    fleet.wait_for_status(&given["job"].to_string(), "timed_out");
     wait_until("the container is gone, with what was started in it", || {
         docker(&["inspect", &container]).code != 0
     });

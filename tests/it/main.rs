@@ -39,6 +39,7 @@ mod real_projects;
 mod refusals;
 mod reports;
 mod run;
+mod runners_file;
 #[path = "../support/second_daemon.rs"]
 mod second_daemon;
 mod secrets;

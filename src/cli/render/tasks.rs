@@ -21,7 +21,7 @@ pub fn assignment(it: &Assignment) -> String {
     fact("Reason", it.reason.as_deref().unwrap_or(""));
     fact("Position", &it.position.map(|place| place.to_string()).unwrap_or_default());
     if let Some(runner) = &it.runner {
-        fact("ID", &runner.id.to_string());
+        fact("ID", &runner.id);
         fact("Name", &runner.name);
         fact("Profile", runner.profile.as_str());
         fact("GPU", &runner.gpu_id.map_or_else(|| "-".to_owned(), |gpu| gpu.to_string()));
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use crate::api::tasks::AssignedRunner;
     use crate::fleet::view::JobStatus;
-    use crate::ids::{JobId, ProfileName, SlotId, TaskName};
+    use crate::ids::{JobId, ProfileName, TaskName};
 
     #[test]
     fn the_runner_is_told_in_the_specifications_words() {
@@ -45,7 +45,7 @@ mod tests {
             job: JobId(7),
             status: JobStatus::Running,
             runner: Some(AssignedRunner {
-                id: SlotId(1),
+                id: "runner-001".to_owned(),
                 name: "slate-gpu-heavy-01".to_owned(),
                 profile: ProfileName::new("gpu_heavy"),
                 gpu_id: Some(0),

@@ -18,7 +18,7 @@ pub(super) fn limits(raw: Option<&RawLimits>, cx: &mut Context<'_>) -> Limits {
     // Six heartbeats: less would take a short stall for a death.
     const STALE: Bounds<Duration> = Bounds::duration(Duration::from_secs(30), DAY);
     const START: Bounds<Duration> = Bounds::duration(Duration::from_secs(10), DAY);
-    let defaults = builtin::LIMITS;
+    let defaults = cx.options.over(builtin::LIMITS);
     let Some(raw) = raw else { return defaults };
     let spot = Spot::root(cx.root).key("limits");
     let timeout = raw.task_timeout.as_ref().map(|value| value.0.as_str());
