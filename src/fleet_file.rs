@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::ids::ProjectName;
 use crate::spec::{self, Diagnostics, Env, Loaded, RUNNERS_FILE, RunnersFile, Source};
 
 /// Names of a fleet file that is looked for, the preferred one first.
@@ -117,12 +118,16 @@ pub enum FleetFileError {
     Invalid(Diagnostics),
 }
 
-/// Reads and loads what a request asks for.
-///
-/// # Errors
-///
-/// What could not be found or read, or everything that is wrong with the fleet file.
-pub fn load(request: &Request) -> Result<FleetFile, FleetFileError> {
+/// What a request asks for, read.
+struct Texts {
+    paths: Vec<PathBuf>,
+    sources: Vec<Source>,
+    folder: PathBuf,
+    /// Without the project that the request names.
+    variables: Env,
+}
+
+fn read(request: &Request) -> Result<Texts, FleetFileError> {
     let paths = match request.files.as_slice() {
         [] => vec![find(&request.folder)?],
         files => files.to_vec(),
@@ -134,6 +139,23 @@ pub fn load(request: &Request) -> Result<FleetFile, FleetFileError> {
     let folder = sources.first().map_or_else(|| request.folder.clone(), |first| first.base.clone());
     let mut variables = read_env(&folder.join(ENV_FILE))?;
     variables.extend(request.environment.clone());
+    Ok(Texts { paths, sources, folder, variables })
+}
+
+/// The project that the files name by themselves; none if they cannot be used.
+#[must_use]
+pub fn own_project(request: &Request) -> Option<ProjectName> {
+    let Texts { sources, variables, .. } = read(request).ok()?;
+    Some(spec::load(&sources, &variables).ok()?.spec.project)
+}
+
+/// Reads and loads what a request asks for, with specification 1's file beside it.
+///
+/// # Errors
+///
+/// What could not be found or read, or everything that is wrong with the fleet file.
+pub fn load(request: &Request) -> Result<FleetFile, FleetFileError> {
+    let Texts { paths, sources, folder, mut variables } = read(request)?;
     let beside = folder.join(runners_file(request, &sources, &variables));
     if let Some(project) = &request.project {
         variables.insert(PROJECT_VARIABLE.to_owned(), project.clone());

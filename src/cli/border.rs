@@ -46,7 +46,8 @@ pub(super) fn render_spec(files: &[PathBuf], project: Option<&str>) -> Result<St
 
 /// The project that the files name, without `-p`; none if they cannot be read.
 pub(super) fn project_of(files: &[PathBuf]) -> Option<ProjectName> {
-    load(files, None).ok().map(|file| file.loaded.spec.project)
+    let request = fleet_file::Request::from_process(files.to_vec(), None).ok()?;
+    fleet_file::own_project(&request)
 }
 
 fn load(files: &[PathBuf], project: Option<&str>) -> Result<FleetFile, Failure> {

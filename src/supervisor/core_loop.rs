@@ -110,7 +110,9 @@ pub(super) async fn run<E: Engine>(
     }
     it.keeper.checkpoint(&it.recorder.store);
     writer.abort();
-    let last = it.fleet.view(it.executor.clock().now());
+    let mut last = it.fleet.view(it.executor.clock().now());
+    // Their places stay on record for the next `up`; there are no runners any more.
+    last.runners.clear();
     block_in_place(|| runners_file::write(&runners_file, &last, it.fleet.spec()));
     drop(messages);
     farewell(&it.executor, stop, servers).await;

@@ -67,7 +67,7 @@ fn a_damaged_file_is_refused_and_never_overwritten() {
     let damaged = "{\n  \"max_parallel_workflows\": 8,,\n}\n";
     fleet.write(NAME, damaged);
     let refused = fleet.cli(&["up", "-d"]).expect_code(2);
-    for told in [".slate_runners.json:2:32", "nothing was changed", "mend it, or remove it"] {
+    for told in [".slate_runners.json:2:31", "nothing was changed", "mend it, or remove it"] {
         assert!(refused.err().contains(told), "no `{told}` in {}", refused.err());
     }
     assert!(!fleet.path(".slate").exists());
