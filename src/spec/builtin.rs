@@ -171,6 +171,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         retention: RETENTION,
         ca: None,
         proxy: None,
+        runners_file: None,
     }
 }
 

@@ -76,6 +76,7 @@ fn row(out: &mut String, [id, name, profile, gpu, status]: [&str; 5]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::spec_one::CardUse;
     use crate::cli::render::fixture;
 
     /// Specification 1, "Status Output".
@@ -135,12 +136,15 @@ Runners:
     #[test]
     fn the_json_is_the_specifications_with_its_keys_in_order() {
         let mut summary = RunnersSummary::counts(&fixture::fleet());
-        summary.utilization.insert("cpu".to_owned(), 12);
+        summary.utilization.cards = [(CardUse(0), 75), (CardUse(1), 45)].into();
+        summary.utilization.cpu = Some(12);
         let json = serde_json::to_string(&summary).expect("serialises");
         assert_eq!(
             json,
             "{\"total_runners\":19,\"running\":3,\"idle\":15,\"error\":1,\"max_parallel\":8,\
-             \"gpu_distribution\":{\"GPU 0\":1,\"GPU 1\":6},\"utilization\":{\"cpu\":12}}"
+             \"gpu_distribution\":{\"GPU 0\":1,\"GPU 1\":6},\"utilization\":{\"gpu_0\":75,\"gpu_1\":45,\
+             \"cpu\":12}}"
         );
+        assert_eq!(serde_json::from_str::<RunnersSummary>(&json).ok(), Some(summary));
     }
 }
