@@ -30,6 +30,7 @@ pub mod job;
 mod observe;
 pub mod oom;
 mod order;
+mod pins;
 mod plan;
 mod preview;
 mod queue;

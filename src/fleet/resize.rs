@@ -7,6 +7,7 @@ use super::desired::{self, Counts, Shape};
 use super::effect::{Refusal, RefusalKind};
 use super::event::Cordon;
 use super::gpus::cards::Cards;
+use super::pins;
 use super::slot::{Fate, GpuLease, Slot};
 use super::state::State;
 use crate::ids::{PoolName, ProfileName, SlotId};
@@ -68,23 +69,36 @@ pub(super) fn memory_of(spec: &Spec, counts: &Counts) -> Bytes {
 fn lease(state: &State, spec: &Spec, shape: &Shape) -> Result<BTreeMap<SlotId, GpuLease>, Refusal> {
     let stay: Vec<&Slot> = shape.stay.iter().filter_map(|id| state.slot(*id)).collect();
     let is_alike = |slot: &Slot| profile_of(spec, &slot.pool) == Some(&slot.profile);
-    let is_kept = |slot: &Slot| is_alike(slot) && slot.fate == Fate::Stay;
+    let pins = pins::wished(state, spec, shape)?;
+    let is_pinned = |id: &SlotId| pins.contains_key(id);
+    let is_kept = |slot: &Slot| is_alike(slot) && slot.fate == Fate::Stay && !is_pinned(&slot.id);
     let kept = stay.iter().copied().filter(|slot| is_kept(slot));
     let mut cards = Cards::leased(state, spec, kept);
     // What a slot that was to leave held may have been promised to others meanwhile.
     let is_renewed = |slot: &Slot, cards: &mut Cards<'_>| {
-        is_alike(slot) && slot.gpu.as_ref().is_some_and(|it| cards.try_renew(&slot.profile, it))
+        is_alike(slot)
+            && !is_pinned(&slot.id)
+            && slot.gpu.as_ref().is_some_and(|it| cards.try_renew(&slot.profile, it))
     };
     let mut changed: Vec<&Slot> = stay.iter().copied().filter(|slot| !is_kept(slot)).collect();
     changed.retain(|slot| !is_renewed(slot, &mut cards));
-    let wanting = changed
+    let mut wanting: Vec<(SlotId, &PoolName)> = changed
         .iter()
         .map(|slot| (slot.id, &slot.pool))
-        .chain(shape.add.iter().map(|place| (place.id, &place.pool)));
+        .chain(shape.add.iter().map(|place| (place.id, &place.pool)))
+        .collect();
+    // Nobody takes the place of those that have no other.
+    wanting.sort_by_key(|(id, _)| !is_pinned(id));
     let mut leases = BTreeMap::new();
     for (id, pool) in wanting {
         let Some(profile) = profile_of(spec, pool) else { continue };
-        let lease = cards.lease(profile).map_err(refuse)?;
+        let lease = match pins.get(&id) {
+            Some(card) => cards
+                .lease_on(profile, *card)
+                .map(Some)
+                .map_err(|why| pins::refuse(id, *card, &why))?,
+            None => cards.lease(profile).map_err(refuse)?,
+        };
         leases.extend(lease.map(|lease| (id, lease)));
     }
     Ok(leases)
@@ -103,7 +117,7 @@ pub(super) fn reshape(state: &mut State, now: Time, admitted: Admitted) {
         }
     }
     for id in &shape.stay {
-        stay(state, *id, leases.remove(id));
+        stay(state, now, (*id, leases.remove(id)));
     }
     for place in shape.add {
         let Some(profile) = profile_of(&state.spec, &place.pool).cloned() else { continue };
@@ -142,15 +156,16 @@ pub(super) fn rename(state: &mut State, now: Time) {
 }
 
 /// A slot stays, on its pool's profile of now.
-fn stay(state: &mut State, id: SlotId, lease: Option<GpuLease>) {
+fn stay(state: &mut State, now: Time, (id, lease): (SlotId, Option<GpuLease>)) {
     let pool = state.slot(id).map(|slot| slot.pool.clone());
     let profile = pool.and_then(|pool| profile_of(&state.spec, &pool).cloned());
     let Some(slot) = state.slot(id) else { return };
-    if slot.fate == Fate::Stay && profile.as_ref() == Some(&slot.profile) {
+    if slot.fate == Fate::Stay && profile.as_ref() == Some(&slot.profile) && lease.is_none() {
         return;
     }
     let Some(slot) = state.slot_mut(id) else { return };
     slot.fate = Fate::Stay;
+    let before = slot.gpu.clone();
     if let Some(profile) = profile
         && profile != slot.profile
     {
@@ -158,5 +173,11 @@ fn stay(state: &mut State, id: SlotId, lease: Option<GpuLease>) {
         slot.gpu = lease;
     } else if lease.is_some() {
         slot.gpu = lease;
+    }
+    let after = slot.gpu.clone();
+    if before != after {
+        let words = |gpu: Option<GpuLease>| gpu.map_or_else(String::new, |it| it.uuid.to_string());
+        let told = ("card changed", "the fleet's files want it so");
+        state.tell_change(now, id, told, (words(before), words(after)));
     }
 }

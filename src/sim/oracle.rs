@@ -249,7 +249,6 @@ impl Oracle {
         self.check_cards(world, fleet.spec());
         self.check_memory(world.now(), records, fleet.spec());
         self.violations.extend(bounds::over_limits(records));
-        self.violations.extend(rest::false_tasks(records));
         if self.checks.is_multiple_of(FIXED_POINT_EVERY) {
             self.check_fixed_point(world.now(), fleet);
         }

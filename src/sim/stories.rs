@@ -15,6 +15,7 @@ mod jobs;
 mod life;
 mod load;
 mod pains;
+mod pins;
 mod placement;
 mod preview;
 mod recovery;

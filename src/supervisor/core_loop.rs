@@ -110,10 +110,7 @@ pub(super) async fn run<E: Engine>(
     }
     it.keeper.checkpoint(&it.recorder.store);
     writer.abort();
-    let mut last = it.fleet.view(it.executor.clock().now());
-    // Their places stay on record for the next `up`; there are no runners any more.
-    last.runners.clear();
-    block_in_place(|| runners_file::write(&runners_file, &last, it.fleet.spec()));
+    it.write_last(&runners_file);
     drop(messages);
     farewell(&it.executor, stop, servers).await;
     Ok(())
@@ -157,6 +154,14 @@ impl<E: Engine> Loop<E> {
                 Ok(())
             }
         }
+    }
+
+    /// The runners' file of a fleet that is down. Its slots stay on record for the next `up`; there
+    /// are no runners any more.
+    fn write_last(&self, file: &Mutex<runners_file::Writer>) {
+        let mut last = self.fleet.view(self.executor.clock().now());
+        last.runners.clear();
+        block_in_place(|| runners_file::write(file, &last, self.fleet.spec()));
     }
 
     fn keep_record(&mut self) {

@@ -185,6 +185,19 @@ impl<'a> Cards<'a> {
         Ok(Some(GpuLease { index: facts.index, uuid: facts.uuid.clone() }))
     }
 
+    /// Leases the card with this index for a runner of this profile, or says why it cannot be.
+    pub fn lease_on(&mut self, profile: &ProfileName, index: u32) -> Result<GpuLease, String> {
+        let Some(demand) = self.demand(profile) else {
+            return Err(format!("its profile {profile} needs no GPU"));
+        };
+        let known = self.cards.iter().map(|card| card.facts).find(|facts| facts.index == index);
+        let Some(facts) = known else { return Err("this host has no such GPU".to_owned()) };
+        match self.try_take(profile, &facts.uuid, demand) {
+            true => Ok(GpuLease { index, uuid: facts.uuid.clone() }),
+            false => Err(format!("profile {profile} does not fit there")),
+        }
+    }
+
     /// Whether a runner of this profile fits on a card now.
     pub fn has_room(&self, profile: &ProfileName, card: &GpuUuid) -> bool {
         let fits = |demand| self.card(card).is_some_and(|card| self.fits(card, profile, demand));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::CARD_MEMORY;
+use super::rest::false_tasks;
 use crate::fleet::Step;
 use crate::fleet::effect::{Effect, EngineAction};
 use crate::fleet::job::Job;
@@ -90,7 +91,7 @@ fn recent(times: &mut VecDeque<Time>, now: Time) -> usize {
 pub(super) fn over_limits(records: &Records) -> Vec<String> {
     let Some(spec) = &records.meta.spec else { return Vec::new() };
     let stay: Vec<&Slot> = records.slots.values().filter(|slot| slot.fate == Fate::Stay).collect();
-    let mut breaches = Vec::new();
+    let mut breaches = Vec::from_iter(false_tasks(records));
     if stay.len() > spec.limits.scale_max as usize {
         breaches.push(format!("{} slots, {} at most", stay.len(), spec.limits.scale_max));
     }
