@@ -1,4 +1,5 @@
-//! `.slate_runners.json`, as specification 1 locks it: written on each change, read for its options.
+//! `.slate_runners.json`, as specification 1 locks it: written on each change, and read for its
+//! options.
 
 use std::fs;
 

@@ -6,7 +6,9 @@ use crate::docker::inspect;
 use crate::fleet::{Fleet, NO_SPARE, ONE_LIGHT};
 use crate::process::{self, wait_until};
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 24] = [
+    "assign",
+    "complete",
     "init",
     "benchmark",
     "plan",
