@@ -1,9 +1,9 @@
 //! Tasks in the shape of a public trace: what they ask for, how often, in which order they come.
 //!
-//! The shares are those of the 8,152 tasks of `openb_pod_list_default.csv` in Alibaba's GPU trace of
-//! 2023 (<https://github.com/alibaba/clusterdata/tree/master/cluster-trace-gpu-v2023>), put together
-//! to 31 kinds by their cards and CPUs, each with its mean CPUs and memory, rounded. The hosts are
-//! its 8-card nodes. The trace itself is not part of this project.
+//! The shares are those of the 8,152 tasks of `openb_pod_list_default.csv` in Alibaba's GPU trace
+//! of 2023 (<https://github.com/alibaba/clusterdata/tree/master/cluster-trace-gpu-v2023>), put
+//! together to 31 kinds by their cards and CPUs, each with its mean CPUs and memory, rounded. The
+//! hosts are its 8-card nodes. The trace itself is not part of this project.
 
 use slate_fleet::fleet::cluster::{CardDemand, Demand, HostSize, Kind, Mix, Unfit};
 use slate_fleet::units::{Bytes, GpuMib, MilliCpu};

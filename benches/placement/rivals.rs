@@ -123,7 +123,7 @@ fn group(demand: &Demand) -> usize {
     }
 }
 
-/// FGD's fragmentation: free cards that a task of the mix cannot use, on average, times all weights.
+/// FGD's fragmentation: the free cards that a task of the mix cannot use, times its weight.
 ///
 /// A task that does not fit can use nothing; one that fits can use the cards that are large enough.
 pub fn fragmentation(machine: &Machine, kinds: &[Kind]) -> u64 {
