@@ -67,6 +67,7 @@ pub struct Fleet {
     folder: TempDir,
     guard: Option<Child>,
     hosts: Hosts,
+    env: Vec<(&'static str, PathBuf)>,
     _turn: Turn,
 }
 
@@ -132,7 +133,8 @@ impl Fleet {
         let project = format!("it-{}-{number}", std::process::id());
         let folder = TempDir::with_prefix(format!("slate-{project}-")).expect("a folder");
         let guard = guard(folder.path(), &project, hosts.test.as_deref());
-        let fleet = Self { project, folder, guard: Some(guard), hosts, _turn: turn };
+        let fleet =
+            Self { project, folder, guard: Some(guard), hosts, env: Vec::new(), _turn: turn };
         fleet.edit(content);
         fleet
     }
@@ -142,6 +144,12 @@ impl Fleet {
         let fleet = Self::new(content);
         fleet.cli(&["up", "-d"]).ok();
         fleet
+    }
+
+    /// Every command line has this variable from now on.
+    pub fn with_env(mut self, name: &'static str, value: PathBuf) -> Self {
+        self.env.push((name, value));
+        self
     }
 
     /// Replaces the fleet file.
@@ -178,6 +186,7 @@ impl Fleet {
         if let Some(host) = &self.hosts.fleet {
             command.env("DOCKER_HOST", host);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -30,6 +30,8 @@ mod limits;
 mod network;
 #[path = "../support/nvidia_engine.rs"]
 mod nvidia_engine;
+#[path = "../support/nvml.rs"]
+mod nvml;
 mod pinning;
 mod post_mortems;
 mod process;

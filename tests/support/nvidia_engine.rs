@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::second_daemon::SecondDaemon;
@@ -26,6 +26,9 @@ pub const IMAGE: &str = "asks-for-all:latest";
 const PROGRAMS: [&str; 6] =
     ["/bin/sh", "/bin/cat", "/usr/bin/env", "/bin/sleep", "/bin/touch", "/bin/stat"];
 
+/// The variable that a card of [`NvidiaEngine::with_cdi`] brings, with its UUID.
+pub const CDI_MARK: &str = "SLATE_TEST_CDI";
+
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,12 +36,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const HOOK: &str = "nvidia-container-runtime-hook";
 
 /// Keeps state and bundle under the container's id, then does what the files beside it say.
+///
+/// A device is given as NVIDIA's tools do it: behind the engine's back, by a node in the container's
+/// `/dev` and a rule in its control group.
 const SCRIPT: &str = r#"#!/bin/sh
 state=$(cat)
 word() { printf '%s' "$state" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
 id=$(word id)
 printf '%s' "$state" >"FOLDER/$id.state"
 cp "$(word bundle)/config.json" "FOLDER/$id.part" && mv "FOLDER/$id.part" "FOLDER/$id.json"
+if [ -e FOLDER/device ]; then
+  read -r major minor <FOLDER/device
+  pid=$(printf '%s' "$state" | sed -n 's/.*"pid":\([0-9]*\).*/\1/p')
+  root=$(sed -n 's/.*"root":{"path":"\([^"]*\)".*/\1/p' "$(word bundle)/config.json")
+  group=/sys/fs/cgroup/devices$(sed -n 's/^[0-9]*:devices://p' "/proc/$pid/cgroup")
+  echo "c $major:$minor rwm" >"$group/devices.allow"
+  nsenter -t "$pid" -m mknod -m 666 "$root/dev/nvidia0" c "$major" "$minor"
+fi
 [ ! -e FOLDER/delay ] || sleep "$(cat FOLDER/delay)"
 [ ! -e FOLDER/words ] || { cat FOLDER/words >&2; exit 1; }
 "#;
@@ -78,6 +92,20 @@ impl NvidiaEngine {
     /// The same without the hook: an engine on a host without NVIDIA's toolkit.
     pub fn without_hook() -> Self {
         Self::start_with(|_| Ok(()))
+    }
+
+    /// A newer engine that knows these cards by their CDI names, and has no hook; what it gives for
+    /// one is `/dev/fuse` and a variable [`CDI_MARK`]. None, with the reason on standard error, where
+    /// no newer engine is to be had.
+    pub fn with_cdi(cards: &[String]) -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/newer-engine");
+        let newer = newer_engine();
+        let got = Command::new(script).env("CARGO_TARGET_DIR", newer.parent()?).output();
+        if !newer.join("usr/sbin/dockerd").exists() {
+            eprintln!("SKIPPED: no newer engine for CDI: {got:?}");
+            return None;
+        }
+        Some(Self::start_with(|folder| prepare_cdi(folder, &newer, cards)))
     }
 
     /// An engine in a folder that was prepared first.
@@ -127,6 +155,11 @@ impl NvidiaEngine {
         fs::write(self.path("hook/delay"), time.as_secs_f64().to_string()).expect("written");
     }
 
+    /// From now on the hook gives each container this device of the host under a card's name.
+    pub fn give_device(&self, major: u32, minor: u32) {
+        fs::write(self.path("hook/device"), format!("{major} {minor}\n")).expect("written");
+    }
+
     /// From now on the hook does well, and at once.
     pub fn heal(&self) {
         for file in ["hook/words", "hook/delay"] {
@@ -151,6 +184,32 @@ impl NvidiaEngine {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         fs::remove_file(archive).expect("removed");
     }
+}
+
+/// Where `scripts/newer-engine` unpacks it: beside what Cargo builds.
+fn newer_engine() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this program");
+    test.ancestors().nth(3).expect("Cargo's target folder").join("newer-engine")
+}
+
+fn prepare_cdi(folder: &Path, newer: &Path, cards: &[String]) -> io::Result<()> {
+    for program in ["sbin/dockerd", "bin/containerd", "bin/containerd-shim-runc-v2"] {
+        let program = newer.join("usr").join(program);
+        let name = program.file_name().expect("a name");
+        std::os::unix::fs::symlink(&program, folder.join("bin").join(name))?;
+    }
+    let device = |card: &String| {
+        json!({"name": card, "containerEdits": {
+            "deviceNodes": [{"path": "/dev/fuse"}],
+            "env": [format!("{CDI_MARK}={card}")],
+        }})
+    };
+    let devices: Vec<Value> = cards.iter().map(device).collect();
+    let spec = json!({"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": devices});
+    let specs = folder.join("cdi");
+    fs::create_dir(&specs)?;
+    fs::write(specs.join("nvidia.json"), spec.to_string())?;
+    fs::write(folder.join("daemon.json"), json!({"cdi-spec-dirs": [specs]}).to_string())
 }
 
 fn install_hook(folder: &Path) -> io::Result<()> {
