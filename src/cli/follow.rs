@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::progress::{Tracker, renderer};
 use crate::client::{Client, ClientError, Lines};
 use crate::exit::Exit;
+use crate::fleet::event::EVIDENCE;
 use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
 
 /// Between two views the seconds on the screen move on.
@@ -138,10 +139,19 @@ fn late(goal: Goal, timeout: Duration, fleet: Option<&FleetView>) -> Failure {
 }
 
 fn reasons(fleet: &FleetView) -> Vec<String> {
-    // What is wrong with a runner is among the fleet's troubles, once for all that share it.
-    let is_told = |it: &&RunnerView| it.status.is_trouble() && it.reason.is_some();
-    let untold = fleet.runners.iter().filter(|it| !is_told(it));
-    let runners = untold.filter_map(|runner| match runner.status {
+    // What many runners fail for is told once, whether they wait or are being tried again.
+    let mut causes: Vec<&str> = Vec::new();
+    let mut news: Vec<&RunnerView> = Vec::new();
+    for runner in &fleet.runners {
+        let cause = runner.reason.as_deref().map(cause);
+        let is_told =
+            |it: &str| causes.contains(&it) || fleet.troubles.iter().any(|t| t.contains(it));
+        if !cause.is_some_and(is_told) {
+            causes.extend(cause);
+            news.push(runner);
+        }
+    }
+    let runners = news.into_iter().filter_map(|runner| match runner.status {
         RunnerStatus::Idle | RunnerStatus::Running => None,
         RunnerStatus::Planned
         | RunnerStatus::Creating
@@ -158,4 +168,10 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
         }
     });
     fleet.troubles.iter().cloned().chain(runners).take(REASONS_MAX).collect()
+}
+
+/// A reason without what differs from runner to runner: the engine's words, the count of failures.
+fn cause(reason: &str) -> &str {
+    let ours = reason.split(EVIDENCE).next().unwrap_or(reason);
+    ours.split("; failed ").next().unwrap_or(ours)
 }

@@ -32,6 +32,7 @@ mod network;
 mod nvidia_engine;
 #[path = "../support/nvml.rs"]
 mod nvml;
+mod orphans;
 mod pinning;
 mod post_mortems;
 mod process;

@@ -26,8 +26,10 @@ pub const IMAGE: &str = "asks-for-all:latest";
 const PROGRAMS: [&str; 6] =
     ["/bin/sh", "/bin/cat", "/usr/bin/env", "/bin/sleep", "/bin/touch", "/bin/stat"];
 
-/// The variable that a card of [`NvidiaEngine::with_cdi`] brings, with its UUID.
-pub const CDI_MARK: &str = "SLATE_TEST_CDI";
+/// The node that a card of [`NvidiaEngine::with_cdi`] brings: it has the UUID in its name.
+pub fn cdi_node(card: &str) -> String {
+    format!("/dev/nvidia-{card}")
+}
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,7 +97,7 @@ impl NvidiaEngine {
     }
 
     /// A newer engine that knows these cards by their CDI names, and has no hook; what it gives for
-    /// one is `/dev/fuse` and a variable [`CDI_MARK`]. None, with the reason on standard error, where
+    /// one is the host's `/dev/fuse`, under [`cdi_node`]. None, with the reason on standard error, where
     /// no newer engine is to be had.
     pub fn with_cdi(cards: &[String]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/newer-engine");
@@ -200,8 +202,7 @@ fn prepare_cdi(folder: &Path, newer: &Path, cards: &[String]) -> io::Result<()> 
     }
     let device = |card: &String| {
         json!({"name": card, "containerEdits": {
-            "deviceNodes": [{"path": "/dev/fuse"}],
-            "env": [format!("{CDI_MARK}={card}")],
+            "deviceNodes": [{"path": cdi_node(card), "hostPath": "/dev/fuse"}],
         }})
     };
     let devices: Vec<Value> = cards.iter().map(device).collect();

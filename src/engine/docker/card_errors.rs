@@ -25,7 +25,7 @@ const KNOWN: &[Known] = &[
          (package nvidia-container-toolkit) on its host and restart the engine",
     ),
     Known(
-        &["nvidia-container-runtime-hook", "no such file"],
+        &["exec: \"nvidia-container-runtime-hook\"", "not found"],
         OpErrorClass::Fatal,
         "the NVIDIA Container Toolkit was removed from the engine's host while the engine ran: \
          install it again, or restart the engine without it",
@@ -139,7 +139,7 @@ mod tests {
                 "node",
             ),
             (
-                "fork/exec /usr/bin/nvidia-container-runtime-hook: no such file or directory"
+                "exec: \"nvidia-container-runtime-hook\": executable file not found in $PATH"
                     .to_owned(),
                 Fatal,
                 "was removed",
