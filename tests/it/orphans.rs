@@ -22,7 +22,7 @@ fn a_thousand_orphans_leave_no_defunct_process() {
     for job in &jobs {
         fleet.wait_for_status(job, "succeeded");
     }
-    assert_eq!(fleet.containers(), [container.clone()], "the container was replaced");
+    assert_eq!(fleet.containers(), [container.as_str()], "the container was replaced");
     wait_until("only the agent is left, and nothing defunct", || {
         let states = fleet.docker(&["exec", &container, "sh", "-c", STATES]).ok().lines();
         // The agent, and the three programs that look.

@@ -11,11 +11,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::process::wait_until;
 use crate::second_daemon::SecondDaemon;
 
 /// The image on it: a shell, `cat`, `env`, `sleep`, `touch` and what they need, so small that it is
@@ -30,9 +31,6 @@ const PROGRAMS: [&str; 6] =
 pub fn cdi_node(card: &str) -> String {
     format!("/dev/nvidia-{card}")
 }
-
-/// How long a daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The name by which the engine looks for the vendor's hook.
 const HOOK: &str = "nvidia-container-runtime-hook";
@@ -78,8 +76,7 @@ pub struct HookCall {
 impl HookCall {
     /// The last value of a variable: the one that counts.
     pub fn last(&self, name: &str) -> Option<&str> {
-        let value =
-            |entry: &'_ str| entry.split_once('=').filter(|(key, _)| *key == name).is_some();
+        let value = |entry: &str| entry.split_once('=').is_some_and(|(key, _)| key == name);
         let entry = self.env.iter().rev().find(|entry| value(entry))?;
         entry.split_once('=').map(|(_, value)| value)
     }
@@ -88,7 +85,7 @@ impl HookCall {
 impl NvidiaEngine {
     /// An engine that has the hook, and [`IMAGE`].
     pub fn start() -> Self {
-        Self::start_with(|folder| install_hook(folder))
+        Self::start_with(install_hook)
     }
 
     /// The same without the hook: an engine on a host without NVIDIA's toolkit.
@@ -114,11 +111,7 @@ impl NvidiaEngine {
     pub fn start_with(prepare: impl FnOnce(&Path) -> io::Result<()>) -> Self {
         let daemon = SecondDaemon::start_with(prepare).expect("dockerd on this machine");
         let engine = Self { daemon };
-        let until = Instant::now() + PATIENCE;
-        while !engine.docker(&["version"]).status.success() {
-            assert!(Instant::now() < until, "the engine does not answer:\n{}", engine.daemon.log());
-            std::thread::sleep(Duration::from_millis(25));
-        }
+        wait_until("the second engine answers", || engine.docker(&["version"]).status.success());
         engine.import_image();
         engine
     }
