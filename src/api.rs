@@ -93,6 +93,7 @@ impl Api {
             .route("/readyz", get(fleet::readyz))
             .route("/api/runners", get(fleet::specification_one))
             .route("/v1/fleet", get(fleet::fleet))
+            .route("/v1/gpus", get(fleet::gpus))
             .route("/v1/runners", get(fleet::runners))
             .route("/v1/runners/{name}", get(fleet::runner))
             .route("/v1/runners/{name}/health", get(fleet::runner_health))

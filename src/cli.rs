@@ -22,6 +22,7 @@ mod explain;
 mod failure;
 mod follow;
 mod gc;
+mod gpus;
 mod healthz;
 mod host;
 mod init;
@@ -98,6 +99,7 @@ enum Verb {
     Assign(assign::AssignArgs),
     Complete(assign::CompleteArgs),
     Explain(explain::ExplainArgs),
+    Gpus(gpus::GpusArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
     Resume(runners::ResumeArgs),
@@ -175,6 +177,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Assign(_)
         | Verb::Complete(_)
         | Verb::Explain(_)
+        | Verb::Gpus(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
         | Verb::Resume(_)
@@ -211,6 +214,7 @@ impl Verb {
             Self::Assign(args) => args.run(context).await,
             Self::Complete(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Gpus(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
             Self::Resume(args) => args.run(context).await,

@@ -23,6 +23,7 @@ pub mod event;
 mod failures;
 pub mod gpu;
 mod gpu_memory;
+mod gpu_processes;
 pub mod gpus;
 pub mod holdings;
 pub mod host;

@@ -2,14 +2,26 @@
 //!
 //! Gathers facts and decides nothing; the core gets them as events.
 
+pub mod cgroup;
+pub mod fdinfo;
+pub mod nvml;
+mod probe;
+pub mod process;
+pub mod sysfs;
+mod worker;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::fleet::gpu::{GpuReading, GpuReport};
 use crate::fleet::host::HostFacts;
-use crate::units::Bytes;
+use crate::units::{Bytes, GpuMib};
+
+pub use self::nvml::XidSink;
+pub use self::probe::{GpuProbe, GpuSources, Roots};
 
 /// The host's resources at one moment, and why something may be missing among them.
 ///
@@ -30,6 +42,12 @@ pub struct Inventory {
     /// What was not looked for or not found, in words for `doctor` and `gpus`.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The library that told of NVIDIA's cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// The version of NVIDIA's driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
 }
 
 impl Inventory {
@@ -43,7 +61,13 @@ impl Inventory {
     /// The cards alone.
     #[must_use]
     pub fn report(&self) -> GpuReport {
-        GpuReport { cards: self.gpus.clone(), notes: self.notes.clone(), ..GpuReport::default() }
+        GpuReport {
+            cards: self.gpus.clone(),
+            notes: self.notes.clone(),
+            library: self.library.clone(),
+            driver: self.driver.clone(),
+            begun: None,
+        }
     }
 }
 
@@ -85,25 +109,41 @@ const EXAMPLE: &str = concat!(
     "(memory in bytes, GPU memory in MiB; what is in use may be left out)"
 );
 
-/// Reads this machine: all its logical CPUs and all its memory.
+/// Reads this machine: all its logical CPUs, all its memory, and its cards.
 ///
 /// Not what this process may use: runners get their limits from the engine, which runs elsewhere
 /// in the tree of control groups.
 ///
 /// # Errors
 /// [`InventoryError::Empty`] when the system tells nothing.
-pub fn local() -> Result<Inventory, InventoryError> {
+pub fn local(sources: &GpuSources) -> Result<Inventory, InventoryError> {
+    let report = GpuProbe::new(sources.clone(), None).read(Duration::ZERO);
+    Ok(Inventory {
+        gpus: report.cards,
+        notes: report.notes,
+        library: report.library,
+        driver: report.driver,
+        ..without_cards()?
+    })
+}
+
+/// Reads this machine but for its cards.
+///
+/// # Errors
+/// As [`local`].
+pub fn without_cards() -> Result<Inventory, InventoryError> {
     let what = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(what).map_err(InventoryError::Unsupported)?;
-    let note = "GPUs are not looked for on this machine; give them with --inventory FILE";
     let found = Inventory {
         cpus: u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
         memory: Bytes(system.total_memory()),
         memory_free: Some(Bytes(system.available_memory())),
         gpus: Vec::new(),
-        notes: vec![note.to_owned()],
+        notes: Vec::new(),
+        library: None,
+        driver: None,
     };
     checked(found, "this machine")
 }
@@ -120,6 +160,16 @@ pub fn from_file(path: &Path) -> Result<Inventory, InventoryError> {
     let mut found = checked(found, &path.display().to_string())?;
     found.notes.push(format!("read from {}, not from this machine", path.display()));
     Ok(found)
+}
+
+/// Whole MiB of what there is.
+fn mib_down(bytes: u64) -> GpuMib {
+    GpuMib(u32::try_from(bytes / Bytes::mib(1).0).unwrap_or(u32::MAX))
+}
+
+/// Whole MiB of what is taken.
+fn mib_up(bytes: u64) -> GpuMib {
+    GpuMib(u32::try_from(bytes.div_ceil(Bytes::mib(1).0)).unwrap_or(u32::MAX))
 }
 
 fn checked(found: Inventory, origin: &str) -> Result<Inventory, InventoryError> {
@@ -144,10 +194,10 @@ mod tests {
 
     #[test]
     fn this_machine_has_cpus_and_memory() {
-        let found = local().expect("a machine");
+        let found = local(&GpuSources::default()).expect("a machine");
         assert!(found.cpus > 0 && found.memory > Bytes::mib(64));
         assert!(found.memory_free.is_some_and(|free| free <= found.memory));
-        assert_eq!(found.notes.len(), 1);
+        assert!(!found.gpus.is_empty() || !found.notes.is_empty(), "nothing, and no word why");
     }
 
     #[test]

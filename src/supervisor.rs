@@ -9,6 +9,7 @@ mod descriptors;
 mod disk;
 mod executor;
 pub mod gc;
+mod gpus;
 pub mod handle;
 mod keeper;
 mod recorder;
@@ -34,6 +35,7 @@ use crate::fleet::effect::Refusal;
 use crate::fleet::event::DownMode;
 use crate::fleet::host::HostFacts;
 use crate::ids::{FleetId, ProjectName};
+use crate::inventory::GpuSources;
 use crate::logs::LogError;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
@@ -46,8 +48,10 @@ pub struct Options {
     pub state: StateDir,
     /// What the fleet should be; as recorded if none.
     pub spec: Option<Spec>,
-    /// What this host has.
+    /// What this host has; its cards are looked for by the supervisor itself.
     pub host: HostFacts,
+    /// Where cards are looked for.
+    pub gpus: GpuSources,
     /// A loopback address for `/healthz` and what anybody may read.
     pub listen: Option<String>,
     /// What to do at the start.
@@ -161,6 +165,8 @@ pub async fn run<E: Engine>(
     let connections = descriptors::raise();
     let parts = start::assemble((&options, connections), opened, engine_here, events.clone())?;
     reach(|| "after putting the parts together".to_owned());
+    let cards =
+        gpus::start(options.gpus.clone(), parts.executor.clock().clone(), events.clone()).await;
     let disk_watcher = tokio::spawn(disk::watch(
         parts.disks.places.clone(),
         Arc::clone(&parts.disks.ballast),
@@ -173,7 +179,8 @@ pub async fn run<E: Engine>(
         events,
         Calls { relist: parts.executor.relist(), lost: Arc::clone(&parts.lost) },
     ));
-    let ended = core_loop::run(parts, events_in, (&options, runners_file)).await;
+    let ended = core_loop::run(parts, events_in, (&options, &cards.first, runners_file)).await;
+    drop(cards);
     watcher.abort();
     disk_watcher.abort();
     if ended.is_err() {

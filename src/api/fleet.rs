@@ -17,7 +17,7 @@ use super::problem::{Problem, ProblemKind};
 use super::spec_one::RunnersSummary;
 use super::words::runner_status;
 use super::{Api, stream};
-use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
+use crate::fleet::view::{FleetPhase, FleetView, GpusView, RunnerStatus, RunnerView};
 use crate::supervisor::handle::Query;
 
 /// A loop that needs longer than this for a look at itself is not healthy.
@@ -94,6 +94,10 @@ async fn send_views(api: &Api, first: FleetView, out: &stream::Out) -> Result<()
         steps.mark_unchanged();
         stream::send_line(out, &api.fleet_view().await.map_err(|_| stream::Ended)?).await?;
     }
+}
+
+pub(super) async fn gpus(State(api): State<Arc<Api>>) -> Result<Json<GpusView>, Problem> {
+    Ok(Json(api.fleet_view().await?.gpus))
 }
 
 pub(super) async fn runners(State(api): State<Arc<Api>>) -> Result<Json<Vec<RunnerView>>, Problem> {

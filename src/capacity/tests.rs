@@ -29,7 +29,15 @@ fn card(index: u32, memory: u32, used: u32) -> GpuReading {
 }
 
 fn inventory(cpus: u32, memory: Bytes, gpus: Vec<GpuReading>) -> Inventory {
-    Inventory { cpus, memory, memory_free: None, gpus, notes: Vec::new() }
+    Inventory {
+        cpus,
+        memory,
+        memory_free: None,
+        gpus,
+        notes: Vec::new(),
+        library: None,
+        driver: None,
+    }
 }
 
 fn machine(cpus: u32, memory: Bytes, gpus: Vec<GpuReading>) -> Machine {

@@ -48,7 +48,7 @@ impl BenchmarkArgs {
             false => context.spec()?,
         };
         let name = self.profile.as_deref().map(|wanted| named(&spec, wanted)).transpose()?;
-        let found = border::inventory(self.inventory.as_deref())?;
+        let found = border::inventory(self.inventory.as_deref(), &context.gpu_sources()?)?;
         let cordons = match self.inventory {
             None => cordons(context).await,
             Some(_) => Cordons::new(),

@@ -17,12 +17,11 @@ use crate::engine::{Engine, EngineError, Project};
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::fleet::event::{DownMode, Event};
-use crate::fleet::host::HostFacts;
 use crate::fleet::state::Restored;
 use crate::fleet::view::PlanView;
 use crate::fleet_file::{self, FleetFile, FleetFileError};
 use crate::ids::{ContainerId, FleetId, ProjectName};
-use crate::inventory::Inventory;
+use crate::inventory::{GpuSources, Inventory};
 use crate::spec::{RunnersOptions, Spec};
 use crate::state_dir::StateDir;
 use crate::store::Store;
@@ -66,16 +65,17 @@ pub(super) fn schema() -> Value {
 }
 
 /// The resources of this machine, or those that a file describes (`--inventory FILE`).
-pub(super) fn inventory(file: Option<&Path>) -> Result<Inventory, Failure> {
+pub(super) fn inventory(file: Option<&Path>, gpus: &GpuSources) -> Result<Inventory, Failure> {
     match file {
         Some(file) => inventory::from_file(file).map_err(|it| (Exit::Usage, it)),
-        None => inventory::local().map_err(|it| (Exit::Failed, it)),
+        None => inventory::local(gpus).map_err(|it| (Exit::Failed, it)),
     }
     .map_err(|(exit, error)| Failure::new(exit, with_causes(&error)))
 }
 
-fn host() -> Result<HostFacts, Failure> {
-    inventory(None).map(|found| found.facts())
+/// The resources of this machine but for its cards, which the supervisor tells.
+pub(super) fn without_cards() -> Result<Inventory, Failure> {
+    inventory::without_cards().map_err(|error| Failure::new(Exit::Failed, with_causes(&error)))
 }
 
 /// What a spec would change while no supervisor runs: compared with what the state folder knows,
@@ -83,7 +83,7 @@ fn host() -> Result<HostFacts, Failure> {
 pub(super) fn plan_offline(
     spec: &Spec,
     state: Option<&StateDir>,
-    other_host: Option<&Path>,
+    found: &Inventory,
 ) -> Result<PlanView, Failure> {
     let restored = match state {
         Some(state) if state.root().exists() => {
@@ -93,7 +93,6 @@ pub(super) fn plan_offline(
         }
         Some(_) | None => Restored::default(),
     };
-    let found = inventory(other_host)?;
     let mut fleet = Fleet::restore(spec.clone(), restored, Time::default());
     // Nothing is decided without a list of containers, so there is nothing to be done about it.
     let _nothing = fleet
@@ -119,6 +118,8 @@ pub(super) struct SuperviseOptions {
     pub spec: Option<Spec>,
     /// Whether it keeps the fleet or takes it down.
     pub intent: Intent,
+    /// Where cards are looked for.
+    pub gpus: GpuSources,
     /// A loopback address for those who only read (`SLATE_LISTEN`).
     pub listen: Option<String>,
 }
@@ -129,7 +130,8 @@ pub(super) async fn supervise(options: SuperviseOptions) -> Result<(), Failure> 
     let options = Options {
         state: options.state,
         spec: options.spec,
-        host: host()?,
+        host: without_cards()?.facts(),
+        gpus: options.gpus,
         listen: options.listen,
         intent: match options.intent {
             Intent::Supervise => supervisor::Intent::Keep,

@@ -14,6 +14,7 @@ use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::fleet_file;
 use crate::ids::ProjectName;
+use crate::inventory::GpuSources;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
 
@@ -31,6 +32,11 @@ pub struct Globals {
     /// State folder [default: .slate beside the fleet file]
     #[arg(long, global = true, value_name = "DIR", env = "SLATE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// NVIDIA's management library, where it is not found by itself
+    ///
+    /// Without it: libnvidia-ml.so.1 as the loader finds it, or where distributions keep it.
+    #[arg(long, global = true, value_name = "FILE", env = "SLATE_NVML_LIB")]
+    pub nvml_lib: Option<PathBuf>,
     /// How progress is shown on stderr
     #[arg(long, global = true, value_name = "MODE", default_value = "auto")]
     pub progress: ProgressMode,
@@ -75,6 +81,15 @@ impl Context {
     #[must_use]
     pub fn paint(&self) -> Paint {
         self.stdout_paint
+    }
+
+    /// Where cards are looked for.
+    ///
+    /// # Errors
+    /// The working folder is gone.
+    pub fn gpu_sources(&self) -> Result<GpuSources, Failure> {
+        let nvml_lib = self.globals.nvml_lib.as_deref().map(absolute).transpose()?;
+        Ok(GpuSources { nvml_lib, ..GpuSources::default() })
     }
 
     /// Where the fleet keeps its state.

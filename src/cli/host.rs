@@ -1,5 +1,6 @@
 //! Starts supervisors: a detached one that outlives this process, or one inside it.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -15,6 +16,7 @@ use super::clock;
 use super::failure::Failure;
 use crate::client::{Client, ClientError};
 use crate::exit::{CATALOGUE, Exit};
+use crate::inventory::GpuSources;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
 
@@ -65,7 +67,11 @@ pub(super) enum Reached {
 }
 
 /// Starts a supervisor that outlives this process.
-pub(super) fn start_detached(state: &StateDir, spec: &Spec) -> Result<Host, Failure> {
+pub(super) fn start_detached(
+    state: &StateDir,
+    spec: &Spec,
+    gpus: &GpuSources,
+) -> Result<Host, Failure> {
     make_state(state)?;
     let log = fresh_log(state)?;
     let program = std::env::current_exe()
@@ -74,6 +80,9 @@ pub(super) fn start_detached(state: &StateDir, spec: &Spec) -> Result<Host, Fail
         let mut child = Command::new(program)
             .arg("--state-dir")
             .arg(state.root())
+            .args(
+                gpus.nvml_lib.iter().flat_map(|path| [OsStr::new("--nvml-lib"), path.as_os_str()]),
+            )
             .arg("supervise")
             // Not the folder of the caller, which would be kept busy.
             .current_dir("/")
@@ -94,13 +103,13 @@ pub(super) fn start_detached(state: &StateDir, spec: &Spec) -> Result<Host, Fail
 
 /// Starts a supervisor in this process.
 pub(super) fn start_here(
-    state: &StateDir,
+    (state, gpus): (&StateDir, GpuSources),
     spec: Option<Spec>,
     intent: Intent,
 ) -> Result<Host, Failure> {
     make_state(state)?;
     let listen = std::env::var("SLATE_LISTEN").ok();
-    let options = SuperviseOptions { state: state.clone(), spec, intent, listen };
+    let options = SuperviseOptions { state: state.clone(), spec, intent, gpus, listen };
     Ok(Host::Here(Here { task: Some(tokio::spawn(border::supervise(options))) }))
 }
 

@@ -38,7 +38,7 @@ pub(super) struct InitArgs {
 impl InitArgs {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let file = context.new_fleet_file()?;
-        let found = border::inventory(self.inventory.as_deref())?;
+        let found = border::inventory(self.inventory.as_deref(), &context.gpu_sources()?)?;
         let machine = Machine::new(&found, &Cordons::new());
         let extent = if self.minimal { Extent::Minimal } else { Extent::Optimal };
         let (fleet, notes) = new_fleet(&machine, extent, &ProjectName::new("slate"));

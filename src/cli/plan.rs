@@ -36,10 +36,16 @@ impl PlanArgs {
         let spec = context.spec()?;
         let state = context.state_dir()?;
         let plan: PlanView = match &self.inventory {
-            Some(file) => border::plan_offline(&spec, None, Some(file))?,
+            Some(file) => {
+                let found = border::inventory(Some(file), &context.gpu_sources()?)?;
+                border::plan_offline(&spec, None, &found)?
+            }
             None => match Client::connect(&state).await {
                 Ok(mut client) => client.post("/v1/plan", &spec).await?,
-                Err(ClientError::NotUp { .. }) => border::plan_offline(&spec, Some(&state), None)?,
+                Err(ClientError::NotUp { .. }) => {
+                    let found = border::inventory(None, &context.gpu_sources()?)?;
+                    border::plan_offline(&spec, Some(&state), &found)?
+                }
                 Err(error) => return Err(error.into()),
             },
         };

@@ -7,6 +7,10 @@ pub mod events;
 pub mod explain;
 #[cfg(test)]
 pub(super) mod fixture;
+#[cfg(test)]
+mod gpu_fixture;
+pub mod gpu_map;
+pub mod gpus;
 pub mod jobs;
 pub mod plan;
 pub mod pools;

@@ -31,7 +31,8 @@ impl SuperviseArgs {
         let spec = read_spec()?;
         let listen = std::env::var("SLATE_LISTEN").ok();
         let state = context.state_dir()?;
-        let options = SuperviseOptions { state, spec, intent: Intent::Supervise, listen };
+        let gpus = context.gpu_sources()?;
+        let options = SuperviseOptions { state, spec, intent: Intent::Supervise, gpus, listen };
         let mut interrupts = Interrupts::new()?;
         tokio::select! {
             ended = border::supervise(options) => ended.map(|()| Exit::Done),

@@ -44,7 +44,7 @@ impl UpArgs {
         match Client::connect(&state).await {
             Ok(client) => self.apply(context, client, &spec).await,
             Err(ClientError::NotUp { .. }) if self.detach => {
-                let mut host = host::start_detached(&state, &spec)?;
+                let mut host = host::start_detached(&state, &spec, &context.gpu_sources()?)?;
                 host.ready(&state, self.timeout).await?;
                 follow_until(context, Goal::Ready, self.timeout).await
             }
@@ -75,7 +75,8 @@ impl UpArgs {
         spec: Spec,
     ) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::new()?;
-        let mut host = host::start_here(&state, Some(spec), Intent::Supervise)?;
+        let mut host =
+            host::start_here((&state, context.gpu_sources()?), Some(spec), Intent::Supervise)?;
         host.ready(&state, self.timeout).await?;
         let Host::Here(mut here) = host else { return Ok(Exit::Done) };
         let follow = follow_until(context, Goal::Ready, self.timeout);

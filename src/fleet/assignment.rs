@@ -260,7 +260,8 @@ impl Loads {
 fn used_by(state: &State, card: &GpuFacts, runner: &Runner) -> Option<GpuMib> {
     let is_it = |reading: &&GpuReading| reading.card.uuid == card.uuid;
     let processes = state.gpus.cards.iter().find(is_it)?.processes.as_ref()?;
-    let own = processes.iter().filter(|it| it.container.as_ref() == runner.container());
+    let container = runner.container()?;
+    let own = processes.iter().filter(|it| it.is_in(container));
     Some(GpuMib(own.filter_map(|it| it.memory).map(|it| it.0).sum()))
 }
 

@@ -3,6 +3,7 @@
 //! Gathering it is `inventory`'s work. A value that could not be read is `None`, never 0: zero used
 //! memory would read as "free".
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,22 @@ pub struct GpuReading {
     pub last_xid: Option<XidReport>,
 }
 
+impl GpuReport {
+    /// Fills in the memory of cards whose driver does not tell it.
+    pub fn fill_memory(&mut self, known: &BTreeMap<GpuUuid, GpuMib>) {
+        self.cards.iter_mut().for_each(|reading| reading.card.fill_memory(known));
+    }
+}
+
+impl GpuFacts {
+    /// Fills in the memory if the driver does not tell it.
+    pub fn fill_memory(&mut self, known: &BTreeMap<GpuUuid, GpuMib>) {
+        if self.memory == GpuMib(0) {
+            self.memory = known.get(&self.uuid).copied().unwrap_or_default();
+        }
+    }
+}
+
 impl GpuReading {
     /// A card of which nothing was read but what it is.
     #[must_use]
@@ -178,12 +195,26 @@ pub struct GpuProcess {
     /// The container that it runs in, whoever's that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerId>,
+    /// The containers inside that one which it is in, the outermost first (Docker in Docker).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<ContainerId>,
+    /// The runner whose container that is; the fleet fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<String>,
     /// What it holds of the card, rounded up; none where the driver does not say.
     #[serde(default)]
     pub memory: Option<GpuMib>,
     /// Percent of the card's time that it had lately.
     #[serde(default)]
     pub busy_percent: Option<u8>,
+}
+
+impl GpuProcess {
+    /// Whether it runs in a container, or in one inside that.
+    #[must_use]
+    pub fn is_in(&self, container: &ContainerId) -> bool {
+        self.container.iter().chain(&self.nested).any(|it| it == container)
+    }
 }
 
 /// Whether a card works, as far as asking it tells.

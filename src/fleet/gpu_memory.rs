@@ -74,7 +74,7 @@ fn own(runner: &Runner, card: &GpuReading) -> Option<GpuMib> {
     let container = runner.container()?;
     let all = card.processes.as_ref()?.iter();
     let mut sum = GpuMib(0);
-    for process in all.filter(|it| it.container.as_ref() == Some(container)) {
+    for process in all.filter(|it| it.is_in(container)) {
         sum = GpuMib(sum.0.saturating_add(process.memory?.0));
     }
     Some(sum)

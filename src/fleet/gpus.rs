@@ -38,7 +38,8 @@ const UNOWNED_KEPT: usize = 3;
 pub(super) type Unowned = VecDeque<GpuMib>;
 
 /// Takes in what the cards say now.
-pub(super) fn observe(state: &mut State, now: Time, report: GpuReport) {
+pub(super) fn observe(state: &mut State, now: Time, mut report: GpuReport) {
+    report.fill_memory(&state.spec.gpu.memory);
     let begun = report.begun.unwrap_or(now);
     // Readings may overtake one another, and come too late to say anything of now.
     if begun < state.gpus_begun || now.since(begun) > STALE_AFTER {

@@ -218,6 +218,23 @@ pub struct GpuView {
     pub cordon: Option<String>,
 }
 
+impl GpuView {
+    /// A card that no fleet has anything on: what is in use is others'.
+    #[must_use]
+    pub fn unleased(reading: GpuReading) -> Self {
+        let foreign = reading.used.unwrap_or_default();
+        let taken = reading.card.reserved.0.saturating_add(foreign.0);
+        Self {
+            headroom: GpuMib(reading.card.memory.0.saturating_sub(taken)),
+            leases: Vec::new(),
+            committed: GpuMib(0),
+            foreign,
+            cordon: None,
+            reading,
+        }
+    }
+}
+
 /// Memory of a card held by a runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseView {

@@ -26,6 +26,7 @@ use crate::fleet::audit::Client;
 use crate::fleet::disk::DiskFacts;
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
+use crate::fleet::gpu::GpuReport;
 use crate::ids::RequestId;
 
 /// Requests that wait for the loop; beyond it clients wait.
@@ -54,7 +55,7 @@ struct Loop<E> {
 pub(super) async fn run<E: Engine>(
     parts: Parts<E>,
     mut events: mpsc::Receiver<Event>,
-    (options, runners_file): (&Options, runners_file::Writer),
+    (options, cards, runners_file): (&Options, &GpuReport, runners_file::Writer),
 ) -> Result<(), SupervisorError> {
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
@@ -80,7 +81,7 @@ pub(super) async fn run<E: Engine>(
         Some(address) => Some(listen::bind_port(address).await?),
         None => None,
     };
-    it.begin(options, parts.rolled_back, parts.disks.found).await?;
+    it.begin(options, parts.rolled_back, (parts.disks.found, cards.clone())).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
     let runners_file = Arc::new(Mutex::new(runners_file));
@@ -129,13 +130,14 @@ impl<E: Engine> Loop<E> {
         &mut self,
         options: &Options,
         rolled_back: Option<Event>,
-        disks: Vec<DiskFacts>,
+        (disks, cards): (Vec<DiskFacts>, GpuReport),
     ) -> Result<(), SupervisorError> {
         // Nobody can ask anything yet, so nobody waits while the state cannot be written.
         let (_nobody, mut messages) = mpsc::channel(1);
         let mut batch = Batch::default();
         batch.events.extend(rolled_back);
         batch.events.push(Event::Host(options.host.clone()));
+        batch.events.push(Event::Gpus(cards));
         batch.events.push(Event::Disks(disks));
         let request = match (options.intent, &options.spec) {
             (Intent::Remove(mode), _) => Some(Request::Down(mode)),

@@ -1,6 +1,29 @@
 //! What the program finds of cards: the library's calls through a stand-in, and kernel files.
 
+mod codes;
+mod probe;
 mod stand_in;
 
 #[path = "../support/nvml.rs"]
 mod nvml;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nvml::StandIn;
+use slate_fleet::fleet::gpu::GpuReport;
+use slate_fleet::inventory::{GpuProbe, GpuSources, Roots, XidSink};
+
+/// A probe over a stand-in, without any other card.
+fn probe(library: &StandIn, sink: Option<XidSink>) -> GpuProbe {
+    GpuProbe::new(sources(library.library()), sink)
+}
+
+fn sources(library: PathBuf) -> GpuSources {
+    let roots = Roots { sys: "/nowhere".into(), ..Roots::default() };
+    GpuSources { nvml_lib: Some(library), roots }
+}
+
+fn once(library: &StandIn) -> GpuReport {
+    probe(library, None).read(Duration::ZERO)
+}

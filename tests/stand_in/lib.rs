@@ -1,9 +1,10 @@
 //! A stand-in for `libnvidia-ml`: the C interface of NVIDIA's library over cards that a file tells.
 //!
-//! Tests load it through the same path as the real library (`--nvml-lib`); it is never installed and
-//! no default name finds it. The JSON file beside it, its own path and `.json` ([`state::State`]), is
-//! read again with each call, so that a test can move memory, add a process, raise an Xid, lose a
-//! card, answer any code, or hang. A test copies the library, and so has its cards for itself.
+//! Tests load it through the same path as the real library (`--nvml-lib`); it is never installed,
+//! and no default name finds it. The JSON file beside it, its own path and `.json`
+//! ([`state::State`]), is read again with each call, so that a test can move memory, add a process,
+//! raise an Xid, lose a card, answer any code, or hang. A test copies the library, and so has its
+//! cards for itself.
 //!
 //! It refuses what the real one refuses: calls before `nvmlInit_v2`, handles that it did not give,
 //! unknown UUIDs, wrong struct versions, buffers that are too small.

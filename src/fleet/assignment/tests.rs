@@ -170,6 +170,8 @@ fn report(used: [u32; 2], rows: &[Row]) -> GpuReport {
             .zip(rows)
             .filter(|(_, (_, card, idle))| *card == Some(reading.card.index) && idle.is_none());
         let process = |(number, _)| GpuProcess {
+            nested: Vec::new(),
+            runner: None,
             pid: number,
             name: "python".to_owned(),
             container: Some(container(number)),

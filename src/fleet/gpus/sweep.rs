@@ -113,7 +113,8 @@ fn end(state: &mut State, now: Time, (id, card): (IncarnationId, &GpuUuid), why:
 
 /// What is left of a runner on its card, in words.
 fn left(state: &State, reading: &GpuReading, sweep: &Sweep) -> Option<String> {
-    let is_its = |it: &&GpuProcess| it.container.is_some() && it.container == sweep.container;
+    let is_its =
+        |it: &&GpuProcess| sweep.container.as_ref().is_some_and(|container| it.is_in(container));
     let processes: Vec<String> =
         reading.processes.iter().flatten().filter(is_its).map(process).collect();
     if !processes.is_empty() {

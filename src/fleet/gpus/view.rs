@@ -4,6 +4,7 @@ use super::card::Sweep;
 use super::cards::Cards;
 use super::ledger::{self, Measure};
 use crate::fleet::gpu::{GpuFacts, GpuReading};
+use crate::fleet::gpu_processes;
 use crate::fleet::runner::{GpuHold, Runner};
 use crate::fleet::state::State;
 use crate::fleet::view::{GpuView, GpusView, LeaseView};
@@ -26,7 +27,8 @@ pub(in crate::fleet) fn view(state: &State) -> GpusView {
     }
 }
 
-fn one(state: &State, held: &Cards<'_>, reading: GpuReading) -> GpuView {
+fn one(state: &State, held: &Cards<'_>, mut reading: GpuReading) -> GpuView {
+    gpu_processes::name_runners(state, &mut reading);
     let card = &reading.card.uuid;
     let measure = ledger::measure(state, &reading);
     let is_on_it = |hold: &GpuHold| hold.card == *card;
@@ -50,7 +52,7 @@ fn lease(runner: &Runner, reading: &GpuReading, measure: &Measure) -> Option<Lea
     let processes = reading.processes.as_ref();
     let own = processes.map(|all| {
         let own = |it: &&crate::fleet::gpu::GpuProcess| {
-            it.container.is_some() && it.container.as_ref() == runner.container()
+            runner.container().is_some_and(|container| it.is_in(container))
         };
         all.iter().filter(own).collect::<Vec<_>>()
     });

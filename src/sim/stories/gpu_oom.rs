@@ -41,6 +41,8 @@ fn read(sim: &mut Sim, slot: u32, used: u32, own: u32) {
     let reading = |card| GpuReading {
         used: Some(GpuMib(used)),
         processes: Some(vec![GpuProcess {
+            nested: Vec::new(),
+            runner: None,
             pid: 7,
             name: "python".to_owned(),
             container: container.clone(),

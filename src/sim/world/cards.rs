@@ -89,7 +89,15 @@ impl World {
         let process = |pid: u32, name: &str, container: Option<&ContainerId>, memory: u32| {
             let memory = Some(GpuMib(memory));
             let name = name.to_owned();
-            GpuProcess { pid, name, container: container.cloned(), memory, busy_percent: None }
+            GpuProcess {
+                pid,
+                name,
+                container: container.cloned(),
+                nested: Vec::new(),
+                runner: None,
+                memory,
+                busy_percent: None,
+            }
         };
         let mut processes = Vec::new();
         for (id, container) in self.containers.iter().filter(|(_, it)| is_on(it, card)) {
