@@ -38,6 +38,14 @@ pub(super) fn refuse_total(total: u32, max: u32) -> Refusal {
 
 /// Checks a number of runners against the bounds of the spec and the host.
 pub(super) fn admit(state: &State, spec: &Spec, counts: &Counts) -> Result<Admitted, Refusal> {
+    carries(state, spec, counts)?;
+    let shape = desired::shape(state, spec, counts);
+    let leases = lease(state, spec, &shape)?;
+    Ok(Admitted { shape, leases })
+}
+
+/// The same without the cards.
+pub(super) fn carries(state: &State, spec: &Spec, counts: &Counts) -> Result<(), Refusal> {
     let total = total_of(counts);
     if total > spec.limits.scale_max {
         return Err(refuse_total(total, spec.limits.scale_max));
@@ -51,9 +59,7 @@ pub(super) fn admit(state: &State, spec: &Spec, counts: &Counts) -> Result<Admit
         );
         return Err(refuse(message));
     }
-    let shape = desired::shape(state, spec, counts);
-    let leases = lease(state, spec, &shape)?;
-    Ok(Admitted { shape, leases })
+    Ok(())
 }
 
 /// The memory limits of all runners together.

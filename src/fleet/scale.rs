@@ -13,7 +13,7 @@ use super::desired::{self, Counts};
 use super::effect::Refusal;
 use super::gpus::reclaim::for_growth;
 use super::plan::Decision;
-use super::resize::{Admitted, admit, reshape};
+use super::resize::{Admitted, admit, carries, reshape};
 use super::runner::Phase;
 use super::slot::Fate;
 use super::state::{Image, Place, State};
@@ -131,6 +131,13 @@ fn reach(
     (low, Some(refusal.message))
 }
 
+/// Whether only cards stand in the way of one more slot.
+fn lacks_card(state: &State, now: Time, pool: &Pool, size: u32) -> bool {
+    let mut counts = desired::counts_now(state);
+    counts.insert(pool.name.clone(), size.saturating_add(1));
+    hindrance(state, now, pool).is_none() && carries(state, &state.spec, &counts).is_ok()
+}
+
 /// What makes more slots useless for now.
 fn hindrance(state: &State, now: Time, pool: &Pool) -> Option<String> {
     if let Some(why) = state.disks.trouble() {
@@ -229,6 +236,7 @@ fn decide(
         return Some(Decision::Grow { pool: name, to: reach, why: cause });
     }
     if obstacle.is_some()
+        && lacks_card(state, now, pool, load.size)
         && let Some(decision) = for_growth(state, now, &name)
     {
         return Some(decision);

@@ -100,6 +100,17 @@ async fn runners_are_found_by_name_and_by_id() {
 }
 
 #[tokio::test]
+async fn cards_are_cordoned_apart_from_runners() {
+    let (_folder, fake, mut client) = begin().await;
+    let gpus = vec!["1".to_owned()];
+    let body = CordonBody { runners: Vec::new(), gpus: gpus.clone(), to: Cordon::Closed };
+    let _: Accepted = client.post("/v1/cordon", &body).await.expect("accepted");
+    assert_eq!(fake.requests(), [Request::CordonCards { cards: gpus, to: Cordon::Closed }]);
+    let both = CordonBody { runners: vec!["slate-light-02".to_owned()], ..body };
+    assert_eq!(kind(client.post::<Accepted>("/v1/cordon", &both).await), ProblemKind::Invalid);
+}
+
+#[tokio::test]
 async fn the_specifications_summary_has_its_keys() {
     let (_folder, _fake, mut client) = begin().await;
     let summary: RunnersSummary = client.get("/api/runners").await.expect("a summary");

@@ -24,7 +24,7 @@ struct Card<'a> {
     facts: &'a GpuFacts,
     measure: Measure,
     closed: Option<String>,
-    /// The driver lets one process onto it.
+    /// It takes one runner: a MIG instance, or a card whose driver lets one process onto it.
     is_single: bool,
     usable: GpuMib,
     committed: GpuMib,
@@ -100,7 +100,8 @@ impl<'a> Cards<'a> {
                 facts,
                 measure: reading.map(|it| ledger::measure(state, it)).unwrap_or_default(),
                 closed: ledger::closed(state, facts),
-                is_single: reading.and_then(|it| it.compute_mode) == Some(ComputeMode::OneProcess),
+                is_single: facts.parent.is_some()
+                    || reading.and_then(|it| it.compute_mode) == Some(ComputeMode::OneProcess),
                 usable: ledger::usable(state, facts),
                 committed: GpuMib(0),
                 runners: 0,

@@ -129,16 +129,10 @@ fn is_on(slot: &Slot, card: &GpuUuid) -> bool {
         && slot.gpu.as_ref().is_some_and(|lease| lease.uuid == *card)
 }
 
-/// Since when nobody makes use of a slot's lease; none while somebody does.
+/// Since when nobody makes use of a slot's lease; none while somebody does, or will.
 fn idle_since(state: &State, slot: &Slot) -> Option<Time> {
-    match slot.runner.and_then(|id| state.runner(id)) {
-        Some(runner) => {
-            matches!(runner.phase, Phase::Idle { .. }).then(|| runner.since.max(slot.filled))
-        }
-        None => is_failing(state, slot).then(|| {
-            slot.last_failure.as_ref().map_or(slot.filled, |failure| failure.at.max(slot.filled))
-        }),
-    }
+    let runner = slot.runner.and_then(|id| state.runner(id))?;
+    matches!(runner.phase, Phase::Idle { .. }).then(|| runner.since.max(slot.filled))
 }
 
 /// These slots give up their cards, and their idle runners go.
