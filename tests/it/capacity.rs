@@ -100,7 +100,7 @@ fn cards_that_others_use_are_left_to_them() {
     assert!(told.err().contains("GPU 1 has 5,384 of 16,384 MiB free now"), "{told}");
     let planned = fleet.cli(&["-f", "taken.yaml", "plan", "--inventory", "taken.json"]);
     let page = planned.expect_code(10).out();
-    assert!(page.contains("Plan: 37 to create"), "{page}");
+    assert!(page.contains("Plan: 41 to create"), "{page}");
 }
 
 #[test]
