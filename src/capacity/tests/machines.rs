@@ -11,6 +11,7 @@ use crate::fleet::gpu::{ComputeMode, GpuHealth, GpuReading, GpuReport, GpuVendor
 use crate::fleet::host::HostFacts;
 use crate::fleet::state::Restored;
 use crate::ids::{GpuUuid, PoolName, ProfileName};
+use crate::inventory::Inventory;
 use crate::spec::{Pool, PoolSize, Profile, Reuse, Spec};
 use crate::units::{Bytes, GpuMib, Time};
 
@@ -203,6 +204,15 @@ fn what_the_driver_keeps_is_never_counted() {
     let machine = machine(32, Bytes::gib(64), all);
     assert_eq!(machine.cards[0].free(), GpuMib(15_984));
     assert!(shown(&best(&machine)).contains("0:1xgpu_heavy 0:3xgpu_light"));
+}
+
+#[test]
+fn a_machine_never_has_more_free_than_it_has() {
+    let odd = super::inventory(2, Bytes::gib(1), vec![card(0, 4096, 9999)]);
+    let odd = Inventory { memory_free: Some(Bytes::gib(8)), ..odd };
+    let machine = Machine::new(&odd, &Cordons::new());
+    assert_eq!(machine.memory_free, Bytes::gib(1));
+    assert_eq!(machine.cards[0].free(), GpuMib(0));
 }
 
 #[test]
