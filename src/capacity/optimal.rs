@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::machine::{Basis, Card, Machine};
 use crate::fleet::Fleet;
 use crate::fleet::event::Event;
-use crate::fleet::gpu::{GpuFacts, GpuReading, GpuReport};
+use crate::fleet::gpu::{GpuReading, GpuReport};
 use crate::fleet::host::HostFacts;
 use crate::fleet::state::Restored;
 use crate::fleet::view::PlannedCard;
@@ -135,18 +135,14 @@ impl<'a> Placer<'a> {
     fn new(machine: &'a Machine, limits: &Limits, basis: Basis) -> Self {
         let mut spec = Spec::built_in(ProjectName::new("slate"));
         spec.limits.scale_max = limits.scale_max;
-        let read = |card: &Card| {
-            let facts = GpuFacts {
-                memory: card.memory_of(basis),
-                reserved: GpuMib(0),
-                ..card.reading.card.clone()
-            };
-            GpuReading {
+        // Empty: nobody is on the card, and all that was read of it besides still holds.
+        let read = |card: &Card| match basis {
+            Basis::Now => card.reading.clone(),
+            Basis::Empty => GpuReading {
                 used: Some(GpuMib(0)),
                 processes: Some(Vec::new()),
-                card: facts,
                 ..card.reading.clone()
-            }
+            },
         };
         let cards: Vec<GpuReading> = machine.open().map(read).collect();
         let facts = HostFacts {

@@ -64,8 +64,7 @@ impl Terms {
             machine.cards.iter().map(on).collect()
         });
         let sum = per_gpu.as_ref().map(|all| all.iter().sum());
-        let suiting = machine.open().filter(|card| suits(card, profile)).count();
-        let gpu = sum.zip(demand).map(|(sum, demand)| bounded(suiting, sum, demand));
+        let gpu = sum.zip(demand).map(|(sum, demand)| bounded(machine, sum, demand));
         let cpu = u64::from(machine.cpus).saturating_mul(1000).checked_div(profile.cpus.0.into());
         let ram = machine.memory_of(basis).0.checked_div(profile.memory.0);
         let terms = [(gpu, Limit::Gpu), (cpu, Limit::Cpu), (ram, Limit::Ram)];
@@ -94,9 +93,9 @@ fn suits(card: &Card, profile: &Profile) -> bool {
     !is_cuda || card.reading.card.vendor == GpuVendor::Nvidia
 }
 
-/// "10 (5 per GPU)": the bound is that of all cards together that the profile can have.
-fn bounded(cards: usize, sum: u64, demand: GpuDemand) -> u64 {
-    let cards = u64::try_from(cards).unwrap_or(u64::MAX);
+/// "10 (5 per GPU)": the bound is the cards' together, as the core has it at placement.
+fn bounded(machine: &Machine, sum: u64, demand: GpuDemand) -> u64 {
+    let cards = u64::try_from(machine.cards.len()).unwrap_or(u64::MAX);
     match demand.sharing {
         GpuSharing::AtMost(most) => sum.min(u64::from(most).saturating_mul(cards)),
         GpuSharing::Shared | GpuSharing::Exclusive => sum,

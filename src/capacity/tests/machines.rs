@@ -198,6 +198,20 @@ fn cards_that_take_no_runner_count_nothing_and_say_why() {
 }
 
 #[test]
+fn a_mig_instance_takes_one_runner_in_the_formulas_and_in_the_core() {
+    let mut all = cards(&[20_096; 3]);
+    for slice in &mut all {
+        slice.card.parent = Some(GpuUuid::new("GPU-parent"));
+    }
+    let machine = machine(32, Bytes::gib(64), all);
+    let text = report::full(&machine, &spec(), &best(&machine));
+    assert!(text.contains("  GPU Light Runner     3      gpu      [1, 1, 1]\n"), "{text}");
+    let on_cards =
+        best(&machine).rows.into_iter().filter(|row| row.profile.as_str().starts_with("gpu"));
+    assert_eq!(on_cards.map(|row| row.count).sum::<u32>(), 3, "{text}");
+}
+
+#[test]
 fn what_the_driver_keeps_is_never_counted() {
     let mut all = cards(&[16_384]);
     all[0].card.reserved = GpuMib(400);
@@ -232,7 +246,7 @@ fn a_profile_for_cuda_counts_nvidia_s_cards_only() {
     all[0].card.vendor = GpuVendor::Amd;
     let machine = machine(32, Bytes::gib(64), all);
     let text = report::full(&machine, &spec(), &best(&machine));
-    assert!(text.contains("  GPU Light Runner     5      gpu      [0, 8]\n"), "{text}");
+    assert!(text.contains("  GPU Light Runner     8      gpu      [0, 8]\n"), "{text}");
     let spec = spec();
     let open =
         Profile { labels: Vec::new(), ..spec.profiles[&ProfileName::new("gpu_light")].clone() };
