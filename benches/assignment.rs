@@ -1,8 +1,8 @@
 //! How long an assignment takes in the core, with 50 runners and 10,000 queued jobs: specification
 //! 1 allows 100 ms.
 //!
-//! `cargo bench --bench assignment` prints p50, p99 and the largest. A simulated fleet of 50 runners
-//! works the queue off; what is timed is each whole step in which at least one job is given to a
+//! `cargo bench --bench assignment` prints p50, p99 and the largest. A simulated fleet of 50
+//! runners works the queue off; what is timed is each whole step in which at least one job is given to a
 //! runner (facts taken in, everything decided, the world's answer to it), and each `assign` of work
 //! from outside that finds an idle runner while the others wait.
 #![cfg(feature = "fleet")]

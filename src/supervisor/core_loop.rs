@@ -1,7 +1,7 @@
 //! The only loop that feeds the core: take in, decide, record, then act.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -84,8 +84,7 @@ pub(super) async fn run<E: Engine>(
     it.begin(options, parts.rolled_back, (parts.disks.found, cards.clone())).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
-    let runners_file = Arc::new(Mutex::new(runners_file));
-    let writer = tokio::spawn(runners_file::keep(handle.clone(), Arc::clone(&runners_file)));
+    let file = runners_file::start(&handle, runners_file);
     let api = Api::new(handle, options.state.clone(), logs);
     let (stop, servers) = serve(&api, port, parts.connections.api)?;
     let mut ticks = interval(TICK);
@@ -109,9 +108,7 @@ pub(super) async fn run<E: Engine>(
         it.drain(&mut events, &mut messages, &mut batch);
         it.step(batch, &mut messages).await?;
     }
-    it.keeper.checkpoint(&it.recorder.store);
-    writer.abort();
-    it.write_last(&runners_file);
+    it.close(file);
     drop(messages);
     farewell(&it.executor, stop, servers).await;
     Ok(())
@@ -158,12 +155,13 @@ impl<E: Engine> Loop<E> {
         }
     }
 
-    /// The runners' file of a fleet that is down. Its slots stay on record for the next `up`; there
-    /// are no runners any more.
-    fn write_last(&self, file: &Mutex<runners_file::Writer>) {
+    /// Writes the last things of a fleet that is down. Its slots stay on record for the next `up`;
+    /// there are no runners any more.
+    fn close(&mut self, file: runners_file::Kept) {
+        self.keeper.checkpoint(&self.recorder.store);
         let mut last = self.fleet.view(self.executor.clock().now());
         last.runners.clear();
-        block_in_place(|| runners_file::write(file, &last, self.fleet.spec()));
+        block_in_place(|| file.end(&last, self.fleet.spec()));
     }
 
     fn keep_record(&mut self) {

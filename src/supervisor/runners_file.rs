@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use super::SupervisorError;
@@ -61,8 +61,29 @@ pub(super) fn claim(spec: &Spec) -> Result<Writer, SupervisorError> {
     }
 }
 
+/// The file while it follows the fleet.
+pub(super) struct Kept {
+    writer: Arc<Mutex<Writer>>,
+    task: JoinHandle<()>,
+}
+
+/// Writes the file after each change from now on.
+pub(super) fn start(handle: &Handle, writer: Writer) -> Kept {
+    let writer = Arc::new(Mutex::new(writer));
+    let task = tokio::spawn(keep(handle.clone(), Arc::clone(&writer)));
+    Kept { writer, task }
+}
+
+impl Kept {
+    /// Writes it for the last time.
+    pub(super) fn end(self, fleet: &FleetView, spec: &Spec) {
+        self.task.abort();
+        write(&self.writer, fleet, spec);
+    }
+}
+
 /// Writes the file after each change, until the loop ends.
-pub(super) async fn keep(handle: Handle, writer: Arc<Mutex<Writer>>) {
+async fn keep(handle: Handle, writer: Arc<Mutex<Writer>>) {
     let mut steps = handle.steps();
     loop {
         sleep(GATHER).await;
@@ -82,7 +103,7 @@ pub(super) async fn keep(handle: Handle, writer: Arc<Mutex<Writer>>) {
 }
 
 /// Writes the file, if the fleet has one and something in it changed.
-pub(super) fn write(writer: &Mutex<Writer>, fleet: &FleetView, spec: &Spec) {
+fn write(writer: &Mutex<Writer>, fleet: &FleetView, spec: &Spec) {
     let Some(RunnersFile { path, options }) = &spec.runners_file else { return };
     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
     let told = writer.put(path, fleet, options).err().map(|trouble| trouble.to_string());
