@@ -175,7 +175,7 @@ impl Nvidia {
                     Silence::Late => "NVIDIA's library does not answer; see the kernel's log",
                     Silence::Gone => "there is no thread to ask NVIDIA's library",
                 };
-                // Cards that are known tell for themselves how they are: one of them may hang alone.
+                // Known cards tell for themselves how they are: one may hang alone.
                 self.notes = vec![note.to_owned()];
             }
         }

@@ -37,8 +37,8 @@ const HOOK: &str = "nvidia-container-runtime-hook";
 
 /// Keeps state and bundle under the container's id, then does what the files beside it say.
 ///
-/// A device is given as NVIDIA's tools do it: behind the engine's back, by a node in the container's
-/// `/dev` and a rule in its control group.
+/// A device is given as NVIDIA's tools do it: behind the engine's back, by a node in the
+/// container's `/dev` and a rule in its control group.
 const SCRIPT: &str = r#"#!/bin/sh
 state=$(cat)
 word() { printf '%s' "$state" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
@@ -94,8 +94,8 @@ impl NvidiaEngine {
     }
 
     /// A newer engine that knows these cards by their CDI names, and has no hook; what it gives for
-    /// one is the host's `/dev/fuse`, under [`cdi_node`]. None, with the reason on standard error, where
-    /// no newer engine is to be had.
+    /// one is the host's `/dev/fuse`, under [`cdi_node`]. None, with the reason on standard error,
+    /// where no newer engine is to be had.
     pub fn with_cdi(cards: &[String]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/newer-engine");
         let newer = newer_engine();

@@ -104,7 +104,11 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
             if let Some(contact) = state.contacts.get_mut(&id) {
                 contact.uncertain = false;
             }
+            let was_known = knows_container(state, id);
             compare(state, now, id, listed.get(&id));
+            if !was_known && knows_container(state, id) {
+                seen(state, now, id);
+            }
         }
     }
     forget_orphans(state, now, (begun, &listed));
@@ -116,6 +120,18 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
     }
     if state.contacts.values().any(|contact| contact.uncertain) {
         state.effect(Effect::Relist);
+    }
+}
+
+fn knows_container(state: &State, id: IncarnationId) -> bool {
+    state.runner(id).is_some_and(|runner| runner.container().is_some())
+}
+
+/// A list has shown a container whose making had an unknown outcome. Lists that were asked for
+/// before this moment may have been made before that container was, and say nothing of it.
+fn seen(state: &mut State, now: Time, id: IncarnationId) {
+    if let Some(contact) = state.contacts.get_mut(&id) {
+        contact.op_ended = now;
     }
 }
 

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use super::{ready, start, tells, with};
+use crate::fleet::Fleet;
 use crate::fleet::audit::Client;
 use crate::fleet::effect::{Answer, ContainerPlan, Effect, EngineAction};
-use crate::fleet::event::DownMode;
+use crate::fleet::event::{
+    ContainerFact, ContainerState, DownMode, EngineEvent, Event, Outcome, Request,
+};
+use crate::fleet::state::Restored;
 use crate::fleet::view::{JobStatus, RunnerStatus};
-use crate::ids::IncarnationId;
+use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId, OpId, RequestId};
 use crate::sim::Sim;
-use crate::sim::script::{command, pool, work};
+use crate::sim::script::{command, host, pool, work};
+use crate::sim::world::BEGIN;
 
 #[test]
 fn up_makes_the_runners_of_the_file() {
@@ -130,33 +135,52 @@ fn an_orphan_is_removed() {
     tells(&sim, "an_orphan_is_removed");
 }
 
-/// Any plan of a container, as the core makes them.
-fn some_plan() -> ContainerPlan {
+/// A fleet that has just asked for its first container, with the operation and its plan.
+fn asking() -> (Fleet, OpId, ContainerPlan) {
     let spec = with([pool("light", 1)]);
-    let mut fleet = crate::fleet::Fleet::restore(
-        spec.clone(),
-        crate::fleet::state::Restored::default(),
-        crate::sim::world::BEGIN,
-    );
-    let image = crate::ids::ImageRef::new("runner:1");
-    let found = Ok(crate::ids::ImageId::new("sha256:1"));
-    use crate::fleet::event::{EngineEvent, Event, Request};
+    let mut fleet = Fleet::restore(spec.clone(), Restored::default(), BEGIN);
+    let image = ImageRef::new("runner:1");
     let events = vec![
-        Event::Host(crate::sim::script::host()),
+        Event::Host(host()),
         Event::Request {
-            id: crate::ids::RequestId(1),
+            id: RequestId(1),
             by: Client::new("operator"),
             request: Request::Apply(Box::new(spec)),
         },
-        Event::Engine(EngineEvent::Listed { begun: crate::sim::world::BEGIN, containers: vec![] }),
-        Event::Engine(EngineEvent::Image { image, outcome: found }),
+        Event::Engine(EngineEvent::Listed { begun: BEGIN, containers: vec![] }),
+        Event::Engine(EngineEvent::Image { image, outcome: Ok(ImageId::new("sha256:1")) }),
     ];
-    let step = fleet.handle(crate::sim::world::BEGIN, events);
+    let step = fleet.handle(BEGIN, events);
     let plan = step.effects.into_iter().find_map(|effect| match effect {
-        Effect::Engine { action: EngineAction::Create(plan), .. } => Some(*plan),
+        Effect::Engine { op, action: EngineAction::Create(plan), .. } => Some((op, *plan)),
         _ => None,
     });
-    plan.expect("a runner is planned")
+    let (op, plan) = plan.expect("a runner is planned");
+    (fleet, op, plan)
+}
+
+/// Any plan of a container, as the core makes them.
+fn some_plan() -> ContainerPlan {
+    asking().2
+}
+
+#[test]
+fn a_list_made_before_a_late_container_does_not_make_it_vanish() {
+    let (mut fleet, op, plan) = asking();
+    let after = |seconds| BEGIN + Duration::from_secs(seconds);
+    let outcome = Outcome::Unknown("no answer in time".to_owned());
+    fleet.handle(after(5), vec![Event::Operation { op, outcome }]);
+    let late = ContainerFact {
+        id: ContainerId::new("c1"),
+        incarnation: plan.incarnation,
+        state: ContainerState::Created,
+    };
+    // The engine hung: it answered the first question last, after it had made the container.
+    let list = |begun, containers| Event::Engine(EngineEvent::Listed { begun, containers });
+    let lists = vec![list(after(6), vec![late.clone()]), list(after(9), vec![])];
+    fleet.handle(after(60), lists);
+    let view = fleet.view(after(60));
+    assert_eq!(view.runners[0].container, Some(late.id), "{:?}", view.runners[0]);
 }
 
 #[test]
