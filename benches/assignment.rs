@@ -2,9 +2,9 @@
 //! 1 allows 100 ms.
 //!
 //! `cargo bench --bench assignment` prints p50, p99 and the largest. A simulated fleet of 50
-//! runners works the queue off; what is timed is each whole step in which at least one job is given to a
-//! runner (facts taken in, everything decided, the world's answer to it), and each `assign` of work
-//! from outside that finds an idle runner while the others wait.
+//! runners works a queue off that is filled up to 10,000 jobs all the while. What is timed is each
+//! whole step in which at least one job is given to a runner (facts taken in, everything decided,
+//! the world's answer to it), and each step that gives a runner to work from outside.
 #![cfg(feature = "fleet")]
 #![expect(clippy::expect_used, reason = "a bench may stop")]
 
@@ -20,13 +20,11 @@ use slate_fleet::sim::transcript::Writing;
 use slate_fleet::spec::Overcommit;
 
 const JOBS: u64 = 10_000;
-const TASKS: usize = 1_000;
+const TASKS: usize = 500;
+const SAMPLES: usize = 5_000;
 
 fn main() {
     let mut sim = fleet();
-    let jobs = (0..JOBS).map(one_of_many).collect();
-    let taken = sim.ask(Request::SubmitAll(jobs));
-    assert!(matches!(taken, Some(Answer::SubmittedAll { .. })), "{taken:?}");
     tell("`assign`, 10,000 others wait", leases(&mut sim));
     tell("a queued job's step", steps(&mut sim));
 }
@@ -53,6 +51,7 @@ fn leases(sim: &mut Sim) -> Vec<Duration> {
     let mut spans = Vec::with_capacity(TASKS);
     let mut last = sim.submit(task("held")).expect("it is held");
     for number in 0..TASKS {
+        refill(sim);
         sim.ask(Request::Complete { job: last, end: TaskEnd::Succeeded });
         let job = task(&format!("task-{number}")).on("gpu_light").priority(1);
         let asked = sim.submit(job).expect("it is accepted");
@@ -74,18 +73,16 @@ fn leases(sim: &mut Sim) -> Vec<Duration> {
 /// Every step in which a job of the queue is given to a runner.
 fn steps(sim: &mut Sim) -> Vec<Duration> {
     let mut spans = Vec::new();
-    let waiting = |sim: &Sim| {
-        let jobs = sim.records.jobs.values();
-        jobs.filter(|job| job.state == JobState::Queued).count()
-    };
     let mut given = sim.world.truth.given.len();
-    while waiting_left(sim, &waiting) {
-        for _ in 0..1_000 {
+    while spans.len() < SAMPLES {
+        refill(sim);
+        for _ in 0..200 {
             let begun = Instant::now();
             sim.step();
             let span = begun.elapsed();
-            if sim.world.truth.given.len() > given {
-                given = sim.world.truth.given.len();
+            // What is over is not kept there.
+            let before = std::mem::replace(&mut given, sim.world.truth.given.len());
+            if given > before {
                 spans.push(span);
             }
         }
@@ -93,8 +90,16 @@ fn steps(sim: &mut Sim) -> Vec<Duration> {
     spans
 }
 
-fn waiting_left(sim: &Sim, waiting: &impl Fn(&Sim) -> usize) -> bool {
-    waiting(sim) > 100
+/// Keeps ten thousand jobs waiting, give or take some that were begun since.
+fn refill(sim: &mut Sim) {
+    let jobs = sim.records.jobs.values();
+    let waiting = jobs.filter(|job| job.state == JobState::Queued).count() as u64;
+    let missing = JOBS.saturating_sub(waiting);
+    if missing < JOBS / 20 {
+        return;
+    }
+    let taken = sim.ask(Request::SubmitAll((0..missing).map(one_of_many).collect()));
+    assert!(matches!(taken, Some(Answer::SubmittedAll { .. })), "{taken:?}");
 }
 
 fn tell(what: &str, mut spans: Vec<Duration>) {
