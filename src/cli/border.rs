@@ -138,7 +138,8 @@ pub(super) async fn supervise(options: SuperviseOptions) -> Result<(), Failure> 
             Intent::Down(mode) => supervisor::Intent::Remove(mode),
         },
     };
-    let ended = supervisor::run(options, connect).await;
+    // Boxed: its future is large, and every verb would carry the space for it.
+    let ended = Box::pin(supervisor::run(options, connect)).await;
     ended.map_err(|error| Failure::new(exit_of(&error), with_causes(&error)))
 }
 

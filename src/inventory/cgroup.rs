@@ -110,7 +110,7 @@ mod tests {
             let prefix = numbers.text("ghxyz/_ABC", length);
             let edge = ["/", "-", "/docker-"][numbers.next(3)];
             let end = ["", ".scope", "/inner", "-x"][numbers.next(4)];
-            assert_eq!(found(&format!("0::/{prefix}{edge}{id}{end}\n")), [id.clone()]);
+            assert_eq!(found(&format!("0::/{prefix}{edge}{id}{end}\n")), std::slice::from_ref(&id));
             assert!(found(&format!("0::/{prefix}{edge}{}{end}", &id[1..])).is_empty(), "63");
             assert!(found(&format!("0::/{prefix}{edge}{id}0{end}")).is_empty(), "65");
             let upper = id.to_uppercase();

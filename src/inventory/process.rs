@@ -61,6 +61,7 @@ fn started(folder: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ContainerId;
 
     const ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
@@ -79,7 +80,7 @@ mod tests {
         let found = describe(root.path(), &uses);
         assert_eq!(started(&folder), Some(22));
         assert_eq!(found[0].name, "python3");
-        assert_eq!(found[0].container.as_ref().map(|id| id.as_str()), Some(ID));
+        assert_eq!(found[0].container.as_ref().map(ContainerId::as_str), Some(ID));
         assert_eq!(found[0].nested.len(), 1);
         assert_eq!((found[1].name.as_str(), found[1].container.as_ref()), ("", None));
         assert_eq!(found[1].memory, Some(GpuMib(5)));

@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn each_limit_that_is_missing_or_other_is_told_with_both_values() {
-        let spoil: [(fn(&mut HostConfig), &str); 6] = [
+        type Spoil = fn(&mut HostConfig);
+        let spoil: [(Spoil, &str); 6] = [
             (|it| it.nano_cpus = Some(0), "CPU (in 1e-9) is 0 instead of 2000000000"),
             (|it| it.memory = Some(0), "memory is 0 instead of 1073741824"),
             (|it| it.pids_limit = None, "processes is none instead of 4096"),

@@ -113,7 +113,7 @@ fn published(mix: &Mix, hosts: &[HostSize], at: usize, left: &HostLeft) -> f64 {
     let (mut total, mut asked, mut cpus, mut memory, mut cards) = (0.0, 0.0, 0.0, 0.0, 0.0);
     let free = || left.cards.iter().map(|card| f64::from(card.0));
     let sizes = || hosts[at].cards.iter().map(|card| f64::from(card.0));
-    let wholes: Vec<f64> = free().zip(sizes()).filter(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let wholes: Vec<f64> = free().zip(sizes()).filter(|(a, b)| a >= b).map(|(a, _)| a).collect();
     for Kind { demand, weight } in mix.kinds() {
         let weight = f64::from(*weight);
         let (size, usable) = match demand.cards {

@@ -282,7 +282,7 @@ fn a_thousand_starts_and_crashes_never_share_an_exclusive_card() {
             (2, Some(id)) => sim.world.remove_by_hand(id),
             _ => {}
         }
-        assert_eq!(sim.oracle.violations, [String::new(); 0]);
+        assert!(sim.oracle.violations.is_empty(), "{:?}", sim.oracle.violations);
     }
     assert!(crashes > 50, "{crashes} crashes");
     sim.settle().expect("all is well again");
