@@ -1,6 +1,7 @@
 //! Whose the processes on a card are.
 
 use super::gpu::GpuReading;
+use super::runner::Runner;
 use super::state::State;
 
 /// Names the runner of each process that runs in one of its containers.
@@ -9,9 +10,12 @@ pub(super) fn name_runners(state: &State, reading: &mut GpuReading) {
         let runner = state
             .runners()
             .find(|runner| runner.container().is_some_and(|container| process.is_in(container)));
-        process.runner = runner.map(|runner| {
-            let slot = runner.slot.and_then(|id| state.slot(id));
-            slot.map_or_else(|| runner.name.clone(), |slot| slot.name.clone())
-        });
+        process.runner = runner.map(|runner| name(state, runner));
     }
+}
+
+/// What people call a runner: its slot's name, or its container's where it is a spare.
+pub(super) fn name(state: &State, runner: &Runner) -> String {
+    let slot = runner.slot.and_then(|id| state.slot(id));
+    slot.map_or_else(|| runner.name.clone(), |slot| slot.name.clone())
 }

@@ -242,7 +242,7 @@ pub struct LeaseView {
     pub slot: Option<SlotId>,
     /// The runner.
     pub incarnation: IncarnationId,
-    /// Its container's name.
+    /// Its name, as `ps` lists it; its container's where it is a spare.
     pub name: String,
     /// Its profile.
     pub profile: ProfileName,

@@ -23,6 +23,8 @@ mod elastic;
 mod exits;
 mod fleet;
 mod gc;
+mod gpu_oom;
+mod gpus;
 mod health;
 mod http;
 mod lifecycle;

@@ -133,6 +133,19 @@ impl NvidiaEngine {
         docker.stdin(Stdio::null()).output().expect("docker on this machine")
     }
 
+    /// This machine's number of the process in a container whose command line has these words.
+    pub fn process_in(&self, container: &str, words: &str) -> u32 {
+        let mut number = None;
+        wait_until("the process is there", || {
+            let listed = self.docker(&["top", container, "-eo", "pid,args"]);
+            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+            let line = listed.lines().find(|line| line.contains(words));
+            number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            number.is_some()
+        });
+        number.expect("a number")
+    }
+
     /// The hook's calls so far, by container.
     pub fn calls(&self) -> Vec<HookCall> {
         let entries = fs::read_dir(self.path("hook")).expect("the hook's folder");

@@ -34,7 +34,7 @@ fn one(state: &State, held: &Cards<'_>, mut reading: GpuReading) -> GpuView {
     let is_on_it = |hold: &GpuHold| hold.card == *card;
     let there = state.runners().filter(|it| it.build.gpu.as_ref().is_some_and(is_on_it));
     let mut leases: Vec<LeaseView> =
-        there.filter_map(|runner| lease(runner, &reading, &measure)).collect();
+        there.filter_map(|runner| lease(state, runner, (&reading, &measure))).collect();
     let gone = state.meta.sweeping.iter().filter(|(_, it)| is_on_it(&it.hold));
     leases.extend(gone.map(|(id, sweep)| swept(*id, sweep, &measure)));
     GpuView {
@@ -47,7 +47,11 @@ fn one(state: &State, held: &Cards<'_>, mut reading: GpuReading) -> GpuView {
     }
 }
 
-fn lease(runner: &Runner, reading: &GpuReading, measure: &Measure) -> Option<LeaseView> {
+fn lease(
+    state: &State,
+    runner: &Runner,
+    (reading, measure): (&GpuReading, &Measure),
+) -> Option<LeaseView> {
     let hold = runner.build.gpu.as_ref()?;
     let processes = reading.processes.as_ref();
     let own = processes.map(|all| {
@@ -62,7 +66,7 @@ fn lease(runner: &Runner, reading: &GpuReading, measure: &Measure) -> Option<Lea
     Some(LeaseView {
         slot: runner.slot,
         incarnation: runner.id,
-        name: runner.name.clone(),
+        name: gpu_processes::name(state, runner),
         profile: runner.build.template.profile.clone(),
         reserved: hold.demand.memory,
         used: processes.map(|_| used(measure, runner.id)),
