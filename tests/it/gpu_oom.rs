@@ -1,5 +1,5 @@
-//! Out of GPU memory: the engine is real and is asked for cards, the jobs and their output are real,
-//! their processes are found by their real numbers; only what the cards say is a stand-in's.
+//! Out of GPU memory: the engine is real and is asked for cards, the jobs and their output are
+//! real, their processes are found by their real numbers; only what the cards say is a stand-in's.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::nvidia_engine::{IMAGE, NvidiaEngine};
 use crate::nvml::{self, StandIn};
 use crate::process::wait_until;
 
-/// What PyTorch prints.
+/// What `PyTorch` prints.
 const WORDS: &str = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB";
 
 /// A fleet whose engine and cards are these.
@@ -35,12 +35,18 @@ fn has(text: &Value, words: &str) -> bool {
     text.as_str().is_some_and(|text| text.contains(words))
 }
 
-/// Waits until the supervisor has read that a runner holds so much.
-fn wait_for_use(fleet: &Fleet, mib: u64) {
+/// The job has 7,500 MiB of the first card until it goes on, and to its end.
+fn fill_and_go_on(engine: &NvidiaEngine, cards: &StandIn, (fleet, container): (&Fleet, &str)) {
+    cards.add_process(0, engine.process_in(container, "until ["), 7500);
+    cards.change_card(0, |card| card["used"] = json!(7600));
     wait_until("the use of the card is read", || {
-        let view = fleet.view();
-        let cards = view["gpus"]["cards"].as_array().expect("cards").clone();
-        cards.iter().any(|card| card["processes"][0]["memory"] == mib)
+        fleet.view()["gpus"]["cards"][0]["processes"][0]["memory"] == 7500
+    });
+    assert!(engine.docker(&["exec", container, "touch", "/tmp/go"]).status.success());
+    wait_until("the container is gone", || !engine.docker(&["top", container]).status.success());
+    cards.change_card(0, |card| {
+        card["processes"] = json!([]);
+        card["used"] = json!(0);
     });
 }
 
@@ -55,15 +61,8 @@ fn a_job_that_ran_out_of_gpu_memory_gets_more_and_its_slot_less_for_a_while() {
     let options = ["--profile", "gpu_heavy", "--retry-on", "oom"];
     let job = fleet.submit_with(&options, &script);
     fleet.wait_for_status(&job, "running");
-    cards.add_process(0, engine.process_in(&container, "until ["), 7500);
-    cards.change_card(0, |card| card["used"] = json!(7600));
-    wait_for_use(&fleet, 7500);
-    assert!(engine.docker(&["exec", &container, "touch", "/tmp/go"]).status.success());
+    fill_and_go_on(&engine, &cards, (&fleet, &container));
     fleet.wait_for_status(&job, "succeeded");
-    cards.change_card(0, |card| {
-        card["processes"] = json!([]);
-        card["used"] = json!(0);
-    });
 
     let shown = fleet.show(&job);
     let first = &shown["attempts"][0]["end"];

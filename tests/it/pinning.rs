@@ -73,14 +73,20 @@ fn each_runner_gets_exactly_its_own_card_whatever_the_image_asks_for() {
     assert_eq!(cards_used.len(), 4, "{cards_used:?}");
 }
 
+/// How the toolkit's errors of its libraries begin.
+const ERROR: &str = "nvidia-container-cli: initialization error: nvml error:";
+
 #[test]
-fn whatever_the_hook_says_is_told_once_in_words_and_leaves_no_half_made_container() {
-    let (engine, cards) = (NvidiaEngine::start(), StandIn::of(2));
-    let fleet = fleet_on(&engine, &cards, "  - {name: small, profile: gpu_light, count: 4}\n");
-    let error = "nvidia-container-cli: initialization error: nvml error:";
-    let texts = [
-        (format!("{error} driver not loaded"), "driver is not loaded"),
-        (format!("{error} driver/library version mismatch"), "reboot the host"),
+fn what_the_hook_says_of_the_driver_is_told_once_in_words() {
+    refusals_are_told_once([
+        (format!("{ERROR} driver not loaded"), "driver is not loaded"),
+        (format!("{ERROR} driver/library version mismatch"), "reboot the host"),
+    ]);
+}
+
+#[test]
+fn what_the_hook_says_of_card_and_image_is_told_once_in_words() {
+    refusals_are_told_once([
         ("nvidia-container-cli: device error: GPU-1: unknown device".to_owned(), "card is gone"),
         (
             "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=99.0, please \
@@ -88,7 +94,13 @@ fn whatever_the_hook_says_is_told_once_in_words_and_leaves_no_half_made_containe
                 .to_owned(),
             "newer NVIDIA driver",
         ),
-    ];
+    ]);
+}
+
+/// Each leaves no half made container either, and the fleet comes up when the hook is well.
+fn refusals_are_told_once(texts: [(String, &str); 2]) {
+    let (engine, cards) = (NvidiaEngine::start(), StandIn::of(2));
+    let fleet = fleet_on(&engine, &cards, "  - {name: small, profile: gpu_light, count: 4}\n");
     for (text, words) in texts {
         engine.fail(&text);
         let up = ["--progress", "quiet", "up", "-d", "--timeout", "6s"];
@@ -113,12 +125,13 @@ fn a_toolkit_that_is_removed_while_the_engine_runs_is_named() {
 
 #[test]
 fn a_slow_hook_is_waited_for() {
-    const SLOW: Duration = Duration::from_secs(30);
+    // Longer than any other answer of the engine may take.
+    const SLOW: Duration = Duration::from_secs(12);
     let (engine, cards) = (NvidiaEngine::start(), StandIn::of(1));
     engine.delay(SLOW);
     let fleet = fleet_on(&engine, &cards, "  - {name: small, profile: gpu_light}\n");
-    fleet.cli(&["up", "-d", "--timeout", "10s"]).expect_code(3);
-    fleet.cli(&["wait", "--timeout", "80s"]).ok();
+    fleet.cli(&["up", "-d", "--timeout", "4s"]).expect_code(3);
+    fleet.cli(&["wait", "--timeout", "40s"]).ok();
     assert_eq!(engine.calls().len(), 1, "it was started more than once");
 }
 
