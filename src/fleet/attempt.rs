@@ -75,6 +75,9 @@ pub struct Attempt {
     pub started_at: Option<Time>,
     /// How it ended, if it has.
     pub end: Option<AttemptEnd>,
+    /// What it had of its card's time, once it has ended; none on a runner without a card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_time: Option<GpuTime>,
     /// What its agent said after it had been given up: evidence, and never more than that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<String>,
@@ -89,6 +92,50 @@ impl Attempt {
             .as_ref()
             .is_some_and(|end| end.status == JobStatus::Lost && end.reason != said.reason);
         self.incarnation == by && self.number == number && is_lost && self.late.is_none()
+    }
+}
+
+/// What was had of a card's time, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuTime {
+    /// From being given to a runner to the end, times the part of the card's memory that the
+    /// runner leased; all of it if the runner was alone on the card.
+    pub reserved_ms: u64,
+    /// What the job's own processes had, of the time that readings tell of; none where they never
+    /// told it.
+    pub busy_ms: Option<u64>,
+    /// How long no reading tells how busy they were.
+    pub unknown_ms: u64,
+}
+
+impl GpuTime {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let busy_ms = match (self.busy_ms, other.busy_ms) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            reserved_ms: self.reserved_ms.saturating_add(other.reserved_ms),
+            busy_ms,
+            unknown_ms: self.unknown_ms.saturating_add(other.unknown_ms),
+        }
+    }
+}
+
+impl fmt::Display for GpuTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |ms: u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+        write!(f, "{} reserved, ", seconds(self.reserved_ms))?;
+        match self.busy_ms {
+            Some(busy) => write!(f, "{} busy", seconds(busy))?,
+            None => return f.write_str("busy time not known"),
+        }
+        match self.unknown_ms {
+            0..1000 => Ok(()),
+            unknown => write!(f, " ({} not known)", seconds(unknown)),
+        }
     }
 }
 
@@ -124,6 +171,17 @@ impl AttemptEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_attempts_of_a_job_add_up() {
+        let time = |reserved_ms, busy_ms, unknown_ms| GpuTime { reserved_ms, busy_ms, unknown_ms };
+        let sum = time(8000, None, 16_000).plus(time(4040, Some(3470), 900));
+        assert_eq!(sum, time(12_040, Some(3470), 16_900));
+        assert_eq!(sum.plus(sum).busy_ms, Some(6940));
+        assert_eq!(sum.to_string(), "12.0 s reserved, 3.4 s busy (16.9 s not known)");
+        assert_eq!(time(12_000, Some(0), 999).to_string(), "12.0 s reserved, 0.0 s busy");
+        assert_eq!(time(50, None, 50).to_string(), "0.0 s reserved, busy time not known");
+    }
 
     #[test]
     fn a_red_test_is_only_tried_again_when_somebody_asked_for_that() {

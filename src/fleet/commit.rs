@@ -151,6 +151,7 @@ fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
             incarnation: to,
             given_at: now,
             started_at: None,
+            gpu_time: None,
             end: None,
             late: None,
         });

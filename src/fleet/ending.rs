@@ -23,7 +23,7 @@ pub(super) fn begin(
     (id, job): (IncarnationId, JobId),
     (end, stop): (JobEnd, Option<StopBy>),
 ) {
-    let gpu = gpu_memory::of(state, now, id);
+    let (gpu, time) = (gpu_memory::of(state, now, id), gpu_memory::time(state, now, id));
     let how = match &end {
         JobEnd::Completed(TaskEnd::Succeeded) => "it is completed".to_owned(),
         end => Verdict::of(end, stop).in_words(),
@@ -31,6 +31,7 @@ pub(super) fn begin(
     let told = format!("{how}; its reports are stored next");
     state.turn_job(now, job, ("ended", told), |record| {
         record.start(now);
+        record.note_gpu_time(time);
         record.state = JobState::Publishing { runner: id, end, stop, gpu };
     });
     let publish = state.job(job).and_then(|job| publish(state, job));

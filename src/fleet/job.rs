@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Attempt, AttemptEnd, Fault, RetryOn};
+use super::attempt::{Attempt, AttemptEnd, Fault, GpuTime, RetryOn};
 use super::event::{JobEnd, JobSpec, TaskEnd};
 use super::oom::{Blame, GpuUse};
 use super::runner::Cause;
@@ -183,6 +183,19 @@ impl Job {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.started_at = Some(started);
         }
+    }
+
+    /// Its processes are gone: what its present attempt had of its card's time.
+    pub(super) fn note_gpu_time(&mut self, time: Option<GpuTime>) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.gpu_time = time;
+        }
+    }
+
+    /// What all its attempts had of their cards' time; none if none had a card.
+    #[must_use]
+    pub fn gpu_time(&self) -> Option<GpuTime> {
+        self.attempts.iter().filter_map(|it| it.gpu_time).reduce(GpuTime::plus)
     }
 
     /// Its present attempt is over, in one way for ever.

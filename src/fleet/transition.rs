@@ -2,6 +2,7 @@
 
 use super::effect::{AgentOrder, Effect};
 use super::failures;
+use super::gpu_memory;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
@@ -34,12 +35,14 @@ pub(super) fn retire(state: &mut State, now: Time, id: IncarnationId, why: Cause
 /// The runner of a job is lost: what becomes of the job waits until the container is gone.
 fn fence(state: &mut State, now: Time, (job, id): (JobId, IncarnationId), cause: &Cause) {
     let told = format!("{id} is lost: {cause}");
+    let time = gpu_memory::time(state, now, id);
     state.turn_job(now, job, ("fenced", told), |job| {
         if let JobState::Given { runner, stop } = job.state
             && runner == id
         {
             let stop = stop.map(|stop| stop.by);
             let verdict = stop.map_or_else(|| Verdict::without_runner(cause), Verdict::stopped);
+            job.note_gpu_time(time);
             give_up(job, now, (id, &verdict), stop);
         }
     });

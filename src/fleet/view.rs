@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Attempt, Fault};
+use super::attempt::{Attempt, Fault, GpuTime};
 use super::downgrade::Downgrade;
 use super::event::{Cordon, JobSpec};
 use super::gpu::{GpuFacts, GpuReading};
@@ -364,6 +364,9 @@ pub struct JobView {
     /// Every time that it was given to a runner, the first one first.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// What its attempts that are over had of their cards' time; none if none had a card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_time: Option<GpuTime>,
     /// Place in the queue, from 1.
     pub position: Option<u32>,
 }

@@ -387,6 +387,7 @@ fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
         exit_code: ended.and_then(|(_, verdict)| verdict.exit_code),
         fault: ended.and_then(|(_, verdict)| verdict.fault),
         attempts: job.attempts.clone(),
+        gpu_time: job.gpu_time(),
         reason: ended_why.or_else(|| position.map(|place| wait(state, waiting, (job, place)))),
         position,
     }

@@ -11,6 +11,7 @@ mod elastic;
 mod faults;
 mod flapping;
 mod gpu_oom;
+mod gpu_time;
 mod jobs;
 mod life;
 mod load;

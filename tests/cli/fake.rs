@@ -321,6 +321,7 @@ fn queued(id: JobId, spec: JobSpec) -> JobView {
         reason: Some("both runners are busy".to_owned()),
         fault: None,
         attempts: Vec::new(),
+        gpu_time: None,
         position: Some(1),
     }
 }

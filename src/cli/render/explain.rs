@@ -38,6 +38,7 @@ fn job(it: &JobExplanation, now: Time) -> String {
     let submitted = format!("{}, {}", utc(job.queued_at), ago(now.since(job.queued_at)));
     page.fact("Submitted", &format!("{submitted}, by {}", job.spec.submitter));
     page.fact("Took", &job.started_at.map(|_| jobs::duration(job, now)).unwrap_or_default());
+    page.fact("GPU time", &job.gpu_time.map(|time| time.to_string()).unwrap_or_default());
     if let Some(waiting) = &it.waiting {
         page.fact("Before it", &counted(waiting.ahead as usize, &waiting.next));
         page.fact("Running now", &names(&waiting.running));
@@ -266,7 +267,7 @@ fn evidence(it: &PostMortem) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::render::fixture::{self, NOW, failed_job, post_mortem, queued_job};
-    use crate::fleet::attempt::AttemptEnd;
+    use crate::fleet::attempt::{AttemptEnd, GpuTime};
     use crate::fleet::event::JobEnd;
     use crate::fleet::job::{Raised, Verdict};
     use crate::fleet::oom::Blame;
@@ -288,6 +289,7 @@ mod tests {
             incarnation: IncarnationId(11 + u64::from(number)),
             given_at: NOW,
             started_at: None,
+            gpu_time: None,
             end: Some(AttemptEnd { at: NOW + Duration::from_secs(5), ..end }),
             late: (number == 1).then(|| "exited with 0".to_owned()),
         }
@@ -305,7 +307,15 @@ mod tests {
     #[test]
     fn a_failed_job_is_explained_by_its_end_its_output_and_its_dead_runner() {
         let it = JobExplanation {
-            job: JobView { attempts: vec![lost(1), failed(2)], ..failed_job() },
+            job: JobView {
+                attempts: vec![lost(1), failed(2)],
+                gpu_time: Some(GpuTime {
+                    reserved_ms: 12_000,
+                    busy_ms: Some(3400),
+                    unknown_ms: 900,
+                }),
+                ..failed_job()
+            },
             waiting: None,
             pools: Vec::new(),
             troubles: Vec::new(),

@@ -120,6 +120,7 @@ pub(in crate::cli) fn queued_job() -> JobView {
         reason: Some("all 4 runners of pool `default` are busy".to_owned()),
         fault: None,
         attempts: Vec::new(),
+        gpu_time: None,
         position: Some(3),
     }
 }

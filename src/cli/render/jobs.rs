@@ -209,6 +209,7 @@ Took:        0.42s
             incarnation: IncarnationId(u64::from(number)),
             given_at: NOW,
             started_at: Some(NOW),
+            gpu_time: None,
             end: Some(AttemptEnd::of(NOW, &verdict)),
             late: None,
         };

@@ -28,6 +28,9 @@ impl Memory {
     /// A job that ran out of GPU memory is tried again once at most, and never with less.
     pub(super) fn check_job(&self, job: &Job) -> Option<String> {
         let had = |attempt: &Attempt| self.0.get(&(job.id, attempt.number)).copied();
+        if let Some(wrong) = job.attempts.iter().find_map(|it| check_time(it, had(it))) {
+            return Some(format!("{}: {wrong}", job.id));
+        }
         let mut own = 0;
         for (short, next) in job.attempts.iter().zip(job.attempts.iter().skip(1)) {
             let Some(fault) = ran_out(short) else { continue };
@@ -43,6 +46,18 @@ impl Memory {
         }
         (own > 1).then(|| format!("{} was tried again {own} times for GPU memory", job.id))
     }
+}
+
+/// No attempt had more of a card's time than passed, and each that had a card says what it had.
+fn check_time(attempt: &Attempt, had: Option<u32>) -> Option<String> {
+    let (end, had) = (attempt.end.as_ref()?, had?);
+    let Some(time) = attempt.gpu_time else {
+        return (had > 0).then(|| format!("attempt {} says no GPU time", attempt.number));
+    };
+    let wall = u128::from(time.unknown_ms) + u128::from(time.busy_ms.unwrap_or(0));
+    let most = end.at.since(attempt.given_at).as_millis();
+    let is_so = had > 0 && wall <= most && u128::from(time.reserved_ms) <= most;
+    (!is_so).then(|| format!("attempt {} had {time:?} of {most} ms", attempt.number))
 }
 
 /// Whose fault it was, of an attempt that ran out of GPU memory.

@@ -96,7 +96,7 @@ impl World {
                 nested: Vec::new(),
                 runner: None,
                 memory,
-                busy_percent: None,
+                busy_percent: u8::try_from(pid % 101).ok(),
             }
         };
         let mut processes = Vec::new();
