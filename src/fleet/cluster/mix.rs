@@ -1,7 +1,7 @@
 //! What tasks ask for, and how often.
 
 use super::Unfit;
-use crate::spec::{GpuSharing, Profile};
+use crate::spec::{GpuSharing, Profile, Spec};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 /// Most kinds of tasks in a mix: a host knows by the bits of a word which of them it suits.
@@ -77,6 +77,35 @@ impl Mix {
     /// When there are more than [`KINDS_MAX`].
     pub fn new(kinds: Vec<Kind>) -> Result<Self, Unfit> {
         if kinds.len() > KINDS_MAX { Err(Unfit::Kinds(kinds.len())) } else { Ok(Self { kinds }) }
+    }
+
+    /// The runners of a fleet, as many of each as there can be. Pools beyond [`KINDS_MAX`] have no
+    /// part in it.
+    #[must_use]
+    pub fn of(spec: &Spec) -> Self {
+        let kinds = spec.pools.iter().filter_map(|pool| {
+            let demand = Demand::of(spec.profiles.get(&pool.profile)?);
+            Some(Kind { demand, weight: pool.size.most() })
+        });
+        Self { kinds: kinds.take(KINDS_MAX).collect() }
+    }
+
+    /// What a part taken of this card costs the tasks to come, which have this card only: MiB that
+    /// they cannot use any more, times their weights.
+    ///
+    /// `size` is what can be had of the card when nobody has any of it.
+    #[must_use]
+    pub fn cost_of_part(&self, size: GpuMib, free: GpuMib, part: GpuMib) -> u64 {
+        let usable = |kind: &Kind, free: u32| match kind.demand.cards {
+            CardDemand::Part(part) if free >= part.0 => free,
+            CardDemand::Whole { .. } if free == size.0 => free,
+            _ => 0,
+        };
+        let worth = |free: u32| -> u64 {
+            let each = |kind: &Kind| u64::from(usable(kind, free)) * u64::from(kind.weight);
+            self.kinds.iter().map(each).fold(0, u64::saturating_add)
+        };
+        worth(free.0).saturating_sub(worth(free.0.saturating_sub(part.0)))
     }
 
     /// The kinds, in the order of their ids.

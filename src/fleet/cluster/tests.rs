@@ -201,6 +201,15 @@ fn a_part_goes_beside_others_and_whole_cards_stay_whole() {
 }
 
 #[test]
+fn a_part_of_a_used_card_costs_less_than_one_of_an_untouched_card() {
+    let mix = Mix::new(vec![part(1, 2_000), whole(1, 1)]).unwrap();
+    let cost = |size, free| mix.cost_of_part(GpuMib(size), GpuMib(free), GpuMib(2_000));
+    assert_eq!(cost(24_000, 16_000), 2_000);
+    assert_eq!(cost(16_000, 16_000), 18_000, "a whole card is gone");
+    assert_eq!(cost(24_000, 3_500), 3_500, "what is left is too small for anybody");
+}
+
+#[test]
 fn the_first_of_equals() {
     let mut cluster = cluster(&[whole(1, 1)], &vec![host(8, &[16_000]); 3]);
     let order: Vec<_> = (0..4).map(|_| place(&mut cluster, 0)).collect();
