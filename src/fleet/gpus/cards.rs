@@ -1,12 +1,14 @@
 //! Which card a slot gets: the one with the fewest of its profile, so that work spreads over the
-//! cards; of those "heavy to GPU 0, light to the card with most free memory". Memory is never
-//! promised twice, and what others use is not promised at all.
+//! cards; of those "heavy to GPU 0, light to the card with most free memory", and of equals the one
+//! where that costs least by the score of `cluster`. Memory is never promised twice, and what
+//! others use is not promised at all.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::ledger::{self, Measure};
 use crate::fleet::assignment::is_heavy;
+use crate::fleet::cluster::Mix;
 use crate::fleet::gpu::{ComputeMode, GpuFacts, GpuVendor, margin};
 use crate::fleet::runner::{Build, GpuHold};
 use crate::fleet::slot::{GpuLease, Slot};
@@ -173,9 +175,14 @@ impl<'a> Cards<'a> {
         let Some(demand) = self.demand(profile) else { return Ok(None) };
         let fitting = self.cards.iter().filter(|card| self.fits(card, profile, demand));
         let alike = |card: &Card<'_>| card.by_profile.get(profile).copied().unwrap_or(0);
-        let best = fitting.min_by_key(|card| match is_heavy(demand) {
-            true => (alike(card), Reverse(GpuMib(0)), card.facts.index),
-            false => (alike(card), Reverse(card.headroom()), card.facts.index),
+        let mix = Mix::of(self.spec);
+        let best = fitting.min_by_key(|card| match (is_heavy(demand), card.headroom()) {
+            (true, _) => (alike(card), Reverse(GpuMib(0)), 0, card.facts.index),
+            (false, free) => {
+                let size = GpuMib(free.0.saturating_add(card.committed.0));
+                let cost = mix.cost_of_part(size, free, demand.memory);
+                (alike(card), Reverse(free), cost, card.facts.index)
+            }
         });
         let Some(facts) = best.map(|card| card.facts) else {
             return Err(self.refusal(profile));
@@ -286,5 +293,34 @@ impl<'a> Cards<'a> {
         let cards = u32::try_from(self.cards.len()).unwrap_or(u32::MAX);
         let alike: u32 = self.cards.iter().filter_map(|it| it.by_profile.get(profile)).sum();
         alike >= most.saturating_mul(cards)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fleet::Fleet;
+    use crate::fleet::event::Event;
+    use crate::fleet::host::HostFacts;
+    use crate::fleet::state::Restored;
+    use crate::sim::script::{host, pool, spec};
+    use crate::spec::{Overcommit, Spec};
+    use crate::units::{GpuMib, Time};
+
+    #[test]
+    fn of_cards_with_as_much_left_the_untouched_one_stays_whole() {
+        let spec = spec().edit("gpu_heavy", |it| {
+            it.gpu.as_mut().expect("it has one").memory = GpuMib(20_000);
+        });
+        let pools = ["gpu_heavy", "gpu_light", "gpu_max"].map(|profile| pool(profile, 1));
+        let mut spec = pools.into_iter().fold(spec, Spec::with);
+        spec.limits.overcommit_memory = Overcommit::Allow;
+        let HostFacts { mut gpus, .. } = host();
+        for (card, mib) in gpus.iter_mut().zip([16_384, 36_384]) {
+            card.memory = GpuMib(mib);
+        }
+        let mut fleet = Fleet::restore(spec.clone(), Restored::default(), Time::default());
+        fleet.handle(Time::default(), vec![Event::Host(HostFacts { gpus, ..host() })]);
+        let plan = fleet.preview(&spec);
+        assert_eq!(plan.refusal, None, "the light one is beside the heavy one");
     }
 }
