@@ -122,6 +122,10 @@ impl Writer {
     ) -> Result<(), Trouble> {
         self.take(path)?;
         self.look(path, options)?;
+        if self.held.is_none() && fleet.runners.is_empty() {
+            // A fleet that was refused, or is gone, leaves no new file.
+            return Ok(());
+        }
         let text = text(fleet, options, self.asked.as_ref());
         let is_same = |old: &String| without_time(old) == without_time(&text);
         if self.written.as_ref().is_some_and(is_same) {
