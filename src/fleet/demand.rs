@@ -121,7 +121,9 @@ pub(super) fn following(state: &State, pool: &Pool) -> Option<Elastic> {
 
 /// Counts every job that may start for one pool.
 fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
-    let runs = state.admissible_runs(running_workflows(state));
+    let served = served_kinds(state, loads);
+    let is_served = |id| state.job(id).is_some_and(|job| served.contains(&Kind::of(job)));
+    let runs = state.admissible_runs(running_workflows(state), is_served);
     let mut free: BTreeMap<PoolName, u32> =
         loads.iter().map(|(name, load)| (name.clone(), load.free)).collect();
     for (kind, line) in state.queue_lines() {
@@ -151,6 +153,17 @@ fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
             crowd.take(load, Some(elastic), left);
         }
     }
+}
+
+/// The kinds that wait and have a pool with a slot, or one that may grow.
+fn served_kinds(state: &State, loads: &BTreeMap<PoolName, Load>) -> BTreeSet<Kind> {
+    let may_serve = |pool: &Pool| {
+        loads.get(&pool.name).is_some_and(|load| load.size > 0)
+            || following(state, pool).is_some_and(|elastic| elastic.max > 0)
+    };
+    let kinds = state.queue_lines().map(|(kind, _)| kind);
+    let served = kinds.filter(|kind| assignment::serving(&state.spec, kind).any(may_serve));
+    served.cloned().collect()
 }
 
 /// The pools that may serve a kind: its exact profile first, then the file's order.

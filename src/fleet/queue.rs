@@ -129,14 +129,23 @@ impl Queue {
     }
 
     /// The runs that could have a job started if there were runners for all: those under way, and
-    /// those that come next, up to a number.
-    pub fn admissible(&self, under_way: BTreeSet<String>, most: usize) -> BTreeSet<String> {
+    /// those that come next, up to a number. A run whose jobs are all for kinds that nobody serves
+    /// holds no place of the others.
+    pub fn admissible(
+        &self,
+        under_way: BTreeSet<String>,
+        most: usize,
+        is_served: impl Fn(JobId) -> bool,
+    ) -> BTreeSet<String> {
         let mut runs = under_way;
         for (_, run) in &self.heads {
             if runs.len() >= most {
                 break;
             }
-            runs.insert(run.clone());
+            let mut ranks = self.runs.get(run).into_iter().flatten();
+            if ranks.any(|rank| is_served(rank.id)) {
+                runs.insert(run.clone());
+            }
         }
         runs
     }

@@ -332,8 +332,13 @@ impl State {
     }
 
     /// The workflow runs that could have a job started if there were runners for all.
-    pub fn admissible_runs(&self, under_way: BTreeSet<String>) -> BTreeSet<String> {
-        self.queue.admissible(under_way, self.spec.limits.max_parallel_workflows as usize)
+    pub fn admissible_runs(
+        &self,
+        under_way: BTreeSet<String>,
+        is_served: impl Fn(JobId) -> bool,
+    ) -> BTreeSet<String> {
+        let most = self.spec.limits.max_parallel_workflows as usize;
+        self.queue.admissible(under_way, most, is_served)
     }
 
     /// Whether a job that is not over needs this working folder.

@@ -86,6 +86,7 @@ mod tests {
         5_634,                 // a slot that was wanted again kept a card that was leased to others
         20_495,                // a spare's container had the name of another pool's slot
         200_600,               // an empty slot's card was given up for growth held up elsewhere
+        7_012_780_000_670_096, // a workflow that nobody serves kept a pool from growing for another
         7_012_765_803_235_224, // a job ran out of GPU memory by itself while it was to stop
     ];
 
