@@ -55,7 +55,8 @@ async fn a_plain_program_gets_input_and_keeps_its_two_outputs_apart() {
         assert_eq!(exit_code(world, &session).await, None);
         session.input.write_all(b"there\nmore\n").await.expect("input");
         session.input.shutdown().await.expect("end of input");
-        let (out, err) = read_until(&mut session, "more\n").await;
+        // To the end: the engine carries the two streams in no order.
+        let (out, err) = read_until(&mut session, "what never comes").await;
         assert_eq!((out.as_str(), err.as_str()), ("hello there 1000 /work\nmore\n", "bad\n"));
         let rest = session.output.next().await;
         assert!(rest.is_none(), "{rest:?}");
