@@ -33,7 +33,7 @@ use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
     FleetId, ImageId, ImageRef, IncarnationId, PoolName, ProfileName, ProjectName,
 };
-use slate_fleet::spec::{JobUser, ReportSharing, Reports, Reuse};
+use slate_fleet::spec::{DockerAccess, JobUser, ReportSharing, Reports, Reuse};
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::units::{Bytes, MilliCpu};
 
@@ -226,6 +226,7 @@ impl Ground {
                 narrowing: Narrowing::On,
                 cpus: info.cpus,
                 cards: CardRequest::Nvidia,
+                reach: None,
             },
             image,
             image_name: options.image.clone(),
@@ -265,6 +266,8 @@ impl Ground {
                 user: JobUser { uid: 1000, gid: 1000 },
                 env: BTreeMap::new(),
                 caches: BTreeMap::new(),
+                docker: DockerAccess::None,
+                forge: None,
                 labels: Vec::new(),
                 stop_grace: Duration::from_secs(10),
                 reuse: Reuse::OneJob,
@@ -274,7 +277,8 @@ impl Ground {
     }
 
     fn body(&self, plan: &ContainerPlan) -> ContainerCreateBody {
-        let mut body = translate::container_body(plan, &self.project, &self.paths, self.traits);
+        let mut body =
+            translate::container_body(plan, &self.project, &self.paths, self.traits.clone());
         body.cmd = Some(vec!["infinity".to_owned()]);
         body
     }

@@ -17,6 +17,7 @@ use crate::wire::HEARTBEAT;
 use crate::wire::SILENCE;
 use crate::wire::enrolment::Endpoint;
 use crate::wire::frame::CHUNK_MAX;
+use crate::wire::listen::ListenOrder;
 use crate::wire::message::{End, FromAgent, FromServer, Hello, JobOrder, JobRef};
 use crate::wire::{PROTOCOL, PROTOCOL_OLDEST};
 
@@ -28,6 +29,7 @@ pub mod health;
 mod identity;
 mod job;
 mod link;
+pub mod listener;
 mod memory;
 mod output;
 mod place;
@@ -41,6 +43,7 @@ use devices::Devices;
 use health::HealthSocket;
 use job::{Job, JobEvent};
 use link::{Link, LinkEvent};
+use listener::{Listener, ListenerEvent, Places};
 
 /// After the container was asked to stop and the job is over: how long its end may wait to be
 /// acknowledged. Shorter than any stop grace.
@@ -59,6 +62,8 @@ pub struct Settings {
     pub reports: PathBuf,
     /// The CPUs to use; all that are allowed if empty.
     pub cpus: Vec<u32>,
+    /// Where the things of a forge's listener are.
+    pub listeners: Places,
 }
 
 /// The agent cannot begin.
@@ -123,6 +128,15 @@ enum Leaving {
     By(Instant),
 }
 
+/// Why the agent is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The container was asked to stop.
+    Asked,
+    /// Its listener ended and no supervisor is there: the container is to be started again.
+    Forsaken,
+}
+
 /// The agent's whole state.
 pub struct Agent {
     settings: Settings,
@@ -130,6 +144,7 @@ pub struct Agent {
     health: HealthSocket,
     devices: Devices,
     job: Option<Job>,
+    listener: Option<Box<Listener>>,
     said: Said,
     to_say: ToSay,
     next_heartbeat: Instant,
@@ -151,6 +166,7 @@ impl Agent {
             health: HealthSocket::default(),
             devices: Devices::of_container(),
             job: None,
+            listener: Listener::resume(&settings).map(Box::new),
             said: Said::default(),
             to_say: ToSay::default(),
             next_heartbeat: Instant::now() + HEARTBEAT,
@@ -162,8 +178,8 @@ impl Agent {
         })
     }
 
-    /// Serves until the container is asked to stop.
-    pub async fn run(mut self) {
+    /// Serves until the container is asked to stop, or is to be started again.
+    pub async fn run(mut self) -> Ended {
         caches::tend(&self.settings);
         while !self.is_done() {
             self.advance();
@@ -173,23 +189,37 @@ impl Agent {
             tokio::select! {
                 event = self.link.next(read) => self.handle_link(event),
                 event = job::next(&mut self.job) => self.handle_job(event),
+                event = listener::next(self.listener.as_deref()) => self.handle_listener(event),
                 _ = self.children.recv() => self.reap(),
                 _ = self.terminate.recv() => self.leave(),
                 _ = self.interrupt.recv() => self.leave(),
                 () = sleep_until(self.next_heartbeat) => self.beat(),
                 probe = self.health.accept() => {
-                    let report = health::report(self.holding(), self.link.outage(Instant::now()));
-                    health::answer(&probe, &report);
+                    health::answer(&probe, &self.health_report());
                 }
             }
+        }
+        match self.leaving {
+            Leaving::No => Ended::Forsaken,
+            Leaving::AfterJob | Leaving::By(_) => Ended::Asked,
+        }
+    }
+
+    fn health_report(&self) -> health::Report {
+        let outage = self.link.outage(Instant::now());
+        match &self.listener {
+            Some(listener) => health::listening(listener.health(outage)),
+            None => health::report(self.holding(), outage),
         }
     }
 
     fn is_done(&self) -> bool {
+        let now = Instant::now();
+        let listener = self.listener.as_ref();
         match self.leaving {
-            Leaving::No => false,
-            Leaving::AfterJob => self.job.is_none(),
-            Leaving::By(deadline) => self.job.is_none() || Instant::now() >= deadline,
+            Leaving::No => listener.is_some_and(|it| it.is_forsaken(now, self.link.outage(now))),
+            Leaving::AfterJob => self.job.is_none() && listener.is_none_or(|it| it.is_over()),
+            Leaving::By(deadline) => self.job.is_none() || now >= deadline,
         }
     }
 
@@ -202,6 +232,9 @@ impl Agent {
                 self.leaving = Leaving::By(now + FAREWELL);
                 self.next_heartbeat = self.next_heartbeat.min(now + FAREWELL);
             }
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.advance(now);
         }
         if let Some(enrolment) = self.link.enrolment() {
             self.health.open(enrolment);
@@ -238,6 +271,9 @@ impl Agent {
         }
         if let Some(public_key) = self.to_say.renew.take() {
             return Some(FromAgent::Renew { public_key });
+        }
+        if let Some(status) = self.listener.as_mut().and_then(|listener| listener.tell()) {
+            return Some(FromAgent::Listener(status));
         }
         // Before a job's end: it may be why the job failed.
         let may_end = self.job.as_ref().is_none_or(|job| job.end().is_some());
@@ -296,6 +332,9 @@ impl Agent {
                 if let Some(job) = &mut self.job {
                     job.output_mut().rewind();
                 }
+                if let Some(listener) = &mut self.listener {
+                    listener.rewind();
+                }
             }
             LinkEvent::Down => {
                 self.said = Said::default();
@@ -328,6 +367,16 @@ impl Agent {
             FromServer::WorkspaceFailed { job, why } => {
                 self.with_job(job, |job| job.unpack_failed(why));
             }
+            FromServer::Listen(order) => self.listen(*order),
+            FromServer::StopListening { cancel } => {
+                if let Some(listener) = &mut self.listener {
+                    let now = Instant::now();
+                    match cancel {
+                        None => listener.stop_idle(now),
+                        Some(grace) => listener.cancel(grace, now),
+                    }
+                }
+            }
             FromServer::Cancel { job, grace } => {
                 self.with_job(job, |job| job.stop(End::Cancelled, grace));
             }
@@ -349,7 +398,23 @@ impl Agent {
         }
     }
 
-    fn assign(&mut self, order: JobOrder) {
+    fn listen(&mut self, mut order: ListenOrder) {
+        order.gid = place::group(order.gid);
+        match &mut self.listener {
+            Some(listener) => listener.order(order),
+            None if self.job.is_some() => say("a runner with a job does not listen to a forge"),
+            None => {
+                self.devices.grant(order.gid);
+                self.listener = Some(Box::new(Listener::begin(order, &self.settings)));
+            }
+        }
+    }
+
+    fn assign(&mut self, mut order: JobOrder) {
+        order.gid = place::group(order.gid);
+        if self.listener.is_some() {
+            return say(&format!("refused {}: this runner takes a forge's jobs", order.job));
+        }
         match &self.job {
             Some(held) if held.id() == order.job => {}
             Some(held) => {
@@ -371,11 +436,20 @@ impl Agent {
         }
     }
 
+    fn handle_listener(&mut self, event: ListenerEvent) {
+        if let Some(listener) = &mut self.listener {
+            listener.handle(event);
+        }
+    }
+
     /// Buries every dead child, the job's or anybody's.
     fn reap(&mut self) {
         let left = processes::reap(|pid, status| {
             if let Some(job) = &mut self.job {
                 job.reaped(pid, status);
+            }
+            if let Some(listener) = &mut self.listener {
+                listener.reaped(pid, status);
             }
         });
         if let Some(job) = &mut self.job {
@@ -386,6 +460,9 @@ impl Agent {
     fn leave(&mut self) {
         let again = self.leaving != Leaving::No;
         self.leaving = Leaving::AfterJob;
+        if let Some(listener) = &mut self.listener {
+            listener.leave(again, Instant::now());
+        }
         if let Some(job) = &mut self.job {
             let grace = if again { Duration::ZERO } else { job.stop_grace() };
             job.stop(End::Cancelled, grace);

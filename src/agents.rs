@@ -31,6 +31,7 @@ mod session;
 mod tls;
 mod workspace;
 
+pub use crate::wire::listen::Credential;
 pub use authority::Authority;
 pub use error::AgentsError;
 
@@ -236,6 +237,17 @@ impl Agents {
             registry.arm(incarnation, nonce);
         }
         Ok(())
+    }
+
+    /// Keeps what an agent is to register with until it has it, in memory alone. A later one takes
+    /// its place.
+    pub fn grant(&self, incarnation: IncarnationId, credential: Credential) {
+        self.shared.registry().grant(incarnation, credential);
+    }
+
+    /// Says where an agent's listener works, where that is not the runner's usual folder.
+    pub fn work_at(&self, incarnation: IncarnationId, work: String) {
+        self.shared.registry().work_at(incarnation, work);
     }
 
     /// Tells an agent something, if it is connected.

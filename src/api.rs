@@ -7,11 +7,14 @@
 
 mod ask;
 mod control;
+pub mod dispatch;
+pub mod doctor;
 pub mod dto;
 pub mod explain;
 mod extract;
 mod fleet;
 mod follow;
+mod forges;
 mod jobs;
 pub mod listen;
 pub mod logs;
@@ -94,6 +97,7 @@ impl Api {
             .route("/api/runners", get(fleet::specification_one))
             .route("/v1/fleet", get(fleet::fleet))
             .route("/v1/gpus", get(fleet::gpus))
+            .route("/v1/forges", get(forges::forges))
             .route("/v1/runners", get(fleet::runners))
             .route("/v1/runners/{name}", get(fleet::runner))
             .route("/v1/runners/{name}/health", get(fleet::runner_health))
@@ -108,6 +112,9 @@ impl Api {
             .route("/v1/jobs/{id}/logs", get(stream::job_logs))
             .route("/v1/jobs/{id}/post-mortems", get(post_mortems::of_job))
             .route("/v1/runners/{name}/post-mortems", get(post_mortems::of_runner))
+            .route("/v1/forge/jobs", get(forges::jobs))
+            .route("/v1/forge/runs/{run}", get(forges::run))
+            .route("/v1/dispatch", post(forges::dispatch))
             .route("/v1/assign", post(tasks::assign))
             .route("/v1/complete", post(tasks::complete))
             .route("/v1/explain/{name}", get(explain::explain))
@@ -120,6 +127,7 @@ impl Api {
             .route("/v1/cordon", post(control::cordon))
             .route("/v1/restart", post(control::restart))
             .route("/v1/gc", post(control::gc))
+            .route("/v1/doctor", get(doctor::doctor))
             .route("/v1/events", get(stream::events))
     }
 

@@ -15,6 +15,8 @@ mod clock;
 mod completion;
 mod config;
 mod context;
+mod dispatch;
+mod doctor;
 mod down;
 mod events;
 mod exec;
@@ -98,7 +100,9 @@ enum Verb {
     Cancel(cancel::CancelArgs),
     Assign(assign::AssignArgs),
     Complete(assign::CompleteArgs),
+    Dispatch(dispatch::DispatchArgs),
     Explain(explain::ExplainArgs),
+    Doctor(doctor::DoctorArgs),
     Gpus(gpus::GpusArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
@@ -176,7 +180,9 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Cancel(_)
         | Verb::Assign(_)
         | Verb::Complete(_)
+        | Verb::Dispatch(_)
         | Verb::Explain(_)
+        | Verb::Doctor(_)
         | Verb::Gpus(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
@@ -213,7 +219,9 @@ impl Verb {
             Self::Cancel(args) => args.run(context).await,
             Self::Assign(args) => args.run(context).await,
             Self::Complete(args) => args.run(context).await,
+            Self::Dispatch(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Doctor(args) => args.run(context).await,
             Self::Gpus(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
@@ -223,8 +231,7 @@ impl Verb {
             Self::Config(args) => args.run(context),
             Self::Completion(args) => args.run(),
             Self::Version(args) => args.run(),
-            // By far the largest: the others' commands need no room for it.
-            Self::Supervise(args) => Box::pin(args.run(context)).await,
+            Self::Supervise(args) => args.run(context).await,
             Self::Healthz(args) => args.run(context).await,
         }
     }

@@ -154,8 +154,8 @@ pub trait Engine: Send + Sync + 'static {
         exec: &ExecId,
     ) -> impl Future<Output = Result<Option<i64>, EngineError>> + Send;
 
-    /// Removes everything of this project and fleet but its caches: containers, volumes, the
-    /// network.
+    /// Removes everything of this project and fleet but its caches and registrations: containers,
+    /// volumes, the network.
     fn sweep(&self) -> impl Future<Output = Result<Swept, EngineError>> + Send;
 
     /// What carries this fleet's labels and may belong to a runner that is gone.
@@ -180,7 +180,8 @@ pub trait Engine: Send + Sync + 'static {
         id: &ImageId,
     ) -> impl Future<Output = Result<ImageEnd, EngineError>> + Send;
 
-    /// Removes the caches of this project and fleet; how many. No container may be left.
+    /// Removes the caches and registrations of this project and fleet; how many. No container may
+    /// be left.
     fn remove_caches(&self) -> impl Future<Output = Result<usize, EngineError>> + Send;
 
     /// Other fleets that use this project's name on the same engine.

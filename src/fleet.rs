@@ -21,6 +21,7 @@ pub mod effect;
 mod ending;
 pub mod event;
 mod failures;
+pub mod forge;
 pub mod gpu;
 mod gpu_memory;
 mod gpu_processes;
@@ -50,6 +51,7 @@ pub mod waiting;
 
 use effect::{Effect, Refusal};
 use event::Event;
+use forge::ForgeJobView;
 use holdings::Holdings;
 use state::{Record, Restored, State};
 use view::{FleetView, JobStatus, JobView, PlanView};
@@ -133,6 +135,12 @@ impl Fleet {
     #[must_use]
     pub fn jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
         views::jobs(&self.state, statuses, limit)
+    }
+
+    /// The jobs of forges that are not over, newest first.
+    #[must_use]
+    pub fn forge_jobs(&self, limit: usize) -> Vec<ForgeJobView> {
+        forge::demand::jobs(&self.state, self.state.awake.last(), limit)
     }
 
     /// One job.

@@ -166,6 +166,7 @@ pub fn load(request: &Request) -> Result<FleetFile, FleetFileError> {
     let options = runners.and_then(|it| spec::read_runners_file(&it.path, &it.text).ok());
     let options = options.unwrap_or_default();
     loaded.spec.runners_file = Some(RunnersFile { path: beside, options });
+    loaded.spec.env_file = Some(folder.join(ENV_FILE));
     let paths = paths.iter().map(|path| absolute(path, &request.folder)).collect();
     Ok(FleetFile { loaded, paths, folder, variables })
 }
@@ -241,7 +242,11 @@ fn read_text(from: impl Read, path: &Path) -> Result<String, FleetFileError> {
 }
 
 /// The variables of a `.env` file; none if it does not exist.
-fn read_env(path: &Path) -> Result<Env, FleetFileError> {
+///
+/// # Errors
+///
+/// If it cannot be read, is not of its form, or may be written by others.
+pub fn read_env(path: &Path) -> Result<Env, FleetFileError> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let failed = |source| FleetFileError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {

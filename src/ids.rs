@@ -121,6 +121,23 @@ number_id!(
     /// How often a job has been given out, counted from 1.
     AttemptNo, u32, "", "1", "an attempt number"
 );
+number_id!(
+    /// A runner, as its forge numbers it.
+    ForgeRunnerId, u64, "", "1", "a runner's number at its forge"
+);
+number_id!(
+    /// A job of a workflow, as its forge numbers it; a job that is run again gets a new one.
+    ForgeJobId, u64, "", "1", "a workflow job's number, as the forge shows it in its address"
+);
+number_id!(
+    /// A run of a workflow, as its forge numbers it.
+    ForgeRunId, u64, "", "1", "a workflow run's number, as the forge shows it in its address"
+);
+name_id!(
+    /// Where runners register: the address of a repository, an organization or an enterprise, such
+    /// as `https://github.com/me/site`, without a slash at its end.
+    ScopeUrl
+);
 name_id!(
     /// The project: the fleet's name, used in container names and labels.
     ProjectName
@@ -171,6 +188,17 @@ name_id!(
     BlobId
 );
 
+/// The name of a folder for something that people or forges have named: its letters, digits, `.`,
+/// `_` and `-`, all else as `-`; not hidden, at most 100 long, never empty.
+#[must_use]
+pub fn folder_name(name: &str) -> String {
+    const LONGEST: usize = 100;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let shown = name.trim_start_matches('.');
+    let cut: String = shown.chars().map(|c| if plain(c) { c } else { '-' }).take(LONGEST).collect();
+    if cut.is_empty() { "jobs".to_owned() } else { cut }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +210,17 @@ mod tests {
         assert_eq!("42".parse(), Ok(JobId(42)));
         assert_eq!(JobId(42).to_string(), "job-42");
         assert!("runner-x".parse::<SlotId>().is_err());
+    }
+
+    #[test]
+    fn any_name_becomes_a_folders_name() {
+        assert_eq!(folder_name("multi-runner"), "multi-runner");
+        assert_eq!(folder_name("CI / Build & Test"), "CI---Build---Test");
+        assert_eq!(folder_name(".github/workflows/ci.yml"), "github-workflows-ci.yml");
+        for nothing in ["", ".."] {
+            assert_eq!(folder_name(nothing), "jobs");
+        }
+        assert_eq!(folder_name("../../etc"), "-..-etc");
+        assert_eq!(folder_name(&"ü".repeat(200)).len(), 100);
     }
 }

@@ -31,6 +31,8 @@ pub mod fleet;
 #[cfg(feature = "fleet")]
 pub mod fleet_file;
 #[cfg(feature = "fleet")]
+pub mod forge;
+#[cfg(feature = "fleet")]
 pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod logs;

@@ -17,16 +17,19 @@ mod stories;
 pub mod transcript;
 pub mod world;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::fleet::audit::Client;
 use crate::fleet::disk::{DiskFacts, Reserve};
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{Event, Request};
+use crate::fleet::forge::ForgeEvent;
 use crate::fleet::host::HostFacts;
+use crate::fleet::state::Record;
 use crate::fleet::{Fleet, Step};
-use crate::ids::RequestId;
-use crate::spec::Spec;
+use crate::ids::{FleetId, RequestId, ScopeUrl};
+use crate::spec::{ForgeAccess, Spec};
 use crate::units::{Bytes, Time};
 use fault::Fault;
 use oracle::Oracle;
@@ -56,6 +59,16 @@ pub struct Sim {
     last_request: RequestId,
     answer: Option<Answer>,
     is_finished: bool,
+}
+
+/// Which fleet it is.
+const FLEET: &str = "5eed5eed00000000";
+
+/// The scopes that a shell reads: those where it has a right of its own.
+fn scopes(spec: &Spec) -> BTreeSet<ScopeUrl> {
+    let forges = spec.pools.iter().filter_map(|pool| pool.forge.as_ref());
+    let read = forges.filter(|forge| !matches!(forge.access, ForgeAccess::Tokens(_)));
+    read.map(|forge| forge.scope.clone()).collect()
 }
 
 /// Who asks in simulations.
@@ -125,10 +138,12 @@ impl Sim {
         }
         let restored = self.records.restored();
         let spec = restored.meta.spec.clone().unwrap_or_else(|| self.spec.clone());
+        self.world.follow_scopes(scopes(&spec));
         self.fleet = Some(Fleet::restore(spec, restored, self.now()));
         self.world.watch();
         self.oracle.started(self.world.now());
-        self.feed(vec![Event::Host(self.host.clone())]);
+        let identity = ForgeEvent::Identity(FleetId::new(FLEET));
+        self.feed(vec![Event::Host(self.host.clone()), Event::Forge(identity)]);
     }
 
     /// The supervisor dies at this moment, and starts again after a while.
@@ -160,7 +175,7 @@ impl Sim {
         if self.fleet.is_some()
             && let Happening::Heard(event) = self.world.hear(event)
         {
-            self.feed(vec![event]);
+            self.feed(vec![*event]);
         }
     }
 
@@ -175,7 +190,7 @@ impl Sim {
         };
         let event = Event::Disks(vec![disk]);
         if let Happening::Heard(event) = self.world.hear(event) {
-            self.feed(vec![event]);
+            self.feed(vec![*event]);
         }
     }
 
@@ -186,7 +201,7 @@ impl Sim {
             Happening::Unnoticed => {}
             Happening::Start => self.start(),
             Happening::Heard(event) => {
-                let mut events = vec![event];
+                let mut events = vec![*event];
                 self.gather(&mut events);
                 self.feed(events);
             }
@@ -199,7 +214,7 @@ impl Sim {
         let now = self.now();
         while events.len() < BATCH_MAX && self.world.next_is_told_at(now) {
             if let Some(Happening::Heard(event)) = self.world.next() {
-                events.push(event);
+                events.push(*event);
             }
         }
     }
@@ -230,6 +245,11 @@ impl Sim {
         }
         self.records.apply(&step.records);
         self.write_down(&step);
+        if step.records.iter().any(|record| matches!(record, Record::Meta(_)))
+            && let Some(spec) = &self.records.meta.spec
+        {
+            self.world.follow_scopes(scopes(spec));
+        }
         let most = match crash {
             Some(Crash::AfterEffects(most)) => most,
             Some(Crash::BeforeRecords) | None => usize::MAX,
@@ -278,7 +298,7 @@ impl Sim {
             return;
         }
         for record in &step.records {
-            if let crate::fleet::state::Record::Audit(entry) = record {
+            if let Record::Audit(entry) = record {
                 self.world.note(transcript::of_audit(entry));
             }
         }

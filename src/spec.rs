@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{CacheName, ImageRef, LaneName, PoolName, ProfileName, ProjectName};
 use crate::units::{Bytes, MilliCpu};
 
+mod address;
 mod builtin;
 mod diagnostic;
 mod document;
+mod forge;
 mod gpu;
 mod interpolate;
 mod load;
@@ -36,6 +38,10 @@ mod validate;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use forge::{
+    DockerAccess, ForgeAccess, ForgeApp, ForgeKind, ForgePolicy, ForgePool, ForkJobs, SecretSource,
+    VaultSecret, Webhook,
+};
 pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
 pub use load::{Loaded, Source, load, load_beside};
 pub use proxy::{NotAProxy, Proxy, ProxyUrl};
@@ -65,6 +71,9 @@ pub struct Spec {
     /// How cards are asked for, watched and given up.
     #[serde(default)]
     pub gpu: GpuPolicy,
+    /// How forges are spoken to.
+    #[serde(default)]
+    pub forge: ForgePolicy,
     /// The shared report store.
     pub reports: Reports,
     /// How long what is over is kept.
@@ -78,6 +87,10 @@ pub struct Spec {
     /// Specification 1's file beside the fleet file; none where nobody said where that is.
     #[serde(default)]
     pub runners_file: Option<RunnersFile>,
+    /// The `.env` file beside the fleet file, where tokens are read when they are needed; none where
+    /// nobody said where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<PathBuf>,
 }
 
 /// The names of the locked profiles, in the order in which specification 1 lists them.
@@ -123,6 +136,9 @@ pub struct Profile {
     /// What happens to a runner that takes more GPU memory than it leased.
     #[serde(default)]
     pub gpu_watchdog: GpuWatchdog,
+    /// Whether jobs reach the host's container engine.
+    #[serde(default)]
+    pub docker: DockerAccess,
     /// How long a job may go on after it was asked to stop.
     pub stop_grace: Duration,
     /// What outlives the containers; each pool of the profile has its own.
@@ -166,6 +182,26 @@ pub struct Pool {
     pub spares: u32,
     /// Whether Docker itself asks the agent for its health; costs an exec at each interval.
     pub docker_healthcheck: Option<Duration>,
+    /// The forge whose jobs its runners take, instead of the fleet's own queue.
+    #[serde(default)]
+    pub forge: Option<ForgePool>,
+}
+
+impl Pool {
+    /// A pool of one-job runners without spares, named like its profile.
+    #[must_use]
+    pub fn plain(profile: &str, count: u32) -> Self {
+        Self {
+            name: PoolName::new(profile),
+            profile: ProfileName::new(profile),
+            size: PoolSize::Fixed(count),
+            runner_name: None,
+            reuse: Reuse::OneJob,
+            spares: 0,
+            docker_healthcheck: None,
+            forge: None,
+        }
+    }
 }
 
 /// How many runners a pool has.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub mod enrolment;
 pub mod frame;
+pub mod listen;
 pub mod message;
 pub mod stream;
 

@@ -15,6 +15,8 @@ mod agent {
     pub mod bench;
     mod enrolment;
     mod jobs;
+    mod listeners;
     mod reconnect;
+    mod stand_in;
     mod workspaces;
 }

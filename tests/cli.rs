@@ -14,5 +14,6 @@ mod cli {
     mod api;
     mod audit;
     pub mod fake;
+    mod forges;
     mod program;
 }

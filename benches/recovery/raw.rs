@@ -16,7 +16,7 @@ use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
     FleetId, ImageId, ImageRef, IncarnationId, PoolName, ProfileName, ProjectName,
 };
-use slate_fleet::spec::{JobUser, ReportSharing, Reports, Reuse};
+use slate_fleet::spec::{DockerAccess, JobUser, ReportSharing, Reports, Reuse};
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::units::{Bytes, MilliCpu};
 use tempfile::TempDir;
@@ -78,6 +78,7 @@ impl Raw {
             narrowing: Narrowing::On,
             cpus: engine.info().await?.cpus,
             cards: CardRequest::Nvidia,
+            reach: None,
         };
         let image = engine.resolve_image(&ImageRef::new(image)).await?;
         engine.prepare().await?;
@@ -180,10 +181,13 @@ impl Ground {
                 reuse: Reuse::OneJob,
                 docker_healthcheck: None,
                 caches: BTreeMap::new(),
+                docker: DockerAccess::None,
+                forge: None,
             },
         };
         files::prepare_files(&plan, &self.paths, &files::host_view())?;
-        let mut body = translate::container_body(&plan, &self.project, &self.paths, self.traits);
+        let mut body =
+            translate::container_body(&plan, &self.project, &self.paths, self.traits.clone());
         body.cmd = Some(vec!["infinity".to_owned()]);
         Ok((plan.name, body))
     }

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::listener::hooks::{Hook, Moment};
+use super::listener::{Places, Waits};
 use super::{Settings, cpus};
 
 /// What the agent is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// Serve.
-    Serve(Settings),
+    Serve(Box<Settings>),
     /// Ask the running agent how it is; for health checks.
     Health {
         /// Its enrolment file, which names it.
@@ -19,6 +21,8 @@ pub enum Invocation {
         /// Into this folder.
         folder: PathBuf,
     },
+    /// Tell the agent of a moment in a job; its listener runs the agent so, as the job's user.
+    Hook(Hook),
     /// Print the version.
     Version,
 }
@@ -29,9 +33,10 @@ pub enum Invocation {
 pub struct UsageError(String);
 
 const USAGE: &str = "usage: slate-runner [--cpus 0,3] [--enrolment FILE] [--endpoint unix:/SOCKET]
-                    [--work FOLDER] [--reports FOLDER]
+                    [--work FOLDER] [--reports FOLDER] [--listeners FOLDER] [--hurry TIMES]
        slate-runner health [--enrolment FILE]
        slate-runner unpack FOLDER
+       slate-runner hook started|completed SOCKET [refuse-forks]
        slate-runner --version";
 
 /// Reads the arguments after the program's name.
@@ -46,7 +51,9 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, 
         work: "/work".into(),
         reports: "/reports".into(),
         cpus: Vec::new(),
+        listeners: Places::default(),
     };
+    let mut below: Option<PathBuf> = None;
     let mut health = false;
     let mut first = true;
     while let Some(argument) = arguments.next() {
@@ -57,11 +64,19 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, 
         match argument.as_str() {
             "--version" if first => return Ok(Invocation::Version),
             "unpack" if first => return Ok(Invocation::Unpack { folder: value()?.into() }),
+            "hook" if first => return parse_hook(arguments).map(Invocation::Hook),
             "health" if first => health = true,
             "--enrolment" => settings.enrolment = value()?.into(),
             "--work" => settings.work = value()?.into(),
             "--reports" => settings.reports = value()?.into(),
             "--cpus" => settings.cpus = parse_cpus(&value()?)?,
+            "--listeners" => below = Some(value()?.into()),
+            "--hurry" => {
+                let times = value()?
+                    .parse()
+                    .map_err(|_| UsageError("`--hurry` needs a number, such as 60".to_owned()))?;
+                settings.listeners.waits = Waits::hurried(times);
+            }
             "--endpoint" => {
                 let parsed = value()?.parse();
                 settings.endpoint = Some(parsed.map_err(|error| UsageError(format!("{error}")))?);
@@ -70,10 +85,31 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, 
         }
         first = false;
     }
+    if let Some(folder) = below {
+        settings.listeners = Places::below(&folder, settings.listeners.waits);
+    }
     Ok(match health {
         true => Invocation::Health { enrolment: settings.enrolment },
-        false => Invocation::Serve(settings),
+        false => Invocation::Serve(Box::new(settings)),
     })
+}
+
+fn parse_hook(arguments: impl Iterator<Item = String>) -> Result<Hook, UsageError> {
+    let arguments: Vec<String> = arguments.collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (moment, rest) = match words.as_slice() {
+        ["started", rest @ ..] => (Moment::Started, rest),
+        ["completed", rest @ ..] => (Moment::Completed, rest),
+        _ => return Err(UsageError("a hook is `started` or `completed`".to_owned())),
+    };
+    let hook = |socket: &&str, refuse_forks| {
+        Ok(Hook { moment, socket: (*socket).to_owned(), refuse_forks })
+    };
+    match rest {
+        [socket] => hook(socket, false),
+        [socket, "refuse-forks"] => hook(socket, true),
+        _ => Err(UsageError("a hook needs the agent's socket".to_owned())),
+    }
 }
 
 fn parse_cpus(text: &str) -> Result<Vec<u32>, UsageError> {
@@ -101,8 +137,28 @@ mod tests {
     }
 
     #[test]
+    fn hooks_are_told_apart() {
+        let Ok(Invocation::Hook(hook)) = parsed("hook started a/b refuse-forks") else {
+            panic!("a hook")
+        };
+        assert_eq!((hook.moment, hook.refuse_forks), (Moment::Started, true));
+        assert!(parsed("hook completed a/b").is_ok());
+        for line in ["hook", "hook started", "hook ended a", "hook started a b"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_with_the_usage() {
-        for line in ["--cpus", "--cpus x", "serve", "--endpoint http://a", "health x", "unpack"] {
+        for line in [
+            "--cpus",
+            "--cpus x",
+            "serve",
+            "--endpoint http://a",
+            "health x",
+            "unpack",
+            "--hurry x",
+        ] {
             let error = parsed(line).unwrap_err().to_string();
             assert!(error.contains("usage:"), "{line}: {error}");
         }

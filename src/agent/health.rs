@@ -51,6 +51,11 @@ pub(super) fn report(job: Option<JobRef>, outage: Outage) -> Report {
     Report { healthy, text: format!("{work}, {link}") }
 }
 
+/// The same for one that takes a forge's jobs.
+pub(super) fn listening((healthy, text): (bool, String)) -> Report {
+    Report { healthy, text }
+}
+
 /// The socket, once the agent knows who it is.
 #[derive(Debug, Default)]
 pub(super) struct HealthSocket {

@@ -428,6 +428,8 @@ impl Attempt {
             | FromServer::WorkspaceFailed { .. }
             | FromServer::Cancel { .. }
             | FromServer::OutputWritten { .. }
+            | FromServer::Listen(_)
+            | FromServer::StopListening { .. }
             | FromServer::Acknowledge(_) => Err(LinkError::Answer),
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fstat, mkdirat, open, openat};
@@ -22,6 +23,36 @@ const PASSWD_MAX: u64 = 1024 * 1024;
 /// How reports are named to jobs.
 const REPORTS: &str = "/reports";
 
+/// Whom a job's processes and files belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Owner {
+    fn of(order: &JobOrder) -> Self {
+        Self { uid: order.uid, gid: order.gid }
+    }
+}
+
+/// Where jobs find the engine's socket, if they may reach the engine.
+const ENGINE: &str = "/var/run/docker.sock";
+
+/// The group that a job's processes have: its user's, or that of the engine's socket where the
+/// fleet has mounted one. The library gives processes one group, and the socket is the host's, so
+/// that nothing of it may be changed here.
+pub(super) fn group(gid: u32) -> u32 {
+    let group = || -> std::io::Result<Option<u32>> {
+        let socket = fs::metadata(ENGINE)?;
+        let folder = fs::metadata(Path::new(ENGINE).parent().unwrap_or(Path::new("/")))?;
+        // One that the image or the host itself has is on the same file system as its folder.
+        let mounted = socket.file_type().is_socket() && socket.dev() != folder.dev();
+        Ok(Some(socket.gid()).filter(|gid| mounted && *gid != 0))
+    };
+    group().ok().flatten().unwrap_or(gid)
+}
+
 /// A place for a job, made ready.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -35,23 +66,31 @@ impl Place {
     /// Makes the folders of a job, owned by its user.
     pub(super) fn prepare(order: &JobOrder, settings: &Settings) -> Result<Self, String> {
         own_work(order, settings)?;
-        let reports = make_reports(order, settings)?;
-        let (user, home) = user_and_home(order.uid);
-        let home = match home {
-            Some(home) => home,
-            None => make_home(order, settings)?,
-        };
-        let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
-        let env = BTreeMap::from([
-            // The image's own: it knows where its programs are.
-            ("PATH", path.unwrap_or_else(|| PATH.to_owned())),
-            ("HOME", home),
-            ("USER", user),
-            ("LANG", "C.UTF-8".to_owned()),
-            ("SLATE_REPORTS", reports),
-        ]);
+        let reports = make_job_reports(order, settings)?;
+        let mut env = user_env(Owner::of(order), &settings.work)?;
+        env.insert("SLATE_REPORTS", reports);
         Ok(Self { work: settings.work.clone(), env })
     }
+}
+
+/// The environment that every program of a user begins with.
+pub(super) fn user_env(
+    owner: Owner,
+    work: &Path,
+) -> Result<BTreeMap<&'static str, String>, String> {
+    let (user, home) = user_and_home(owner.uid);
+    let home = match home {
+        Some(home) => home,
+        None => make_home(owner, work)?,
+    };
+    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    Ok(BTreeMap::from([
+        // The image's own: it knows where its programs are.
+        ("PATH", path.unwrap_or_else(|| PATH.to_owned())),
+        ("HOME", home),
+        ("USER", user),
+        ("LANG", "C.UTF-8".to_owned()),
+    ]))
 }
 
 /// Empties the working folder: in a runner that serves many jobs, the last one's files are there.
@@ -71,28 +110,47 @@ pub(super) fn empty_work(settings: &Settings) -> Result<(), String> {
 
 /// Gives the working folder to the job's user.
 pub(super) fn own_work(order: &JobOrder, settings: &Settings) -> Result<(), String> {
-    let folder = open_folder(&settings.work)?;
-    give(&folder, order).map_err(|error| problem("give to the job's user", &settings.work, error))
+    own(&settings.work, Owner::of(order))
 }
 
-fn make_home(order: &JobOrder, settings: &Settings) -> Result<String, String> {
-    make_below(&settings.work, &[".home"], order)?;
-    Ok(settings.work.join(".home").display().to_string())
+/// Gives a folder to a job's user.
+pub(super) fn own(path: &Path, owner: Owner) -> Result<(), String> {
+    let folder = open_folder(path)?;
+    give(&folder, owner).map_err(|error| problem("give to the job's user", path, error))
+}
+
+/// Makes a folder of a job's user, and says where it is.
+pub(super) fn make_own(base: &Path, name: &str, owner: Owner) -> Result<PathBuf, String> {
+    make_below(base, &[name], owner)?;
+    Ok(base.join(name))
+}
+
+fn make_home(owner: Owner, work: &Path) -> Result<String, String> {
+    Ok(make_own(work, ".home", owner)?.display().to_string())
 }
 
 /// Makes the job's folder below `/reports`, and says where it is.
-fn make_reports(order: &JobOrder, settings: &Settings) -> Result<String, String> {
+fn make_job_reports(order: &JobOrder, settings: &Settings) -> Result<String, String> {
     let below = order.reports.strip_prefix(REPORTS).and_then(|rest| rest.strip_prefix('/'));
     let names: Vec<&str> = below.unwrap_or_default().split('/').collect();
     if names.iter().any(|name| matches!(*name, "" | "." | "..")) {
         return Err(format!("`{}` is no folder below {REPORTS}", order.reports));
     }
-    make_below(&settings.reports, &names, order)?;
+    make_reports(&names, Owner::of(order), settings)?;
     Ok(settings.reports.join(names.join("/")).display().to_string())
 }
 
+/// Makes a folder below `/reports`.
+pub(super) fn make_reports(
+    names: &[&str],
+    owner: Owner,
+    settings: &Settings,
+) -> Result<(), String> {
+    make_below(&settings.reports, names, owner)
+}
+
 /// Makes folders below one that exists. Never through a link: an earlier job may have left one.
-fn make_below(base: &Path, names: &[&str], order: &JobOrder) -> Result<(), String> {
+fn make_below(base: &Path, names: &[&str], owner: Owner) -> Result<(), String> {
     let mut folder = open_folder(base)?;
     let mut path = base.to_path_buf();
     for name in names {
@@ -105,7 +163,7 @@ fn make_below(base: &Path, names: &[&str], order: &JobOrder) -> Result<(), Strin
         folder = openat(&folder, *name, folder_flags(), Mode::empty())
             .map_err(|error| problem("open", &path, error))?;
         if made {
-            give(&folder, order)
+            give(&folder, owner)
                 .map_err(|error| problem("give to the job's user", &path, error))?;
         }
     }
@@ -120,12 +178,12 @@ fn open_folder(path: &Path) -> Result<OwnedFd, String> {
     open(path, folder_flags(), Mode::empty()).map_err(|error| problem("open", path, error))
 }
 
-fn give(folder: &OwnedFd, order: &JobOrder) -> rustix::io::Result<()> {
+fn give(folder: &OwnedFd, owner: Owner) -> rustix::io::Result<()> {
     let found = fstat(folder)?;
-    if (found.st_uid, found.st_gid) == (order.uid, order.gid) {
+    if (found.st_uid, found.st_gid) == (owner.uid, owner.gid) {
         return Ok(());
     }
-    fchown(folder, Some(Uid::from_raw(order.uid)), Some(Gid::from_raw(order.gid)))
+    fchown(folder, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
 }
 
 fn problem(action: &str, path: &Path, error: impl Display) -> String {

@@ -51,6 +51,11 @@ pub(super) fn signal_all(signal: Signal) {
     }
 }
 
+/// Sends a signal to one process.
+pub(super) fn signal(pid: Pid, signal: Signal) {
+    report(kill_process(pid, signal));
+}
+
 fn report(result: rustix::io::Result<()>) {
     match result {
         // Nothing is left, or it ended just now.
@@ -61,22 +66,49 @@ fn report(result: rustix::io::Result<()>) {
 
 /// All processes below this one, by parents.
 fn descendants() -> Vec<Pid> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for (pid, parent) in processes() {
-        children.entry(parent).or_default().push(pid);
-    }
-    let mut found = Vec::new();
-    let mut open = vec![getpid().as_raw_nonzero().get()];
-    while let Some(parent) = open.pop() {
-        let below = children.remove(&parent).unwrap_or_default();
-        found.extend(below.iter().copied().filter_map(Pid::from_raw));
-        open.extend(below);
-    }
-    found
+    Processes::now().below(getpid())
 }
 
-/// Process ids with their parents' ids. Processes that end meanwhile are left out.
-fn processes() -> Vec<(i32, i32)> {
+/// The processes that there are at one moment. Those that end meanwhile are left out.
+pub(super) struct Processes {
+    children: BTreeMap<i32, Vec<i32>>,
+}
+
+impl Processes {
+    pub(super) fn now() -> Self {
+        let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for (pid, parent) in living() {
+            children.entry(parent).or_default().push(pid);
+        }
+        Self { children }
+    }
+
+    /// The children of a process.
+    pub(super) fn children(&self, parent: Pid) -> impl Iterator<Item = Pid> {
+        let children = self.children.get(&parent.as_raw_nonzero().get());
+        children.into_iter().flatten().copied().filter_map(Pid::from_raw)
+    }
+
+    /// Whether this process lives.
+    pub(super) fn has(&self, pid: Pid) -> bool {
+        let raw = pid.as_raw_nonzero().get();
+        self.children.values().any(|children| children.contains(&raw))
+    }
+
+    /// All processes below this one.
+    pub(super) fn below(&self, root: Pid) -> Vec<Pid> {
+        let mut found: Vec<Pid> = self.children(root).collect();
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            found.extend(self.children(parent));
+            next += 1;
+        }
+        found
+    }
+}
+
+/// Process ids with their parents' ids, without the dead that nobody has buried yet.
+fn living() -> Vec<(i32, i32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(|pid: i32| Some((pid, parent_of(pid)?))).collect()
@@ -86,5 +118,7 @@ fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name is in parentheses and may contain anything, so fields are counted from its end.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?;
+    fields.next()?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
 }

@@ -211,20 +211,20 @@ fn end_of(status: WaitStatus, memory_kills_before: u64) -> End {
     }
 }
 
-async fn readable(pipe: Option<&Receiver>) {
+pub(super) async fn readable(pipe: Option<&Receiver>) {
     let Some(pipe) = pipe else { return std::future::pending().await };
     // An error shows again when the pipe is read.
     let _ = pipe.readable().await;
 }
 
-async fn until(due: Option<Instant>) {
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
     }
 }
 
-fn receiver(pipe: Option<OwnedFd>) -> Result<Option<Receiver>, String> {
+pub(super) fn receiver(pipe: Option<OwnedFd>) -> Result<Option<Receiver>, String> {
     let receiver = pipe.map(Receiver::from_owned_fd).transpose();
     receiver.map_err(|error| format!("the job's output cannot be read: {error}"))
 }
@@ -282,7 +282,7 @@ fn not_started(program: &str, error: &io::Error) -> End {
 
 /// Children inherit the score. Raising one's own and lowering it again needs no capability, while
 /// writing a child's would need to override its file permissions.
-fn with_higher_oom_score<T>(act: impl FnOnce() -> T) -> T {
+pub(super) fn with_higher_oom_score<T>(act: impl FnOnce() -> T) -> T {
     const SCORE: &str = "/proc/self/oom_score_adj";
     let own = fs::read_to_string(SCORE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     let raised = own.map(|own| own.saturating_add(OOM_MORE).min(OOM_MAX));

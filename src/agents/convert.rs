@@ -2,7 +2,13 @@
 
 use crate::fleet::effect::JobOrder;
 use crate::fleet::event::{Held, JobEnd};
+use crate::fleet::forge;
+use crate::spec::{ForgeKind, ForkJobs};
+use crate::wire::listen;
 use crate::wire::message::{End, JobOrder as WireOrder, JobRef, MemoryKill, Short};
+
+/// Where runners work; their work volume is there.
+const WORK: &str = "/work";
 
 /// The attempt that an order is about.
 pub(super) fn order_ref(order: &JobOrder) -> JobRef {
@@ -51,5 +57,71 @@ pub(super) fn end(end: End, memory: Option<MemoryKill>) -> JobEnd {
         End::NoSuchProgram(why) => JobEnd::NoSuchProgram(why),
         End::NotExecutable(why) => JobEnd::NotExecutable(why),
         End::NotStarted(why) => JobEnd::NotStarted(why),
+    }
+}
+
+/// What an agent needs to take a forge's jobs.
+pub(super) fn listen(
+    order: forge::ListenOrder,
+    credential: listen::Credential,
+    work: Option<String>,
+) -> listen::ListenOrder {
+    let forge::Enlistment { kind, scope, labels, group, mode: _, fork_jobs } = order.enlistment;
+    listen::ListenOrder {
+        forge: match kind {
+            ForgeKind::Github => listen::ForgeKind::Github,
+            ForgeKind::Gitea => listen::ForgeKind::Gitea,
+        },
+        url: scope.as_str().to_owned(),
+        name: order.name,
+        labels,
+        group,
+        credential,
+        uid: order.user.uid,
+        gid: order.user.gid,
+        env: order.env,
+        refuse_forks: match fork_jobs {
+            ForkJobs::Deny => true,
+            ForkJobs::Allow => false,
+        },
+        work: work.unwrap_or_else(|| WORK.to_owned()),
+    }
+}
+
+/// A listener that could not even be asked to start.
+pub(super) fn not_started(why: String) -> forge::ListenerStatus {
+    let stage = forge::ListenerStage::Over(forge::ListenerEnd::NotStarted(why));
+    forge::ListenerStatus { stage, runner: None, jobs: 0, stuck: None }
+}
+
+/// Where a listener stands, for the core.
+pub(super) fn listener(status: listen::ListenerStatus) -> forge::ListenerStatus {
+    forge::ListenerStatus {
+        stage: match status.stage {
+            listen::ListenerStage::Registering => forge::ListenerStage::Registering,
+            listen::ListenerStage::Starting => forge::ListenerStage::Starting,
+            listen::ListenerStage::Listening => forge::ListenerStage::Listening,
+            listen::ListenerStage::Working(work) => forge::ListenerStage::Working(self::work(work)),
+            listen::ListenerStage::Over(end) => forge::ListenerStage::Over(listener_end(end)),
+        },
+        runner: status.runner,
+        jobs: status.jobs,
+        stuck: status.stuck,
+    }
+}
+
+fn work(work: listen::WorkFact) -> forge::WorkFact {
+    let listen::WorkFact { name, repository, workflow, run } = work;
+    forge::WorkFact { name, repository, workflow, run }
+}
+
+fn listener_end(end: listen::ListenerEnd) -> forge::ListenerEnd {
+    match end {
+        listen::ListenerEnd::Exited { code, said } => forge::ListenerEnd::Exited { code, said },
+        listen::ListenerEnd::NeedsToken => forge::ListenerEnd::NeedsToken,
+        listen::ListenerEnd::TokenRefused(why) => forge::ListenerEnd::TokenRefused(why),
+        listen::ListenerEnd::NameTaken(why) => forge::ListenerEnd::NameTaken(why),
+        listen::ListenerEnd::NotRegistered(why) => forge::ListenerEnd::NotRegistered(why),
+        listen::ListenerEnd::NotStarted(why) => forge::ListenerEnd::NotStarted(why),
     }
 }

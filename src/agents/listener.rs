@@ -142,6 +142,7 @@ async fn connection(shared: Arc<Shared>, waiting: Waiting) {
             | FromAgent::Renew { .. }
             | FromAgent::Heartbeat
             | FromAgent::DeviceLost { .. }
+            | FromAgent::Listener(_)
             | FromAgent::Started(_)
             | FromAgent::Ended { .. }
             | FromAgent::Refused { .. },

@@ -17,6 +17,7 @@ use crate::fleet::effect::AgentOrder;
 use crate::ids::IncarnationId;
 use crate::units::Time;
 use crate::wire::HEARTBEAT;
+use crate::wire::listen::Credential;
 use crate::wire::message::{JobRef, Refusal};
 
 /// Orders on their way to one agent. The core sends one at a time; more waiting means that the
@@ -67,15 +68,33 @@ enum Seat {
     Closing { session: SessionId },
 }
 
+/// What an agent is given to take a forge's jobs with.
+#[derive(Debug)]
+struct Grant {
+    credential: Credential,
+    delivery: Handover,
+}
+
+/// How far a grant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handover {
+    /// The agent has not been told.
+    Waits,
+    /// It was told; its next word of its listener says that it has it.
+    Sent,
+}
+
 #[derive(Debug)]
 struct Entry {
     nonce: Option<Nonce>,
     job: Option<JobRef>,
     seat: Seat,
+    grant: Option<Grant>,
+    work: Option<String>,
 }
 
 impl Entry {
-    const NEW: Self = Self { nonce: None, job: None, seat: Seat::Free };
+    const NEW: Self = Self { nonce: None, job: None, seat: Seat::Free, grant: None, work: None };
 }
 
 /// All incarnations that may speak.
@@ -130,6 +149,40 @@ impl Registry {
     /// Forgets an incarnation; its session ends.
     pub(super) fn revoke(&mut self, incarnation: IncarnationId) {
         self.entries.remove(&incarnation);
+    }
+
+    /// Keeps what an agent is to register with until it has it; an incarnation that was revoked
+    /// needs nothing.
+    pub(super) fn grant(&mut self, incarnation: IncarnationId, credential: Credential) {
+        if let Some(entry) = self.entries.get_mut(&incarnation) {
+            entry.grant = Some(Grant { credential, delivery: Handover::Waits });
+        }
+    }
+
+    /// Notes where an agent's listener works, where that is not the usual place.
+    pub(super) fn work_at(&mut self, incarnation: IncarnationId, work: String) {
+        if let Some(entry) = self.entries.get_mut(&incarnation) {
+            entry.work = Some(work);
+        }
+    }
+
+    /// What an agent is to register with, and where it works if that is not the usual place. The
+    /// grant stays until the agent says that it has it: a session may break on the way.
+    pub(super) fn hand_over(
+        &mut self,
+        incarnation: IncarnationId,
+    ) -> Option<(Credential, Option<String>)> {
+        let entry = self.entries.get_mut(&incarnation)?;
+        let grant = entry.grant.as_mut()?;
+        grant.delivery = Handover::Sent;
+        Some((grant.credential.clone(), entry.work.clone()))
+    }
+
+    /// The agent spoke of its listener: what it was sent is needed no more.
+    pub(super) fn handed_over(&mut self, incarnation: IncarnationId) {
+        if let Some(entry) = self.entries.get_mut(&incarnation) {
+            entry.grant.take_if(|grant| grant.delivery == Handover::Sent);
+        }
     }
 
     /// The attempt whose output may be written.
@@ -190,7 +243,10 @@ impl Registry {
         let session = *session;
         let assigned = match &order {
             AgentOrder::Assign(job) => Some(convert::order_ref(job)),
-            AgentOrder::Cancel { .. } | AgentOrder::Acknowledge { .. } => entry.job,
+            AgentOrder::Listen(_)
+            | AgentOrder::StopListening(_)
+            | AgentOrder::Cancel { .. }
+            | AgentOrder::Acknowledge { .. } => entry.job,
         };
         match orders.try_send(order) {
             Ok(()) => {
@@ -249,6 +305,26 @@ mod tests {
         assert_eq!(first.orders.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
         assert!(!registry.closing(WHO, first.session));
         assert!(registry.closing(WHO, second.session));
+    }
+
+    #[test]
+    fn a_grant_stays_until_the_agent_has_it_and_is_in_no_debug_output() {
+        let mut registry = admitted();
+        assert_eq!(registry.hand_over(WHO), None);
+        registry.grant(WHO, Credential::OneJob("s3cret".to_owned()));
+        registry.handed_over(WHO);
+        assert!(!format!("{registry:?}").contains("s3cret"));
+        let given = Some((Credential::OneJob("s3cret".to_owned()), None));
+        assert_eq!(registry.hand_over(WHO), given);
+        assert_eq!(registry.hand_over(WHO), given, "the session broke before it arrived");
+        registry.handed_over(WHO);
+        assert_eq!(registry.hand_over(WHO), None);
+        registry.grant(WHO, Credential::Kept(None));
+        registry.revoke(WHO);
+        registry.admit(WHO, None);
+        assert_eq!(registry.hand_over(WHO), None, "a grant goes with its incarnation");
+        registry.grant(IncarnationId(2), Credential::Kept(None));
+        assert_eq!(registry.hand_over(IncarnationId(2)), None);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::listener::{Reader, Writer, refuse};
 use super::registry::{Heard, SessionId, Ticket};
 use super::workspace::{Piece, Sending};
 use super::{Shared, convert, enrolment};
-use crate::fleet::effect::{AgentOrder, JobOrder};
+use crate::fleet::effect::{AgentOrder, JobOrder, Patience};
 use crate::fleet::event::{AgentEvent, JobEnd};
+use crate::fleet::forge::ListenOrder;
 use crate::ids::IncarnationId;
 use crate::logs::{LogError, Written};
 use crate::wire::frame::{Frame, Output, Stream, parse_message, put_message, put_workspace};
@@ -169,6 +170,10 @@ impl Session<'_> {
                 self.fact(AgentEvent::Heartbeat).await
             }
             FromAgent::DeviceLost { path } => self.fact(AgentEvent::DeviceLost { path }).await,
+            FromAgent::Listener(status) => {
+                self.shared.registry().handed_over(self.incarnation);
+                self.fact(AgentEvent::Listener(convert::listener(status))).await
+            }
             FromAgent::Started(JobRef { job, attempt }) => {
                 self.fact(AgentEvent::Started { job, attempt }).await
             }
@@ -245,6 +250,14 @@ impl Session<'_> {
     async fn handle_order(&mut self, order: AgentOrder) -> Result<(), Over> {
         match order {
             AgentOrder::Assign(order) => self.assign(*order).await,
+            AgentOrder::Listen(order) => self.listen(*order).await,
+            AgentOrder::StopListening(patience) => {
+                let cancel = match patience {
+                    Patience::Spare => None,
+                    Patience::Cancel(grace) => Some(grace),
+                };
+                self.put(&FromServer::StopListening { cancel })
+            }
             AgentOrder::Cancel { job, attempt, grace } => {
                 // The rest of its working folder is not wanted any more.
                 self.workspace.take_if(|sending| sending.job == JobRef { job, attempt });
@@ -274,6 +287,22 @@ impl Session<'_> {
             }
             Err(why) => self.put(&FromServer::WorkspaceFailed { job, why }),
         }
+    }
+
+    /// Adds what the shell keeps for this incarnation, and nothing else of it is kept.
+    async fn listen(&mut self, order: ListenOrder) -> Result<(), Over> {
+        let Some((credential, work)) = self.shared.registry().hand_over(self.incarnation) else {
+            tracing::warn!(
+                incarnation = %self.incarnation, name = order.name,
+                "nothing to register with is kept for this runner; it is made anew"
+            );
+            return Ok(());
+        };
+        let order = convert::listen(order, credential, work);
+        let message = FromServer::Listen(Box::new(order));
+        let Err(error) = put_message(self.writer.buffer(), &message) else { return Ok(()) };
+        let why = format!("its order is too large to be sent: {error}");
+        self.fact(AgentEvent::Listener(convert::not_started(why))).await
     }
 
     fn handle_piece(&mut self, piece: Option<(JobRef, Piece)>) -> Result<(), Over> {

@@ -63,7 +63,7 @@ impl Api {
     }
 }
 
-/// The runner of this name (`slate-light-01`) or id (`runner-001`).
+/// The runner of this name (`slate-light-01`), id (`runner-001`), or name at its forge.
 pub(super) fn find_runner<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a RunnerView, Problem> {
     let id: Option<SlotId> = name.parse().ok();
     fleet
@@ -71,6 +71,7 @@ pub(super) fn find_runner<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a Ru
         .iter()
         .find(|runner| runner.name == name)
         .or_else(|| fleet.runners.iter().find(|runner| Some(runner.id) == id))
+        .or_else(|| fleet.runners.iter().find(|runner| runner.is_registered_as(name)))
         .ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no runner `{name}`")))
 }
 

@@ -91,9 +91,7 @@ impl SubmitBody {
         if let Some(run_id) = &self.run_id {
             check_folder_name("run_id", run_id)?;
         }
-        if self.timeout_seconds == Some(0) {
-            return Err(invalid("`timeout_seconds` is 0; leave it out for the fleet's default"));
-        }
+        let timeout = timeout(self.timeout_seconds)?;
         Ok(JobSpec {
             command: self.command,
             task: None,
@@ -105,7 +103,7 @@ impl SubmitBody {
             workflow: self.workflow,
             run_id: self.run_id,
             priority: self.priority,
-            timeout: self.timeout_seconds.map(Duration::from_secs),
+            timeout,
             workspace: self.workspace,
             submitter: self.submitter.unwrap_or_else(|| "api".to_owned()),
             retries: self.retries,
@@ -154,6 +152,14 @@ fn check_folder_name(what: &str, name: &str) -> Result<(), Problem> {
             "`{what}` is `{name}`; it names a folder: letters, digits, `.`, `_` and `-`, \
              at most {NAME_MAX}, not beginning with `.` or `-`"
         ))),
+    }
+}
+
+/// A timeout in seconds; none for the fleet's default.
+pub(super) fn timeout(seconds: Option<u64>) -> Result<Option<Duration>, Problem> {
+    match seconds {
+        Some(0) => Err(invalid("`timeout_seconds` is 0; leave it out for the fleet's default")),
+        seconds => Ok(seconds.map(Duration::from_secs)),
     }
 }
 
@@ -273,6 +279,23 @@ pub struct JobsQuery {
     /// States, separated by commas; all if none.
     pub status: Option<String>,
     /// At most this many, newest first.
+    pub limit: Option<usize>,
+}
+
+/// Query of `GET /v1/explain/{name}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainQuery {
+    /// The name is the number of a forge's job or run, whatever the fleet's own jobs are called.
+    #[serde(default)]
+    pub forge: bool,
+}
+
+/// Query of `GET /v1/forge/jobs`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgeJobsQuery {
+    /// At most this many.
     pub limit: Option<usize>,
 }
 

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::ask::find_runner;
+use super::dto::ExplainQuery;
+use super::extract::query;
+use super::forges::JOBS_MAX;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::view::{FleetView, JobStatus, JobView, PoolView, RunnerView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
@@ -17,7 +21,10 @@ use crate::spec::Secrets;
 use crate::supervisor::handle::Query;
 
 mod advice;
+mod forge;
 mod output;
+
+pub use forge::{ForgeJobExplanation, ForgePoolExplanation};
 
 /// Post-mortems that go with an answer; there are more under their own routes.
 const POST_MORTEMS: usize = 5;
@@ -34,6 +41,8 @@ pub enum Explanation {
     Runner(Box<RunnerExplanation>),
     /// Of a pool.
     Pool(Box<PoolExplanation>),
+    /// Of a forge's job.
+    ForgeJob(Box<ForgeJobExplanation>),
 }
 
 /// Why a job waits, or how it ended.
@@ -77,6 +86,9 @@ pub struct PoolExplanation {
     pub standing: PoolStanding,
     /// The jobs that wait and that it may serve.
     pub waiting: PoolQueue,
+    /// What it has to do with its forge, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<ForgePoolExplanation>,
     /// What stands in the way: the fleet's troubles, and its runners'.
     pub troubles: Vec<String>,
     /// What is left of its runners and spares that failed, newest first.
@@ -115,13 +127,14 @@ impl PoolStanding {
             pool: pool.clone(),
             all: runners.len(),
             idle: count(|it| it.status == Status::Idle && it.cordon == Cordon::Open),
-            busy: count(|it| it.job.is_some()),
+            busy: count(|it| it.job.is_some() || it.status == Status::Running),
             coming: count(|it| {
                 matches!(
                     it.status,
                     Status::Planned
                         | Status::Creating
                         | Status::Starting
+                        | Status::Registering
                         | Status::Stopping
                         | Status::Removing
                 )
@@ -135,10 +148,15 @@ impl PoolStanding {
 pub(super) async fn explain(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
+    uri: Uri,
 ) -> Result<Json<Explanation>, Problem> {
-    let is_job = name.starts_with("job-") || name.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(id) = name.parse().ok().filter(|_| is_job) {
-        return Ok(Json(Explanation::Job(Box::new(api.explain_job(id).await?))));
+    let ExplainQuery { forge } = query(&uri)?;
+    if forge {
+        return api.explain_forge_job(&name).await.map(Json);
+    }
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(id) = name.parse().ok().filter(|_| is_number || name.starts_with("job-")) {
+        return api.explain_number(id, &name).await.map(Json);
     }
     let fleet = api.fleet_view().await?;
     if let Ok(runner) = find_runner(&fleet, &name) {
@@ -154,6 +172,33 @@ pub(super) async fn explain(
 }
 
 impl Api {
+    /// A number is the fleet's own job, else a forge's: those count on from far beyond.
+    async fn explain_number(&self, id: JobId, name: &str) -> Result<Explanation, Problem> {
+        match self.explain_job(id).await {
+            Ok(job) => Ok(Explanation::Job(Box::new(job))),
+            Err(unknown) if unknown.kind == ProblemKind::NotFound => {
+                self.explain_forge_job(name).await.map_err(|_| unknown)
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn explain_forge_job(&self, number: &str) -> Result<Explanation, Problem> {
+        let jobs = self.ask(|reply| Query::ForgeJobs(JOBS_MAX, reply)).await?;
+        let job = forge::find(jobs, number)?;
+        let fleet = self.fleet_view().await?;
+        Ok(Explanation::ForgeJob(Box::new(forge::job(&fleet, job))))
+    }
+
+    /// What a pool has to do with its forge.
+    async fn at_forge(&self, pool: &PoolName) -> Result<Option<ForgePoolExplanation>, Problem> {
+        let spec = self.ask(Query::Spec).await?;
+        let found = spec.pools.iter().find(|it| it.name == *pool);
+        let Some(at) = found.and_then(|pool| pool.forge.as_ref()) else { return Ok(None) };
+        let jobs = self.ask(|reply| Query::ForgeJobs(JOBS_MAX, reply)).await?;
+        Ok(Some(ForgePoolExplanation::of(pool, at, &jobs)))
+    }
+
     async fn explain_job(&self, id: JobId) -> Result<JobExplanation, Problem> {
         let job = self.job_view(id).await?;
         let waiting = self.ask(|reply| Query::Waiting(id, reply)).await?;
@@ -208,7 +253,10 @@ impl Api {
             .filter_map(|it| it.reason.as_ref().map(|why| format!("{}: {why}", it.name)));
         let mut troubles = fleet.troubles.clone();
         troubles.extend(told.filter(|it| !fleet.troubles.contains(it)));
+        let at_forge = self.at_forge(&pool.name).await?;
+        troubles.extend(at_forge.iter().flat_map(|it| forge::troubles_of(fleet, &it.scope)));
         let mut explanation = PoolExplanation {
+            forge: at_forge,
             standing: PoolStanding::of(fleet, &pool.name),
             pool: pool.clone(),
             waiting: self.ask(|reply| Query::WaitingFor(pool.name.clone(), reply)).await?,

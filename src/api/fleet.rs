@@ -51,6 +51,7 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
         RunnerStatus::Planned
         | RunnerStatus::Creating
         | RunnerStatus::Starting
+        | RunnerStatus::Registering
         | RunnerStatus::Stopping
         | RunnerStatus::Removing
         | RunnerStatus::Error

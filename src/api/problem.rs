@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::effect::{Refusal, RefusalKind};
+use crate::fleet::forge::ForgeErrorClass;
+use crate::forge::CallError;
 use crate::supervisor::handle::NoAnswer;
 
 /// What kind of failure it is; clients decide by this, people read the detail.
@@ -132,6 +134,22 @@ impl From<Refusal> for Problem {
             RefusalKind::Conflict => ProblemKind::Conflict,
         };
         Self::new(kind, refusal.message)
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let kind = match &error {
+            CallError::Failed(failed) => match failed.class {
+                ForgeErrorClass::Denied => ProblemKind::NotAllowed,
+                ForgeErrorClass::Invalid => ProblemKind::Invalid,
+                ForgeErrorClass::NameTaken => ProblemKind::Conflict,
+                ForgeErrorClass::Limited(_) => ProblemKind::NotNow,
+                ForgeErrorClass::Retry => ProblemKind::Unavailable,
+            },
+            CallError::Unknown(_) => ProblemKind::Timeout,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -115,6 +115,7 @@ impl RunnersSummary {
                 RunnerStatus::Planned
                 | RunnerStatus::Creating
                 | RunnerStatus::Starting
+                | RunnerStatus::Registering
                 | RunnerStatus::Stopping
                 | RunnerStatus::Removing => {}
             }

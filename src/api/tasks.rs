@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
+use super::dto;
 use super::extract::json;
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
@@ -53,10 +54,7 @@ pub struct AssignBody {
 
 impl AssignBody {
     fn into_spec(self) -> Result<JobSpec, Problem> {
-        if self.timeout_seconds == Some(0) {
-            let detail = "`timeout_seconds` is 0; leave it out for the fleet's default";
-            return Err(Problem::new(ProblemKind::Invalid, detail));
-        }
+        let timeout = dto::timeout(self.timeout_seconds)?;
         Ok(JobSpec {
             command: Vec::new(),
             task: Some(TaskName::new(self.task)),
@@ -68,7 +66,7 @@ impl AssignBody {
             workflow: None,
             run_id: None,
             priority: self.priority,
-            timeout: self.timeout_seconds.map(Duration::from_secs),
+            timeout,
             workspace: None,
             submitter: self.submitter.unwrap_or_else(|| "api".to_owned()),
             retries: None,
@@ -159,10 +157,10 @@ fn succeeded() -> TaskEnd {
 /// Answer of `POST /v1/complete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
-    /// The work.
-    pub task: TaskName,
+    /// The work; none on a runner of a forge, which ends its job itself.
+    pub task: Option<TaskName>,
     /// The job that stood for it.
-    pub job: JobId,
+    pub job: Option<JobId>,
     /// The slot of its runner.
     pub runner: SlotId,
     /// That slot's name.
@@ -204,15 +202,19 @@ pub(super) async fn complete(
 ) -> Result<Json<Completed>, Problem> {
     let CompleteBody { of, end } = json(body).await?;
     let completed = find(&api.fleet_view().await?, &of)?;
-    api.change(by, Request::Complete { job: completed.job, end }).await?;
+    if let Some(job) = completed.job {
+        api.change(by, Request::Complete { job, end }).await?;
+    }
     Ok(Json(completed))
 }
 
-/// The task that is on a runner, or that has this name.
+/// The task that is on a runner, or that has this name. A runner of a forge has none, and is no
+/// mistake: specification 1's workflow completes the runner that it runs on.
 fn find(fleet: &FleetView, of: &str) -> Result<Completed, Problem> {
     let id: Option<SlotId> = of.parse().ok();
     let is_it = |runner: &&RunnerView| runner.name == of || Some(runner.id) == id;
     let named = fleet.runners.iter().find(is_it);
+    let named = named.or_else(|| fleet.runners.iter().find(|it| it.is_registered_as(of)));
     let has_it =
         |runner: &&RunnerView| runner.task.as_ref().is_some_and(|task| task.as_str() == of);
     let runner = named.or_else(|| fleet.runners.iter().find(has_it));
@@ -223,10 +225,11 @@ fn find(fleet: &FleetView, of: &str) -> Result<Completed, Problem> {
         );
         return Err(Problem::new(ProblemKind::NotFound, detail));
     };
+    let completed =
+        |task, job| Ok(Completed { task, job, runner: runner.id, name: runner.name.clone() });
     match (&runner.task, runner.job) {
-        (Some(task), Some(job)) => {
-            Ok(Completed { task: task.clone(), job, runner: runner.id, name: runner.name.clone() })
-        }
+        (Some(task), Some(job)) => completed(Some(task.clone()), Some(job)),
+        _ if runner.forge.is_some() => completed(None, None),
         (None, Some(job)) => Err(nothing(runner, &format!("it runs {job}, which ends by itself"))),
         (_, None) => Err(nothing(runner, "it has no job")),
     }

@@ -3,6 +3,8 @@
 use crate::fleet::attempt::RetryOn;
 use crate::fleet::view::{Health, JobStatus, RunnerStatus};
 use crate::ids::ParseIdError;
+use crate::spec::{ForgeAccess, SecretSource};
+use crate::units::Time;
 
 /// Every job state, in the order of a job's life.
 pub const JOB_STATUSES: [JobStatus; 9] = [
@@ -71,6 +73,7 @@ pub fn runner_status(status: RunnerStatus) -> &'static str {
         RunnerStatus::Planned => "planned",
         RunnerStatus::Creating => "creating",
         RunnerStatus::Starting => "starting",
+        RunnerStatus::Registering => "registering",
         RunnerStatus::Idle => "idle",
         RunnerStatus::Running => "running",
         RunnerStatus::Stopping => "stopping",
@@ -92,6 +95,37 @@ pub fn health(health: Health) -> &'static str {
     }
 }
 
+/// By what right runners register at a forge: names and places of secrets, never a secret.
+#[must_use]
+pub fn right(access: &ForgeAccess) -> String {
+    match access {
+        ForgeAccess::Tokens(variable) => {
+            format!("a registration token for each runner in `{variable}`")
+        }
+        ForgeAccess::Personal(source) => format!("a personal access token from {}", place(source)),
+        ForgeAccess::App(app) => format!("app {}, its key from {}", app.id, place(&app.key)),
+    }
+}
+
+/// Where a secret is. Of a program only its name: an argument may be a secret, too.
+fn place(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Variable(name) => format!("`{name}`"),
+        SecretSource::File(path) => path.display().to_string(),
+        SecretSource::Command(line) => {
+            format!("the program `{}`", line.first().map_or("", String::as_str))
+        }
+        SecretSource::Vault(it) => format!("Vault, {} of {}", it.field, it.path),
+    }
+}
+
+/// The time of day in UTC: `16:14 UTC`.
+#[must_use]
+pub fn time_of_day(time: Time) -> String {
+    let minutes = time.0 / 60_000;
+    format!("{:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +140,13 @@ mod tests {
         let json = serde_json::to_string(&RunnerStatus::Stale).expect("serialises");
         assert_eq!(json.trim_matches('"'), runner_status(RunnerStatus::Stale));
         assert!(parse_job_status("done").is_err());
+    }
+
+    #[test]
+    fn a_right_names_where_its_secret_is_and_no_argument_of_a_program() {
+        let line = ["pass", "show", "hunter2"].map(str::to_owned).to_vec();
+        let text = right(&ForgeAccess::Personal(SecretSource::Command(line)));
+        assert_eq!(text, "a personal access token from the program `pass`");
+        assert_eq!(time_of_day(Time(1_770_552_000_000)), "12:00 UTC");
     }
 }

@@ -107,8 +107,7 @@ impl Card {
     /// Memory without what the driver keeps for itself.
     #[must_use]
     pub fn usable(&self) -> GpuMib {
-        let card = &self.reading.card;
-        GpuMib(card.memory.0.saturating_sub(card.reserved.0))
+        self.reading.card.usable()
     }
 
     /// What is left of it; all where its use is not known.

@@ -12,8 +12,8 @@ use crate::fleet::gpu::{GpuReading, GpuReport};
 use crate::fleet::host::HostFacts;
 use crate::fleet::state::Restored;
 use crate::fleet::view::PlannedCard;
-use crate::ids::{PoolName, ProfileName, ProjectName};
-use crate::spec::{Limits, Pool, PoolSize, Profile, Reuse, Spec};
+use crate::ids::{ProfileName, ProjectName};
+use crate::spec::{Limits, Pool, Profile, Spec};
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 const LIGHT: &str = "light";
@@ -164,7 +164,7 @@ impl<'a> Placer<'a> {
     /// The cards with these runners on them; none if they cannot all be placed.
     fn place(&self, counts: Counts) -> Option<Vec<PlannedCard>> {
         let mut spec = self.spec.clone();
-        spec.pools = counts.each().map(|(profile, count)| pool(profile, count)).collect();
+        spec.pools = counts.each().map(|(profile, count)| Pool::plain(profile, count)).collect();
         let plan = self.fleet.preview(&spec);
         plan.refusal.is_none().then_some(plan.cards)
     }
@@ -310,18 +310,6 @@ impl Optimal {
 fn pools(counts: Counts) -> Vec<(ProfileName, u32)> {
     let some = counts.each().filter(|(_, count)| *count > 0);
     some.map(|(name, count)| (ProfileName::new(name), count)).collect()
-}
-
-fn pool(profile: &str, count: u32) -> Pool {
-    Pool {
-        name: PoolName::new(profile),
-        profile: ProfileName::new(profile),
-        size: PoolSize::Fixed(count),
-        runner_name: None,
-        reuse: Reuse::OneJob,
-        spares: 0,
-        docker_healthcheck: None,
-    }
 }
 
 /// A card with light runners and no heavy one.

@@ -156,7 +156,13 @@ impl CompleteArgs {
         let body = CompleteBody { of: self.of, end };
         let Completed { task, job, name, .. } = client.post("/v1/complete", &body).await?;
         let how = if self.failed { "failed" } else { "completed" };
-        note(&format!("{task} {how} on {name} ({job})"));
+        match (task, job) {
+            (Some(task), Some(job)) => note(&format!("{task} {how} on {name} ({job})")),
+            _ => note(&format!(
+                "nothing to complete: {name} takes its forge's jobs, and the forge sees for itself \
+                 when one ends"
+            )),
+        }
         Ok(Exit::Done)
     }
 }

@@ -13,16 +13,17 @@ use super::context::note;
 use super::failure::Failure;
 use crate::causes::with_causes;
 use crate::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
-use crate::engine::{Engine, EngineError, Project};
+use crate::engine::{Engine, EngineError, EngineInfo, Project};
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::fleet::event::{DownMode, Event};
+use crate::fleet::forge::ForgeEntry;
 use crate::fleet::state::Restored;
 use crate::fleet::view::PlanView;
 use crate::fleet_file::{self, FleetFile, FleetFileError};
-use crate::ids::{ContainerId, FleetId, ProjectName};
+use crate::ids::{ContainerId, FleetId, PoolName, ProjectName, ScopeUrl};
 use crate::inventory::{GpuSources, Inventory};
-use crate::spec::{RunnersOptions, Spec};
+use crate::spec::{ForgeAccess, ForgePool, Pool, RunnersOptions, Spec};
 use crate::state_dir::StateDir;
 use crate::store::Store;
 use crate::supervisor::{self, Options, SupervisorError};
@@ -157,9 +158,37 @@ pub(super) async fn remove_caches(state: &StateDir) -> Result<(), Failure> {
     let engine = connect(&spec.project, &fleet).map_err(unreachable)?;
     let removed = engine.remove_caches().await.map_err(unreachable)?;
     if removed > 0 {
-        note(&format!("removed {removed} caches"));
+        note(&format!("removed {removed} volumes of caches and registrations"));
     }
     Ok(())
+}
+
+/// What stays at forges when a fleet is gone.
+#[derive(Debug, Default)]
+pub(super) struct AtForges {
+    /// Entries of runners that are gone, which could not be removed.
+    pub left: Vec<ForgeEntry>,
+    /// The pools whose right is no right to remove anything, and where their runners are listed.
+    pub kept: Vec<(PoolName, ScopeUrl)>,
+}
+
+/// What stays at the forges of the fleet that a state folder knows.
+pub(super) fn at_forges(state: &StateDir) -> Result<AtForges, Failure> {
+    let path = state.database();
+    if !path.exists() {
+        return Ok(AtForges::default());
+    }
+    let failed = |error| Failure::new(Exit::Failed, with_causes(&error));
+    let meta = Store::open(&path).map_err(failed)?.restore().map_err(failed)?.meta;
+    let kept = |pool: &Pool| match pool.forge.as_ref() {
+        Some(ForgePool { scope, access: ForgeAccess::Tokens(_), .. }) => {
+            Some((pool.name.clone(), scope.clone()))
+        }
+        Some(_) | None => None,
+    };
+    let pools = meta.spec.iter().flat_map(|spec| &spec.pools);
+    let left = meta.leftovers.into_values().filter(|it| !it.is_answered());
+    Ok(AtForges { kept: pools.filter_map(kept).collect(), left: left.map(|it| it.entry).collect() })
 }
 
 /// Removes specification 1's file of the fleet that a state folder knows, unless it holds options
@@ -221,6 +250,13 @@ fn start_log() {
         .with_target(false);
     // A second supervisor in one process (there is none) would share the first one's log.
     drop(log.try_init());
+}
+
+/// What the engine is.
+pub(super) async fn engine() -> Result<EngineInfo, Failure> {
+    let unreachable = |error: EngineError| Failure::new(Exit::Unreachable, error.describe());
+    let engine = connect(&ProjectName::new(""), &FleetId::new("")).map_err(unreachable)?;
+    engine.info().await.map_err(unreachable)
 }
 
 /// A program to run in a runner's container.

@@ -1,5 +1,6 @@
 //! `down`: removes all that `up` made, and nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -16,7 +17,12 @@ use crate::api::dto::{Accepted, DownBody};
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::fleet::event::DownMode;
+use crate::fleet::forge::ForgeEntry;
+use crate::ids::{PoolName, ScopeUrl};
 use crate::state_dir::StateDir;
+
+/// Names that are shown for each scope.
+const NAMED_MAX: usize = 10;
 
 /// Remove the fleet: runners, volumes and network
 ///
@@ -61,13 +67,15 @@ impl DownArgs {
             Err(ClientError::NotUp { .. }) => note("nothing to remove: no fleet was up here"),
             Err(error) => return Err(error.into()),
         }
+        let at_forges = border::at_forges(&state)?;
         if self.volumes {
             // First what only the state folder knows to be ours.
             border::remove_caches(&state).await?;
             border::remove_runners_file(&state)?;
             forget(&state)?;
+            tell_kept(&at_forges.kept);
         }
-        Ok(Exit::Done)
+        Ok(tell_left(&at_forges.left))
     }
 
     /// Its supervisor died: one in this process takes over and takes down.
@@ -95,6 +103,42 @@ impl DownArgs {
     }
 }
 
+/// What a forge did not remove in time is named: nobody else looks for it any more.
+fn tell_left(left: &[ForgeEntry]) -> Exit {
+    if left.is_empty() {
+        return Exit::Done;
+    }
+    note(&left_text(left));
+    Exit::Partly
+}
+
+/// A registration token gives no right to remove what it registered.
+fn tell_kept(kept: &[(PoolName, ScopeUrl)]) {
+    for (pool, scope) in kept {
+        note(&format!(
+            "the runners of pool {pool} stay listed at {scope}, offline: `token_env` gives no \
+             right to remove them; remove them there, or wait until it does"
+        ));
+    }
+}
+
+fn left_text(left: &[ForgeEntry]) -> String {
+    let mut scopes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in left {
+        scopes.entry(entry.scope.as_str()).or_default().push(&entry.name);
+    }
+    let lines = scopes.iter().map(|(scope, names)| {
+        let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+        let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+        format!("\n  {} at {scope}: {shown}{more}", names.len())
+    });
+    format!(
+        "these runners are gone, and may still be listed at their forge; remove them there, or \
+         with another `slate-fleet up`:{}",
+        lines.collect::<String>()
+    )
+}
+
 /// Removes what a supervisor keeps, by name, so that a folder given by mistake loses nothing else.
 fn forget(state: &StateDir) -> Result<(), Failure> {
     for path in state.all() {
@@ -120,6 +164,22 @@ fn forget(state: &StateDir) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_forge_still_lists_is_named_by_scope_and_is_no_full_success() {
+        assert_eq!(tell_left(&[]), Exit::Done);
+        let entry = |scope: &str, number: u32| ForgeEntry {
+            scope: ScopeUrl::new(scope),
+            name: format!("slate-ci-{number}"),
+            id: None,
+        };
+        let mut left: Vec<_> = (0..12).map(|n| entry("https://github.com/acme", n)).collect();
+        left.push(entry("https://github.com/me/site", 99));
+        assert_eq!(tell_left(&left), Exit::Partly);
+        let text = left_text(&left);
+        assert!(text.contains("\n  12 at https://github.com/acme: slate-ci-0, "), "{text}");
+        assert!(text.contains("slate-ci-9, …\n  1 at https://github.com/me/site: slate-ci-99"));
+    }
 
     #[test]
     fn forgetting_removes_the_state_and_nothing_that_is_not_its_own() {

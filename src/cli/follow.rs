@@ -32,11 +32,14 @@ pub(super) enum Goal {
 /// How following ended.
 enum End {
     Reached,
+    /// All that goes on by itself is there; the others wait for an operator.
+    Held(Box<FleetView>),
     TimeUp(Option<Box<FleetView>>),
     SupervisorGone,
 }
 
-/// Follows the fleet until the goal or the timeout; exit code 3 with reasons when it is late.
+/// Follows the fleet until the goal or the timeout; exit code 3 with reasons when it is late, 5
+/// when some runners cannot go on without an operator.
 pub(super) async fn follow_until(
     context: &Context,
     goal: Goal,
@@ -58,6 +61,7 @@ pub(super) async fn follow_until(
     tracker.finish();
     match end? {
         End::Reached => Ok(Exit::Done),
+        End::Held(fleet) => Err(held(&fleet)),
         End::SupervisorGone if goal == Goal::Gone => gone(context, until).await,
         End::SupervisorGone => Err(Failure::new(
             Exit::Unreachable,
@@ -88,6 +92,9 @@ async fn watch(
                     if reached(goal, &fleet) {
                         return Ok(End::Reached);
                     }
+                    if goal == Goal::Ready && is_held(&fleet) {
+                        return Ok(End::Held(Box::new(fleet)));
+                    }
                     last = Some(Box::new(fleet));
                 }
                 Ok(None) | Err(ClientError::Broken(_)) => return Ok(End::SupervisorGone),
@@ -105,6 +112,36 @@ fn reached(goal: Goal, fleet: &FleetView) -> bool {
         Goal::Idle => fleet.queued == 0 && fleet.running == 0,
         Goal::Gone => false,
     }
+}
+
+/// Whether nothing more will come without an operator: each runner serves, or waits for one.
+fn is_held(fleet: &FleetView) -> bool {
+    let mut held = 0;
+    for runner in &fleet.runners {
+        match hold(runner) {
+            Some(_) => held += 1,
+            None if runner.status.is_serving() => {}
+            None => return false,
+        }
+    }
+    held > 0 && fleet.phase == FleetPhase::Converging
+}
+
+fn hold(runner: &RunnerView) -> Option<&str> {
+    runner.forge.as_ref()?.hold.as_deref().filter(|_| !runner.status.is_serving())
+}
+
+/// Some runners are up, the others need something; each is told with what it needs.
+fn held(fleet: &FleetView) -> Failure {
+    let waiting: Vec<(&RunnerView, &str)> =
+        fleet.runners.iter().filter_map(|it| Some((it, hold(it)?))).collect();
+    for (runner, why) in waiting.iter().take(REASONS_MAX) {
+        note(&format!("  {}: {why}", runner.name));
+    }
+    let (count, all) = (waiting.len(), fleet.runners.len());
+    let exit = if count < all { Exit::Partly } else { Exit::Failed };
+    Failure::new(exit, format!("{count} of {all} runners wait for you"))
+        .help("`slate-fleet up -d` tries them again")
 }
 
 /// The stream has ended; the supervisor's last act is to let go of its socket.
@@ -156,6 +193,7 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
         RunnerStatus::Planned
         | RunnerStatus::Creating
         | RunnerStatus::Starting
+        | RunnerStatus::Registering
         | RunnerStatus::Stopping
         | RunnerStatus::Removing
         | RunnerStatus::Error
@@ -174,4 +212,29 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
 fn cause(reason: &str) -> &str {
     let ours = reason.split(EVIDENCE).next().unwrap_or(reason);
     ours.split("; failed ").next().unwrap_or(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::fixture;
+
+    #[test]
+    fn a_fleet_is_held_when_all_but_those_that_wait_for_an_operator_serve() {
+        let mut fleet = fixture::forge_fleet();
+        fleet.phase = FleetPhase::Converging;
+        fleet.runners[2].status = RunnerStatus::Error;
+        fleet.runners[2].forge.as_mut().expect("it has one").hold =
+            Some("RUNNER_TOKEN_3 is not set".to_owned());
+        assert!(is_held(&fleet));
+        assert_eq!(held(&fleet).exit(), Exit::Partly);
+        assert!(held(&fleet).render().contains("1 of 3 runners wait for you"));
+        fleet.runners[0].status = RunnerStatus::Registering;
+        assert!(!is_held(&fleet), "one is on its way");
+        fleet.runners.drain(..2);
+        assert!(is_held(&fleet));
+        assert_eq!(held(&fleet).exit(), Exit::Failed, "none is up");
+        fleet.runners[0].forge = None;
+        assert!(!is_held(&fleet), "what fails is tried again by itself");
+    }
 }

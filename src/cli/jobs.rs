@@ -8,15 +8,18 @@ use super::{clock, render};
 use crate::api::words::{job_status, parse_job_status};
 use crate::client::Client;
 use crate::exit::Exit;
+use crate::fleet::forge::{ForgeJobStatus, ForgeJobView};
 use crate::fleet::view::{JobStatus, JobView};
 use crate::ids::JobId;
 
 /// List jobs, newest first
+///
+/// Below the fleet's own, tables show the jobs of GitHub and its like that wait or run for a pool.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  slate-fleet jobs\n  slate-fleet jobs --status queued,running\n  \
-                  slate-fleet jobs show job-42"
+                  slate-fleet jobs --forge\n  slate-fleet jobs show job-42"
 )]
 pub(super) struct JobsArgs {
     #[command(subcommand)]
@@ -28,6 +31,9 @@ pub(super) struct JobsArgs {
     /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// Only the jobs that forges tell of, in any format
+    #[arg(long, conflicts_with = "status")]
+    forge: bool,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -63,25 +69,67 @@ impl JobsArgs {
     }
 
     async fn list(&self, context: &Context) -> Result<Exit, Failure> {
+        let mut client = context.connect().await?;
+        if self.forge {
+            return self.list_forge(&mut client, context).await;
+        }
         let mut path = format!("/v1/jobs?limit={}", self.limit);
         if !self.status.is_empty() {
             let words: Vec<&str> = self.status.iter().map(|status| job_status(*status)).collect();
             path = format!("{path}&status={}", words.join(","));
         }
-        let jobs: Vec<JobView> = context.get(&path).await?;
+        let jobs: Vec<JobView> = client.get(&path).await?;
         if self.quiet {
             print(&jobs.iter().map(|job| format!("{}\n", job.id)).collect::<String>())?;
             return Ok(Exit::Done);
         }
         let (now, paint) = (clock::now(), context.paint());
-        print(&match self.format {
+        let mut text = match self.format {
             Format::Table => render::jobs::table(&jobs, now, paint),
             Format::Wide => render::jobs::wide(&jobs, now, paint),
             Format::Json | Format::Jsonl | Format::Yaml => {
                 render::machine(self.format, &jobs).unwrap_or_default()
             }
+        };
+        if self.status.is_empty() && matches!(self.format, Format::Table | Format::Wide) {
+            let forge = self.open_at_forges(&mut client).await?;
+            if !forge.is_empty() {
+                text = format!("{text}\n{}", self.forge_table(&forge, context));
+            }
+        }
+        print(&text)?;
+        Ok(Exit::Done)
+    }
+
+    /// Those that wait or run.
+    async fn open_at_forges(&self, client: &mut Client) -> Result<Vec<ForgeJobView>, Failure> {
+        let mut jobs: Vec<ForgeJobView> = client.get(&self.forge_path()).await?;
+        jobs.retain(|job| !matches!(job.job.status, ForgeJobStatus::Completed(_)));
+        Ok(jobs)
+    }
+
+    async fn list_forge(&self, client: &mut Client, context: &Context) -> Result<Exit, Failure> {
+        let jobs: Vec<ForgeJobView> = client.get(&self.forge_path()).await?;
+        print(&match (self.quiet, render::machine(self.format, &jobs)) {
+            (true, _) => jobs.iter().map(|job| format!("{}\n", job.job.id)).collect(),
+            (false, Some(text)) => text,
+            (false, None) => self.forge_table(&jobs, context),
         })?;
         Ok(Exit::Done)
+    }
+
+    fn forge_path(&self) -> String {
+        format!("/v1/forge/jobs?limit={}", self.limit)
+    }
+
+    fn forge_table(&self, jobs: &[ForgeJobView], context: &Context) -> String {
+        let (now, paint) = (clock::now(), context.paint());
+        match self.format {
+            Format::Wide => render::forges::jobs_wide(jobs, now, paint),
+            Format::Table | Format::Json | Format::Jsonl | Format::Yaml => {
+                render::forges::jobs(jobs, now, paint)
+            }
+        }
     }
 }
 

@@ -49,12 +49,13 @@ impl PlanArgs {
                 Err(error) => return Err(error.into()),
             },
         };
-        match render::machine_one(self.format, &plan) {
+        let planned = render::plan::Planned::of(plan, &spec);
+        match render::machine_one(self.format, &planned) {
             Some(text) => super::context::print(&text)?,
-            None => print(&render::plan::text(&plan, context.paint()))?,
+            None => print(&render::plan::text(&planned, context.paint()))?,
         }
-        Ok(match render::plan::has_changes(&plan) {
-            _ if plan.refusal.is_some() => Exit::NoCapacity,
+        Ok(match render::plan::has_changes(&planned.plan) {
+            _ if planned.plan.refusal.is_some() => Exit::NoCapacity,
             true => Exit::Changes,
             false => Exit::Done,
         })

@@ -5,8 +5,10 @@ use clap::Args;
 use super::context::{Context, Format, note, print};
 use super::failure::Failure;
 use super::{render, suggest};
+use crate::api::doctor::security;
 use crate::exit::Exit;
 use crate::fleet::view::{FleetView, RunnerView};
+use crate::spec::Spec;
 
 /// List the runners
 #[derive(Debug, Args)]
@@ -27,7 +29,8 @@ pub(super) struct PsArgs {
 
 impl PsArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut fleet: FleetView = context.get("/v1/fleet").await?;
+        let mut client = context.connect().await?;
+        let mut fleet: FleetView = client.get("/v1/fleet").await?;
         if !self.runners.is_empty() {
             let wanted = find_all(&fleet, &self.runners)?;
             fleet.runners = wanted.into_iter().cloned().collect();
@@ -38,9 +41,16 @@ impl PsArgs {
             return Ok(Exit::Done);
         }
         let paint = context.paint();
+        let below = match (self.format, self.runners.is_empty()) {
+            (Format::Table | Format::Wide, true) => {
+                let spec: Spec = client.get("/v1/spec").await?;
+                below(&fleet, &spec)
+            }
+            _ => String::new(),
+        };
         print(&match self.format {
-            Format::Table => render::ps::table(&fleet, paint) + &pools(&self.runners, &fleet),
-            Format::Wide => render::ps::wide(&fleet, paint) + &pools(&self.runners, &fleet),
+            Format::Table => render::ps::table(&fleet, paint) + &below,
+            Format::Wide => render::ps::wide(&fleet, paint) + &below,
             Format::Json | Format::Jsonl | Format::Yaml => {
                 render::machine(self.format, &fleet.runners).unwrap_or_default()
             }
@@ -54,10 +64,14 @@ impl PsArgs {
     }
 }
 
-/// The sizes of pools, below all of their runners.
-fn pools(named: &[String], fleet: &FleetView) -> String {
-    let lines = if named.is_empty() { render::pools::lines(fleet) } else { String::new() };
-    if lines.is_empty() { lines } else { format!("\n{lines}") }
+/// The sizes of pools, what is left at forges, and what was opted out of, below all runners.
+fn below(fleet: &FleetView, spec: &Spec) -> String {
+    let weaker = security::weaker(spec).into_iter().map(|text| format!("Warning: {text}\n"));
+    let lines = render::pools::lines(fleet) + &render::forges::leftovers(fleet);
+    match weaker.fold(lines, |lines, line| lines + &line) {
+        nothing if nothing.is_empty() => nothing,
+        lines => format!("\n{lines}"),
+    }
 }
 
 /// The runners of these names or ids; all must exist.
@@ -76,6 +90,7 @@ pub(super) fn find<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a RunnerVie
         .iter()
         .find(|runner| runner.name == name)
         .or_else(|| fleet.runners.iter().find(|runner| Some(runner.id) == id))
+        .or_else(|| fleet.runners.iter().find(|runner| runner.is_registered_as(name)))
         .ok_or_else(|| {
             let names: Vec<&str> =
                 fleet.runners.iter().map(|runner| runner.name.as_str()).collect();

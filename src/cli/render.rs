@@ -3,10 +3,12 @@
 //! Everything here is pure: views in, text out. Times are told from the view's own clock.
 
 pub mod ago;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 #[cfg(test)]
 pub(super) mod fixture;
+pub mod forges;
 #[cfg(test)]
 mod gpu_fixture;
 pub mod gpu_map;

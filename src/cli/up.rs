@@ -35,11 +35,26 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m",
           value_parser = clock::parse_duration)]
     timeout: Duration,
+    /// Where GitHub's API is, instead of what the fleet file says; for tests
+    #[arg(long, value_name = "URL", env = "SLATE_GITHUB_API_URL", value_parser = api_url)]
+    github_api_url: Option<String>,
+}
+
+fn api_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+        true => Ok(url.to_owned()),
+        false => Err("write a URL such as `https://github.example.com/api/v3`".to_owned()),
+    }
 }
 
 impl UpArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let spec = context.spec()?;
+        let mut spec = context.spec()?;
+        if let Some(url) = &self.github_api_url {
+            spec.forge.github_api = Some(url.clone());
+        }
         let state = context.state_dir()?;
         match Client::connect(&state).await {
             Ok(client) => self.apply(context, client, &spec).await,

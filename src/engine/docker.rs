@@ -27,6 +27,7 @@ use crate::fleet::effect::ContainerPlan;
 use crate::fleet::event::{ContainerFact, EngineEvent, OpErrorClass};
 use crate::fleet::gpu::GpuAccess;
 use crate::ids::{ContainerId, ImageId, ImageRef, IncarnationId};
+use crate::spec::DockerAccess;
 use crate::units::Time;
 
 mod address;
@@ -42,6 +43,7 @@ mod inspect;
 mod leftovers;
 mod limits;
 mod project;
+mod reach;
 mod seen;
 
 pub use address::{DockerEnv, EngineAddress};
@@ -125,7 +127,11 @@ impl DockerEngine {
     async fn traits(&self, plan: &ContainerPlan) -> Result<EngineTraits, EngineError> {
         let facts = self.known_facts().await?;
         let cards = self.card_request(plan, &facts).await?;
-        Ok(EngineTraits { narrowing: self.narrowing(), cpus: facts.cpus, cards })
+        let reach = match plan.template.docker {
+            DockerAccess::None => None,
+            DockerAccess::Socket => Some(self.reach(&facts)?),
+        };
+        Ok(EngineTraits { narrowing: self.narrowing(), cpus: facts.cpus, cards, reach })
     }
 
     /// How the engine is asked for the plan's card. Names come and go while an engine runs, so it

@@ -21,8 +21,10 @@ use crate::ids::{CacheName, IncarnationId, PoolName};
 use crate::spec::{Cache, ReportSharing, Reuse};
 use crate::units::MilliCpu;
 
+mod forge;
 mod gpu;
 
+pub use forge::{DOCKER_SOCKET, EngineReach, IDENTITY, LABEL_FORGE, LABEL_IDENTITY, work_on_host};
 pub use gpu::{CardRequest, cdi_name};
 
 /// The label with the project's name.
@@ -66,7 +68,7 @@ pub enum Narrowing {
 }
 
 /// What of an engine changes how containers are made on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineTraits {
     /// Whether it permits mounts over the kernel's files.
     pub narrowing: Narrowing,
@@ -74,6 +76,8 @@ pub struct EngineTraits {
     pub cpus: u32,
     /// How it is asked for NVIDIA cards.
     pub cards: CardRequest,
+    /// How the container's jobs reach it, if they may.
+    pub reach: Option<EngineReach>,
 }
 
 /// The narrowed files, each by its name in the private folder and what it is mounted over.
@@ -128,7 +132,8 @@ pub fn cache_list(plan: &ContainerPlan) -> String {
 pub fn volumes(plan: &ContainerPlan, project: &Project) -> Vec<String> {
     let pool = &plan.template.pool;
     let caches = plan.template.caches.keys().map(|name| cache_volume(project, pool, name));
-    caches.chain([work_volume(project, plan.incarnation)]).collect()
+    let identity = forge::identity_volume(plan, project);
+    caches.chain(identity).chain([work_volume(project, plan.incarnation)]).collect()
 }
 
 /// The labels by which everything of a project is found again.
@@ -165,7 +170,8 @@ pub fn container_body(
     engine: EngineTraits,
 ) -> ContainerCreateBody {
     let template = &plan.template;
-    let mounts = mounts(plan, project, paths, engine.narrowing);
+    let mut mounts = mounts(plan, project, paths, engine.narrowing);
+    mounts.extend(forge::mounts(plan, project, engine.reach.as_ref()));
     ContainerCreateBody {
         image: Some(plan.image.to_string()),
         hostname: Some(hostname(&plan.name)),
@@ -184,7 +190,7 @@ pub fn container_body(
         host_config: Some(HostConfig {
             nano_cpus: Some(nano_cpus(template.cpus, engine.cpus)),
             mounts: Some(mounts),
-            ..host_config(plan, project, engine.cards)
+            ..host_config(plan, project, &engine)
         }),
         ..ContainerCreateBody::default()
     }
@@ -196,9 +202,11 @@ fn nano_cpus(limit: MilliCpu, host: u32) -> i64 {
     i64::from(limit.0).min(most) * 1_000_000
 }
 
-fn host_config(plan: &ContainerPlan, project: &Project, cards: CardRequest) -> HostConfig {
+fn host_config(plan: &ContainerPlan, project: &Project, engine: &EngineTraits) -> HostConfig {
     let template = &plan.template;
-    let devices = gpu::devices(plan.gpu.as_ref(), cards);
+    let devices = gpu::devices(plan.gpu.as_ref(), engine.cards);
+    let socket = engine.reach.as_ref().map(|reach| reach.group.to_string());
+    let groups: Vec<String> = devices.groups.into_iter().flatten().chain(socket).collect();
     let memory = signed(template.memory.0);
     HostConfig {
         memory: Some(memory),
@@ -223,7 +231,7 @@ fn host_config(plan: &ContainerPlan, project: &Project, cards: CardRequest) -> H
         log_config: Some(log_config()),
         device_requests: devices.requests,
         devices: devices.nodes,
-        group_add: devices.groups,
+        group_add: (!groups.is_empty()).then_some(groups),
         ..HostConfig::default()
     }
 }
@@ -288,6 +296,7 @@ fn container_labels(plan: &ContainerPlan, project: &Project) -> HashMap<String, 
     labels.insert(LABEL_POOL.to_owned(), template.pool.to_string());
     labels.insert(LABEL_PROFILE.to_owned(), template.profile.to_string());
     labels.insert(LABEL_LABELS.to_owned(), template.labels.join(","));
+    forge::label(plan, &mut labels);
     labels
 }
 

@@ -31,7 +31,9 @@ pub(super) fn seats(state: &State) -> Vec<Seat<'_>> {
 /// The slot's runner, if it waits for a job and its agent listens.
 fn idle<'a>(state: &'a State, slot: &Slot) -> Option<&'a Runner> {
     let runner = state.runner(slot.runner?)?;
-    let ready = matches!(runner.phase, Phase::Idle { .. }) && state.contact(runner.id).connected;
+    let ready = matches!(runner.phase, Phase::Idle { .. })
+        && runner.enlistment().is_none()
+        && state.contact(runner.id).connected;
     ready.then_some(runner)
 }
 
@@ -187,7 +189,9 @@ pub(super) fn serving<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &
 
 /// The pools that the lane and pool of a kind allow, whatever it needs.
 pub(super) fn open_to<'a>(spec: &'a Spec, kind: &Kind) -> impl Iterator<Item = &'a Pool> {
-    spec.pools.iter().filter(move |pool| allows(spec, kind, &pool.name))
+    // Runners of a forge take that forge's jobs.
+    let own = spec.pools.iter().filter(|pool| pool.forge.is_none());
+    own.filter(move |pool| allows(spec, kind, &pool.name))
 }
 
 /// What is at work on each card.
@@ -216,7 +220,7 @@ impl Loads {
             Load { card: card.clone(), free, jobs: 0 }
         });
         let mut loads = Self { cards: cards.collect() };
-        for runner in state.runners().filter(|runner| runner.job().is_some()) {
+        for runner in state.runners().filter(|runner| runner.is_at_work()) {
             let Some(place) = loads.place(runner) else { continue };
             let used = loads.cards.get(place).and_then(|it| used_by(state, &it.card, runner));
             loads.put(runner, used.unwrap_or(GpuMib(0)));

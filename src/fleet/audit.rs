@@ -131,8 +131,10 @@ impl Phase {
             Self::Planned => "planned",
             Self::Created { .. } => "created",
             Self::Booting { .. } => "starting",
+            Self::Registering { .. } => "registering",
             Self::Idle { .. } => "idle",
-            Self::Busy { .. } => "running",
+            Self::Working { .. } | Self::Busy { .. } => "running",
+            Self::Leaving { .. } => "leaving",
             Self::Retiring { .. } => "removing",
         }
     }
@@ -144,9 +146,11 @@ impl Phase {
             (Self::Planned, _) => "planned",
             (Self::Created { .. }, _) => "created",
             (Self::Booting { .. }, _) => "started",
-            (Self::Idle { .. }, Self::Busy { .. }) => "idle",
+            (Self::Registering { .. }, _) => "registering",
+            (Self::Idle { .. }, Self::Busy { .. } | Self::Working { .. }) => "idle",
             (Self::Idle { .. }, _) => "ready",
-            (Self::Busy { .. }, _) => "busy",
+            (Self::Working { .. } | Self::Busy { .. }, _) => "busy",
+            (Self::Leaving { .. }, _) => "leaving",
             (Self::Retiring { .. }, _) => "retired",
         }
     }

@@ -21,6 +21,11 @@ impl Awake {
         Self { last: now, since: now }
     }
 
+    /// When the core was last told the time.
+    pub fn last(&self) -> Time {
+        self.last
+    }
+
     /// How long somebody has had to answer since `asked`; time asleep is no time to answer in.
     pub fn patience_used(&self, now: Time, asked: Time) -> Duration {
         now.since(asked.max(self.since))

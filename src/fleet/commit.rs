@@ -5,6 +5,7 @@ use super::attempt::Attempt;
 use super::death;
 use super::downgrade;
 use super::effect::{ContainerPlan, Effect, EngineAction, GpuPlan};
+use super::forge;
 use super::gpus::{reclaim, seat};
 use super::host::HostFacts;
 use super::job::{Job, JobState, StopBy};
@@ -47,7 +48,11 @@ pub(super) fn commit(state: &mut State, now: Time, decision: Decision) {
             state.end_job(now, job, "it ended long ago");
             state.effect(Effect::DropLog(job));
         }
-        Decision::Finish => state.effect(Effect::Finish),
+        Decision::Forge(decision) => forge::commit(state, now, decision),
+        Decision::Finish => {
+            forge::leftovers::tell_rest(state, now);
+            state.effect(Effect::Finish);
+        }
     }
 }
 
@@ -59,7 +64,9 @@ fn make(state: &mut State, now: Time, slot: Option<SlotId>, (name, build): (Name
             format!("{}-{}-{id}", state.spec.project, build.template.pool)
         }
     };
-    state.begin_runner(now, Runner { id, slot, name, build, phase: Phase::Planned, since: now });
+    let phase = Phase::Planned;
+    let registration = None;
+    state.begin_runner(now, Runner { id, slot, name, build, phase, since: now, registration });
     if let Some(slot) = slot.and_then(|slot| state.slot_mut(slot)) {
         slot.runner = Some(id);
         slot.filled = now;

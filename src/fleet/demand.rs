@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::assignment;
 use super::desired;
 use super::event::Cordon;
+use super::forge;
 use super::gpus::seat::needs_card;
-use super::plan::{leftovers, most_leftovers, running_workflows};
+use super::plan::{is_closed, leftovers, most_leftovers, running_workflows};
 use super::queue::{Kind, Line};
 use super::runner::{Phase, Runner};
 use super::slot::{Fate, Slot};
@@ -36,6 +37,9 @@ pub(super) struct Load {
     pub rested: Vec<SlotId>,
     /// Jobs that wait for it.
     pub waiting: u32,
+    /// Jobs that its idle runners should get and do not: no more runners are made for them, and
+    /// none goes while they wait.
+    pub ignored: u32,
     /// Those that wait for longer than `scale_up_delay`; not counted far beyond the threshold.
     pub overdue: u32,
     /// Those of the overdue for which no pool before it has a runner.
@@ -53,7 +57,7 @@ pub(super) fn loads(state: &State, now: Time) -> BTreeMap<PoolName, Load> {
         let Some(load) = loads.get_mut(&pool.name) else { continue };
         let runner = slot.runner.and_then(|id| state.runner(id));
         load.size += 1;
-        load.busy += u32::from(runner.is_some_and(|runner| runner.job().is_some()));
+        load.busy += u32::from(runner.is_some_and(Runner::is_at_work));
         if slot.cordon == Cordon::Closed {
             continue;
         }
@@ -61,11 +65,16 @@ pub(super) fn loads(state: &State, now: Time) -> BTreeMap<PoolName, Load> {
         let is_free = slot.downgrade.is_none()
             && match runner {
                 Some(runner) => is_to_serve(state, now, runner),
-                None => left < most_leftovers(pool.reuse) && may_fill(state, now, slot),
+                None => {
+                    left < most_leftovers(pool.reuse)
+                        && may_fill(state, now, slot)
+                        && !is_closed(state, pool, slot)
+                }
             };
         load.free += u32::from(is_free);
         if let Some(since) = runner.and_then(|runner| idle_since(slot, runner))
             && is_rested(pool, now.since(since))
+            && !runner.is_some_and(|runner| forge::plan::is_claimed(state, runner))
         {
             rested.push((since, slot.id, &slot.pool));
         }
@@ -78,6 +87,7 @@ pub(super) fn loads(state: &State, now: Time) -> BTreeMap<PoolName, Load> {
         }
     }
     allot(state, now, &mut loads);
+    forge::demand::count(state, now, &mut loads);
     loads
 }
 
@@ -98,9 +108,15 @@ fn is_rested(pool: &Pool, idle: Duration) -> bool {
 fn is_to_serve(state: &State, now: Time, runner: &Runner) -> bool {
     let contact = state.contact(runner.id);
     match runner.phase {
-        Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } => true,
+        Phase::Planned
+        | Phase::Created { .. }
+        | Phase::Booting { .. }
+        | Phase::Registering { .. } => true,
         Phase::Idle { .. } => contact.connected || now.since(contact.heard) <= ABSENCE_MAX,
-        Phase::Busy { .. } | Phase::Retiring { .. } => false,
+        Phase::Working { .. }
+        | Phase::Leaving { .. }
+        | Phase::Busy { .. }
+        | Phase::Retiring { .. } => false,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::Template;
-use super::runner::{Build, GpuHold};
+use super::forge::{Enlistment, ListenMode};
+use super::runner::{Build, GpuHold, Runner};
 use super::scale::Grown;
 use super::slot::{Fate, Slot};
 use super::state::{Image, State};
 use crate::ids::{GpuUuid, ImageId, ImageRef, PoolName, ProfileName, SlotId};
-use crate::spec::{GpuDemand, Pool, PoolSize, Spec};
+use crate::spec::{ForgeAccess, ForgePool, GpuDemand, Pool, PoolSize, Spec};
 
 /// Numbers of runners by pool.
 pub(super) type Counts = BTreeMap<PoolName, u32>;
@@ -73,7 +74,20 @@ pub(super) fn shape(state: &State, spec: &Spec, counts: &Counts) -> Shape {
 }
 
 fn is_busy(state: &State, slot: &Slot) -> bool {
-    slot.runner.and_then(|id| state.runner(id)).is_some_and(|runner| runner.job().is_some())
+    slot.runner.and_then(|id| state.runner(id)).is_some_and(Runner::is_at_work)
+}
+
+/// A slot's number in its pool, from 1: as its name says, or its place among the pool's slots.
+pub(super) fn number(state: &State, slot: &Slot) -> u32 {
+    let pattern = pool(&state.spec, &slot.pool).and_then(|pool| pool.runner_name.as_ref());
+    let named = pattern.and_then(|pattern| {
+        let (before, after) = pattern.split_once("{n}")?;
+        slot.name.strip_prefix(before)?.strip_suffix(after)?.parse().ok()
+    });
+    named.unwrap_or_else(|| {
+        let before = state.slots().filter(|it| it.pool == slot.pool && it.id < slot.id);
+        u32::try_from(before.count()).unwrap_or(u32::MAX).saturating_add(1)
+    })
 }
 
 /// The lowest free number, and the name that goes with it.
@@ -151,7 +165,24 @@ pub(super) fn template_as(spec: &Spec, pool: &Pool, name: &ProfileName) -> Optio
         reuse: pool.reuse,
         docker_healthcheck: pool.docker_healthcheck,
         caches: profile.caches.clone(),
+        docker: profile.docker,
+        forge: pool.forge.as_ref().map(enlistment),
     })
+}
+
+/// How runners of a pool are registered with its forge.
+fn enlistment(forge: &ForgePool) -> Enlistment {
+    Enlistment {
+        kind: forge.kind,
+        scope: forge.scope.clone(),
+        labels: forge.labels.clone(),
+        group: forge.group.clone(),
+        mode: match &forge.access {
+            ForgeAccess::Tokens(variable) => ListenMode::Kept { variable: variable.clone() },
+            ForgeAccess::Personal(_) | ForgeAccess::App(_) => ListenMode::OneJob,
+        },
+        fork_jobs: forge.fork_jobs,
+    }
 }
 
 /// What runners of one profile should be made to now.

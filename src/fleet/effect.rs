@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::death::Death;
+use super::forge::{Enlistment, ForgeEntry, ListenOrder, RegisterOrder};
 use super::gpu::GpuAccess;
 use super::oom::Search;
 use crate::ids::{
     AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
-    OpId, PoolName, ProfileName, RequestId,
+    OpId, PoolName, ProfileName, RequestId, ScopeUrl,
 };
-use crate::spec::{Cache, GpuRequestKind, JobUser, Reuse};
+use crate::spec::{Cache, DockerAccess, GpuRequestKind, JobUser, Reuse};
 use crate::units::{Bytes, MilliCpu};
 
 /// One thing to do.
@@ -27,6 +28,17 @@ pub enum Effect {
         /// What to do.
         action: EngineAction,
     },
+    /// An operation at a forge; its outcome comes back as an event.
+    Forge {
+        /// The number to report under.
+        op: OpId,
+        /// The runner that it is about; it may be gone already.
+        incarnation: IncarnationId,
+        /// What to do.
+        action: ForgeAction,
+    },
+    /// Read a forge's runners and jobs soon: something is not known.
+    LookAtForge(ScopeUrl),
     /// Find out what an image name means, pulling it if it is missing.
     ResolveImage(ImageRef),
     /// Tell an agent something. Lost if it is not connected: it says what it has when it connects.
@@ -56,6 +68,13 @@ pub enum Effect {
         /// What to look for in the end of its output, if anything.
         search: Option<Search>,
     },
+    /// Move what a forge's job wrote under `/reports` into the store.
+    PublishForgeReports {
+        /// Whose folder.
+        incarnation: IncarnationId,
+        /// `workflow/run`; nothing else of the folder is published.
+        reports: String,
+    },
     /// A used working folder is needed no more.
     DropBlob(BlobId),
     /// A job is over: nothing more is written to its log, and readers come to its end.
@@ -84,6 +103,17 @@ pub enum EngineAction {
         /// The runner failed: what is left of it is looked at first.
         evidence: Option<Box<Death>>,
     },
+}
+
+/// An operation at a forge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForgeAction {
+    /// Register a runner for one job. What it registers with is a secret: it stays with the shell,
+    /// for this incarnation's [`AgentOrder::Listen`], and is lost with the supervisor.
+    /// Not safe to repeat: one whose outcome is unknown is given up, name and all.
+    Register(Box<RegisterOrder>),
+    /// Remove a runner, unless it has a job. Safe to repeat.
+    Remove(ForgeEntry),
 }
 
 /// All that is needed to make one container. Two plans with equal `template` make equal runners.
@@ -147,6 +177,12 @@ pub struct Template {
     /// What outlives the container and is the pool's.
     #[serde(default)]
     pub caches: BTreeMap<CacheName, Cache>,
+    /// Whether jobs reach the host's container engine.
+    #[serde(default)]
+    pub docker: DockerAccess,
+    /// The forge whose jobs the runner takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<Enlistment>,
 }
 
 /// What an agent is told.
@@ -154,6 +190,11 @@ pub struct Template {
 pub enum AgentOrder {
     /// Run this job.
     Assign(Box<JobOrder>),
+    /// Take a forge's jobs: register if that is still to be done, then start the listener. An agent
+    /// that already does goes on.
+    Listen(Box<ListenOrder>),
+    /// End the listener: at once and well if it has no job; with one, as `patience` says.
+    StopListening(Patience),
     /// Stop the job: TERM, grace, KILL to everything it started.
     Cancel {
         /// Which job.
@@ -170,6 +211,15 @@ pub enum AgentOrder {
         /// Which attempt.
         attempt: AttemptNo,
     },
+}
+
+/// What happens to a forge's job whose listener is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It goes on, and so does the listener: the order is void.
+    Spare,
+    /// It is cancelled, and gets this long.
+    Cancel(Duration),
 }
 
 /// A job as the agent gets it.

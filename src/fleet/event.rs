@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::RetryOn;
 use super::audit::Client;
 use super::disk::DiskFacts;
+use super::forge::{ForgeEvent, ForgeOutcome, ListenerStatus};
 use super::gpu::{GpuReport, XidReport};
 use super::host::HostFacts;
 use super::oom::Finding;
@@ -30,6 +31,15 @@ pub enum Event {
         op: OpId,
         /// How it ended.
         outcome: Outcome,
+    },
+    /// What a forge says.
+    Forge(ForgeEvent),
+    /// The end of an operation at a forge.
+    ForgeOperation {
+        /// The operation's number.
+        op: OpId,
+        /// How it ended.
+        outcome: ForgeOutcome,
     },
     /// What the agent in a runner says.
     Agent {
@@ -57,6 +67,15 @@ pub enum Event {
         outcome: Result<(), String>,
         /// What was found in the end of its output.
         found: Finding,
+    },
+    /// What a forge's job left under `/reports` is in the store, or why it is not.
+    ForgePublished {
+        /// Whose folder it was.
+        incarnation: IncarnationId,
+        /// `workflow/run`.
+        reports: String,
+        /// What went wrong, in words.
+        outcome: Result<(), String>,
     },
     /// What the host has.
     Host(HostFacts),
@@ -212,6 +231,8 @@ pub enum AgentEvent {
         /// Its node in the container.
         path: String,
     },
+    /// Where the listener of its forge stands. Said at each change and in each new session.
+    Listener(ListenerStatus),
     /// The job's first process runs.
     Started {
         /// Which job.

@@ -133,6 +133,12 @@ impl GpuReport {
 }
 
 impl GpuFacts {
+    /// Memory without what the driver keeps for itself.
+    #[must_use]
+    pub fn usable(&self) -> GpuMib {
+        GpuMib(self.memory.0.saturating_sub(self.reserved.0))
+    }
+
     /// Fills in the memory if the driver does not tell it.
     pub fn fill_memory(&mut self, known: &BTreeMap<GpuUuid, GpuMib>) {
         if self.memory == GpuMib(0) {

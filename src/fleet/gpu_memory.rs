@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::attempt::GpuTime;
-use super::gpu::{GpuProcess, GpuReading, GpuReport};
+use super::gpu::{GpuFacts, GpuProcess, GpuReading, GpuReport};
 use super::gpus::ledger;
 use super::oom::GpuUse;
 use super::runner::Runner;
@@ -85,7 +85,7 @@ impl Measured {
         let own = own(runner, card);
         self.peak = self.peak.max(own);
         let Some(used) = card.used else { return };
-        let free = GpuMib(usable(card).0.saturating_sub(used.0));
+        let free = GpuMib(card.card.usable().0.saturating_sub(used.0));
         let others = own.map(|own| GpuMib(used.0.saturating_sub(own.0)));
         self.samples.push_back(Sample { at: now, free, others });
         while self.samples.len() > SAMPLES_MAX
@@ -138,11 +138,6 @@ fn sum(runner: &Runner, card: &GpuReading, of: fn(&GpuProcess) -> Option<u32>) -
     own.map(of).try_fold(0_u32, |sum, it| Some(sum.saturating_add(it?)))
 }
 
-/// All of a card that runners may use.
-fn usable(card: &GpuReading) -> GpuMib {
-    GpuMib(card.card.memory.0.saturating_sub(card.card.reserved.0))
-}
-
 /// What is known of a runner's attempt now, at its end; none on a runner without a card.
 pub(super) fn of(state: &State, now: Time, id: IncarnationId) -> Option<GpuUse> {
     let runner = state.runner(id)?;
@@ -153,7 +148,7 @@ pub(super) fn of(state: &State, now: Time, id: IncarnationId) -> Option<GpuUse> 
     let fullest = late.filter(|it| now.since(it.at) <= WINDOW).min_by_key(|it| it.free);
     Some(GpuUse {
         card: hold.card.clone(),
-        usable: GpuMib(card.map_or(0, |it| it.memory.0.saturating_sub(it.reserved.0))),
+        usable: card.map_or(GpuMib(0), GpuFacts::usable),
         profile: runner.build.template.profile.clone(),
         reserved: hold.demand.memory,
         peak: measured.and_then(|it| it.peak),

@@ -21,6 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::card::{Severity, Sickness};
+use super::forge;
 use super::gpu::{GpuHealth, GpuReading, GpuReport};
 use super::gpu_memory;
 use super::plan::Decision;
@@ -127,7 +128,7 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
     if state.host.gpus.is_empty() || state.is_going_down() {
         return;
     }
-    leave_sick(state, plan);
+    leave_sick(state, now, plan);
     if plan.is_empty() {
         watchdog::plan(state, plan);
     }
@@ -140,17 +141,30 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
 }
 
 /// Runners on a lost card are lost with it; idle ones leave a card that takes no new lease.
-fn leave_sick(state: &State, plan: &mut Vec<Decision>) {
+fn leave_sick(state: &State, now: Time, plan: &mut Vec<Decision>) {
     for runner in state.runners() {
         let Some(hold) = &runner.build.gpu else { continue };
         let Some(cordon) = ledger::cordon(state, &hold.card) else { continue };
         let is_fatal = cordon.cause.severity() == Severity::Fatal;
         let why = format!("GPU {}: {cordon}", index(state, &hold.card));
         let cause = match (&runner.phase, is_fatal) {
-            (Phase::Retiring { .. }, _) | (Phase::Busy { .. }, false) => continue,
-            (Phase::Busy { .. }, true) => Cause::CardLost(why),
+            (Phase::Registering { .. } | Phase::Idle { .. } | Phase::Leaving { .. }, false)
+                if runner.enlistment().is_some() =>
+            {
+                plan.extend(forge::plan::depart(state, now, runner, Cause::CardOut(why)));
+                continue;
+            }
+            (Phase::Retiring { .. }, _) | (Phase::Busy { .. } | Phase::Working { .. }, false) => {
+                continue;
+            }
+            (Phase::Busy { .. } | Phase::Working { .. }, true) => Cause::CardLost(why),
             (
-                Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. },
+                Phase::Planned
+                | Phase::Created { .. }
+                | Phase::Booting { .. }
+                | Phase::Registering { .. }
+                | Phase::Idle { .. }
+                | Phase::Leaving { .. },
                 _,
             ) => Cause::CardOut(why),
         };

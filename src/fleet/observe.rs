@@ -6,7 +6,7 @@ mod engine;
 use super::audit::Actor;
 use super::event::Event;
 use super::state::State;
-use super::{disk, ending, gpus, request};
+use super::{disk, ending, forge, gpus, request};
 use crate::units::Time;
 
 /// Takes in one fact, or one request; what changes with it is its bringer's doing.
@@ -22,6 +22,9 @@ fn bringer(event: &Event) -> Actor {
         Event::Agent { incarnation, .. } => Actor::Agent(*incarnation),
         Event::Request { by, .. } => Actor::Client(by.clone()),
         Event::Published { .. }
+        | Event::ForgePublished { .. }
+        | Event::Forge(_)
+        | Event::ForgeOperation { .. }
         | Event::Host(_)
         | Event::Gpus(_)
         | Event::Xid(_)
@@ -35,10 +38,15 @@ fn fold(state: &mut State, now: Time, event: Event) {
     match event {
         Event::Engine(event) => engine::observe(state, now, event),
         Event::Operation { op, outcome } => engine::operation(state, now, op, outcome),
+        Event::Forge(event) => forge::observe(state, now, event),
+        Event::ForgeOperation { op, outcome } => forge::operation(state, now, op, outcome),
         Event::Agent { incarnation, event } => agent::observe(state, now, incarnation, event),
         Event::Request { id, request, .. } => request::answer(state, now, id, request),
         Event::Published { job, attempt, outcome, found } => {
             ending::published(state, now, (job, attempt), (outcome, found));
+        }
+        Event::ForgePublished { incarnation, reports, outcome } => {
+            forge::listener::published(state, now, (incarnation, &reports), outcome);
         }
         Event::Host(host) => state.host = host,
         Event::Gpus(report) => gpus::observe(state, now, report),

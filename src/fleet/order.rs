@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::effect::{AgentOrder, Effect, JobOrder};
 use super::job::Job;
 use super::runner::Runner;
+use super::slot::Slot;
 use super::state::State;
 use crate::ids::{IncarnationId, JobId};
 use crate::spec::{Proxy, ProxyUrl};
@@ -46,14 +47,36 @@ fn order(state: &State, runner: &Runner, job: &Job) -> JobOrder {
     }
 }
 
-/// The profile's variables, then the job's, then the fleet's own, which nobody overrides.
-fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, String> {
+/// The environment of a forge's jobs, as far as the fleet sets it: the profile's variables, then
+/// the fleet's own.
+pub(super) fn of_listener(state: &State, runner: &Runner, slot: &Slot) -> BTreeMap<String, String> {
+    let mut env = standing(state, runner);
+    if let Some(proxy) = &state.spec.proxy {
+        add_proxy(&mut env, proxy);
+    }
+    let own = [
+        ("SLATE_PROJECT", state.spec.project.to_string()),
+        ("SLATE_RUNNER", slot.name.clone()),
+        ("SLATE_PROFILE", runner.build.template.profile.to_string()),
+    ];
+    env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    env
+}
+
+/// What every job of a runner has.
+fn standing(state: &State, runner: &Runner) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     if state.spec.ca.is_some() {
         env.extend(CA_VARIABLES.map(|name| (name.to_owned(), CA_BUNDLE.to_owned())));
     }
     env.insert("CI".to_owned(), "true".to_owned());
     env.extend(runner.build.template.env.clone());
+    env
+}
+
+/// The profile's variables, then the job's, then the fleet's own, which nobody overrides.
+fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, String> {
+    let mut env = standing(state, runner);
     env.extend(job.spec.env.clone());
     if let Some(proxy) = &state.spec.proxy {
         add_proxy(&mut env, proxy);

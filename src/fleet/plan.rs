@@ -8,8 +8,9 @@ mod pools;
 mod runners;
 
 pub(super) use jobs::{may_run, running_workflows};
-pub(super) use pools::{leftovers, most_leftovers};
+pub(super) use pools::{is_closed, leftovers, most_leftovers};
 
+use super::forge::{self, ForgeDecision};
 use super::gpus;
 use super::runner::{Build, Cause};
 use super::scale::{self, Pressure};
@@ -57,6 +58,8 @@ pub(super) enum Decision {
     TimeOut(JobId),
     /// Give a job to a runner.
     Give { job: JobId, runner: IncarnationId },
+    /// Something about a forge.
+    Forge(ForgeDecision),
     /// A job ended long ago.
     ForgetJob(JobId),
     /// Nothing is left.
@@ -97,19 +100,22 @@ pub(super) fn plan(state: &State, now: Time) -> Vec<Decision> {
         let models = desired::models(state);
         pools::plan(state, now, &models, &mut plan);
         runners::plan(state, now, &models, &mut plan);
+        forge::plan::plan(state, now, &mut plan);
     }
     jobs::plan(state, now, &mut plan);
-    if plan.is_empty() && is_down(state) {
+    if plan.is_empty() && is_down(state, now) {
         plan.push(Decision::Finish);
     }
     plan
 }
 
-fn is_down(state: &State) -> bool {
+fn is_down(state: &State, now: Time) -> bool {
     state.is_going_down()
         && state.runners().next().is_none()
         && state.orphans.is_empty()
         && state.held_jobs().next().is_none()
+        && state.meta.publishing.is_empty()
+        && forge::leftovers::let_finish(state, now)
 }
 
 /// The pool of a runner or slot, if the spec still has it.

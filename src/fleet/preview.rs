@@ -129,7 +129,7 @@ fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> (Change, String
     if differences.is_empty() {
         return (Change::Keep, String::new());
     }
-    let when = if runner.job().is_some() { ", after its job" } else { "" };
+    let when = if runner.is_at_work() { ", after its job" } else { "" };
     (Change::Recreate, format!("{}{when}", differences.join(", ")))
 }
 

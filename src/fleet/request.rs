@@ -9,9 +9,10 @@ use super::downgrade;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
 use super::event::{Cordon, DownMode, Request, RestartTime};
 use super::failures;
+use super::forge;
 use super::gpus;
 use super::job::StopBy;
-use super::runner::Cause;
+use super::runner::{Cause, Runner};
 use super::state::{Place, State};
 use super::transition::{retire, stop};
 use crate::ids::{JobId, RequestId, SlotId};
@@ -80,6 +81,7 @@ fn cordon(state: &mut State, now: Time, slots: &[SlotId], to: Cordon) -> Result<
     for &id in slots {
         if to == Cordon::Open {
             failures::forgive(state, &Place::Slot(id));
+            forge::holds::forgive(state, id);
             downgrade::end(state, now, id, "an operator asked for it");
         }
         let Some(slot) = state.slot_mut(id) else { continue };
@@ -106,7 +108,7 @@ fn restart(
     let runner = |id: &SlotId| state.slot(*id)?.runner.and_then(|runner| state.runner(runner));
     let busy = slots.iter().find(|id| {
         runner(id).is_some_and(|runner| {
-            runner.job().is_some() && runner.build.template.reuse == Reuse::Persistent
+            runner.is_at_work() && runner.build.template.reuse == Reuse::Persistent
         })
     });
     if let Some(busy) = busy
@@ -118,20 +120,26 @@ fn restart(
         );
         return Err(refuse(RefusalKind::Conflict, message));
     }
-    let cause = |busy: bool| match (when, busy) {
+    // Whoever is registered at a forge may have got a job that nobody here knows yet.
+    let cause = |runner: &Runner| match (when, runner.is_at_work()) {
         (RestartTime::AfterJob, true) => None,
         (RestartTime::Now, true) => Some(Cause::Forced),
+        (RestartTime::Now, false) if runner.registration.is_some() => Some(Cause::Forced),
         (_, false) => Some(Cause::Restart),
     };
     let to_go: Vec<_> = slots
         .iter()
         .filter_map(runner)
-        .filter_map(|runner| Some((runner.id, cause(runner.job().is_some())?)))
+        .filter_map(|runner| Some((runner.id, cause(runner)?)))
         .collect();
     for (id, cause) in to_go {
-        retire(state, now, id, cause);
+        match when {
+            RestartTime::Now => retire(state, now, id, cause),
+            RestartTime::AfterJob => forge::leave::begin(state, now, id, cause),
+        }
     }
     for slot in slots {
+        forge::holds::forgive(state, *slot);
         state.tell(now, *slot, "restart asked", "");
         failures::forgive(state, &Place::Slot(*slot));
     }

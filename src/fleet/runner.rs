@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Fault;
 use super::effect::Template;
 use super::event::ContainerExit;
+use super::forge::{Enlistment, ForgeCause, Registration};
 use super::oom::GpuOom;
 use super::view::RunnerStatus;
 use crate::ids::{AttemptNo, ContainerId, GpuUuid, ImageId, IncarnationId, JobId, OpId, SlotId};
@@ -30,6 +31,9 @@ pub struct Runner {
     pub phase: Phase,
     /// Since when.
     pub since: Time,
+    /// How it stands with its forge, if it has one and that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
 }
 
 /// What a runner is made to; a runner whose build differs from its slot's is outdated.
@@ -67,10 +71,27 @@ pub enum Phase {
         /// Which.
         container: ContainerId,
     },
+    /// Its agent speaks, and it is on its way into its forge's list, or to being online there.
+    Registering {
+        /// Which.
+        container: ContainerId,
+    },
     /// Ready for a job.
     Idle {
         /// Which.
         container: ContainerId,
+    },
+    /// Has a job of its forge.
+    Working {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Should go, and its forge is asked to let it.
+    Leaving {
+        /// Which.
+        container: ContainerId,
+        /// Why.
+        why: Cause,
     },
     /// Has a job.
     Busy {
@@ -98,7 +119,10 @@ impl Runner {
             Phase::Planned => None,
             Phase::Created { container }
             | Phase::Booting { container }
+            | Phase::Registering { container }
             | Phase::Idle { container }
+            | Phase::Working { container }
+            | Phase::Leaving { container, .. }
             | Phase::Busy { container, .. } => Some(container),
             Phase::Retiring { container, .. } => container.as_ref(),
         }
@@ -112,9 +136,24 @@ impl Runner {
             Phase::Planned
             | Phase::Created { .. }
             | Phase::Booting { .. }
+            | Phase::Registering { .. }
             | Phase::Idle { .. }
+            | Phase::Working { .. }
+            | Phase::Leaving { .. }
             | Phase::Retiring { .. } => None,
         }
+    }
+
+    /// Whether it has a job, the fleet's own or its forge's.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        matches!(self.phase, Phase::Busy { .. } | Phase::Working { .. })
+    }
+
+    /// How it serves a forge, if it does.
+    #[must_use]
+    pub fn enlistment(&self) -> Option<&Enlistment> {
+        self.build.template.forge.as_ref()
     }
 
     /// Whether it is on its way out.
@@ -171,6 +210,8 @@ pub enum Cause {
     GpuOveruse(String),
     /// It was idle, and a job needed its lease; which.
     Reclaimed(String),
+    /// Its forge or its listener.
+    Forge(ForgeCause),
 }
 
 impl Cause {
@@ -200,6 +241,7 @@ impl Cause {
             | Self::NoProgress
             | Self::DeviceLost(_)
             | Self::Unfit(_) => true,
+            Self::Forge(cause) => cause.is_failure(),
         }
     }
 
@@ -228,6 +270,7 @@ impl Cause {
             | Self::GpuOveruse(_) => Some(RunnerStatus::Error),
             Self::Stale | Self::NoProgress => Some(RunnerStatus::Stale),
             Self::Stuck | Self::TimedOut => Some(RunnerStatus::TimedOut),
+            Self::Forge(cause) => cause.error_state(),
         }
     }
 
@@ -240,6 +283,7 @@ impl Cause {
             }
             Self::Used | Self::Stuck | Self::TimedOut | Self::GpuOveruse(_) => Fault::Job,
             Self::GpuOom(oom) => oom.fault(),
+            Self::Forge(cause) => cause.fault(),
             Self::Died(_)
             | Self::Vanished
             | Self::Failed(_)
@@ -283,6 +327,7 @@ impl Cause {
             Self::CardOut(_) => "card_out",
             Self::GpuOveruse(_) => "gpu_overuse",
             Self::Reclaimed(_) => "reclaimed",
+            Self::Forge(cause) => cause.word(),
         }
     }
 }
@@ -321,6 +366,7 @@ impl fmt::Display for Cause {
             Self::CardOut(why) => write!(f, "its card takes no new work ({why})"),
             Self::GpuOveruse(how) => write!(f, "it took more GPU memory than it leased: {how}"),
             Self::Reclaimed(why) => write!(f, "it was idle and its card is needed: {why}"),
+            Self::Forge(cause) => cause.fmt(f),
         }
     }
 }
@@ -343,6 +389,10 @@ pub enum OpKind {
     Start,
     /// Remove it.
     Remove,
+    /// Register it with its forge.
+    Register,
+    /// Remove it from its forge's list.
+    Deregister,
 }
 
 /// What is known of a runner that is not worth recording: it is learned again after a restart.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::demand::{Load, following, loads};
 use super::desired::{self, Counts};
 use super::effect::Refusal;
+use super::forge::holds;
 use super::gpus::reclaim::for_growth;
 use super::plan::Decision;
 use super::resize::{Admitted, admit, carries, reshape};
@@ -77,7 +78,7 @@ fn wanted(elastic: &Elastic, pressure: Pressure, load: &Load) -> u32 {
         return elastic.bound(load.size.saturating_add(more));
     }
     let rested = u32::try_from(load.rested.len()).unwrap_or(u32::MAX);
-    let surplus = load.free.saturating_sub(elastic.warm.max(load.waiting));
+    let surplus = load.free.saturating_sub(elastic.warm.max(load.waiting + load.ignored));
     let fewer = rested.min(surplus).min(load.size.saturating_sub(elastic.min));
     load.size.saturating_sub(fewer)
 }
@@ -143,6 +144,9 @@ fn hindrance(state: &State, now: Time, pool: &Pool) -> Option<String> {
     if let Some(why) = state.disks.trouble() {
         return Some(why);
     }
+    if let Some(why) = holds::hindrance(state, pool) {
+        return Some(why);
+    }
     let image = desired::template(&state.spec, pool)?.image;
     match state.images.get(&image) {
         Some(Image::Known(_)) => {}
@@ -157,7 +161,7 @@ fn failing(state: &State, now: Time, pool: &Pool) -> Option<String> {
     let slots = || state.slots().filter(|it| it.pool == pool.name && it.fate == Fate::Stay);
     let serves = slots()
         .filter_map(|slot| state.runner(slot.runner?))
-        .any(|runner| matches!(runner.phase, Phase::Idle { .. } | Phase::Busy { .. }));
+        .any(|runner| matches!(runner.phase, Phase::Idle { .. }) || runner.is_at_work());
     let backoffs = slots().filter_map(|slot| state.backoffs.get(&Place::Slot(slot.id)));
     let mut waiting = backoffs.filter(|backoff| !backoff.is_over(now));
     if serves {

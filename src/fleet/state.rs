@@ -16,6 +16,7 @@ use super::disk::Disks;
 use super::effect::Effect;
 use super::event::DownMode;
 use super::failures;
+use super::forge::{Forges, Hold, Leftover};
 use super::gpu::GpuReport;
 use super::gpu_memory::Measurements;
 use super::gpus::Unowned;
@@ -70,6 +71,18 @@ pub struct Meta {
     /// Leases of runners that are gone, until nothing of them is left on their cards.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sweeping: BTreeMap<IncarnationId, Sweep>,
+    /// Entries at forges of runners that are gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leftovers: BTreeMap<IncarnationId, Leftover>,
+    /// What forges' jobs wrote that is not in the report store yet, by its runner.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publishing: BTreeMap<IncarnationId, BTreeSet<String>>,
+    /// Pools that get no new runners before an operator does something.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pool_holds: BTreeMap<PoolName, Hold>,
+    /// The same of slots.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slot_holds: BTreeMap<SlotId, Hold>,
     /// The last incarnation number given.
     pub incarnation: u64,
     /// The last job number given.
@@ -146,6 +159,7 @@ pub(super) struct State {
     pub over: BTreeMap<IncarnationId, u8>,
     /// What drivers reported lately.
     pub xids: Xids,
+    pub forge: Forges,
     pub engine: EngineContact,
     /// When the newest list was begun.
     pub listed: Time,
@@ -197,6 +211,7 @@ impl State {
             unowned: BTreeMap::new(),
             over: BTreeMap::new(),
             xids: Xids::new(),
+            forge: Forges::default(),
             engine: EngineContact::Unknown,
             listed: Time(0),
             images: BTreeMap::new(),
@@ -273,6 +288,9 @@ impl State {
         self.notes.slots.insert(id);
         self.slots.remove(&id);
         self.backoffs.remove(&Place::Slot(id));
+        if self.meta.slot_holds.contains_key(&id) {
+            self.meta_mut().slot_holds.remove(&id);
+        }
     }
 
     pub fn runners(&self) -> impl Iterator<Item = &Runner> {
@@ -305,6 +323,7 @@ impl State {
     pub fn bury(&mut self, id: IncarnationId, now: Time) {
         self.orphans.remove(&id);
         self.contacts.remove(&id);
+        self.forge.listeners.remove(&id);
         self.graves.insert(id, now);
     }
 

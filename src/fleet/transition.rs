@@ -2,6 +2,7 @@
 
 use super::effect::{AgentOrder, Effect};
 use super::failures;
+use super::forge;
 use super::gpu_memory;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy, Verdict};
@@ -19,6 +20,10 @@ pub(super) fn retire(state: &mut State, now: Time, id: IncarnationId, why: Cause
     }
     let (container, job, slot) = (runner.container().cloned(), runner.job(), runner.slot);
     failures::note(state, now, id, &why);
+    forge::leftovers::begin(state, now, id, &why);
+    if matches!(state.runner(id).map(|it| &it.phase), Some(Phase::Working { .. })) {
+        forge::listener::publish(state, now, id);
+    }
     if let Some((job, _)) = job {
         fence(state, now, (job, id), &why);
     }
@@ -78,7 +83,8 @@ pub(super) fn gone(state: &mut State, now: Time, id: IncarnationId) {
         settle(state, now, job);
     }
     gpus::sweep::begin(state, now, id);
-    let publishing = state.held_jobs().any(|job| job.runner() == Some(id));
+    let publishing = state.held_jobs().any(|job| job.runner() == Some(id))
+        || state.meta.publishing.contains_key(&id);
     state.end_runner(now, id, format!("{id} is gone"));
     if !publishing {
         state.effect(Effect::Forget(id));

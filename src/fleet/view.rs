@@ -1,6 +1,7 @@
 //! The read model: what the API, the CLI and the metrics see. They never see the core's state.
 
-use std::collections::BTreeMap;
+mod planned;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{Attempt, Fault, GpuTime};
 use super::downgrade::Downgrade;
 use super::event::{Cordon, JobSpec};
-use super::gpu::{GpuFacts, GpuReading};
+use super::forge::{ForgeRunnerView, ForgeView};
+use super::gpu::GpuReading;
 use super::job::Raised;
 use crate::ids::{
-    AttemptNo, ContainerId, GpuUuid, IncarnationId, JobId, PoolName, ProfileName, ProjectName,
-    SlotId, TaskName,
+    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+    TaskName,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
+
+pub use planned::{Change, PlanView, PlannedCard, PlannedChange};
 
 /// The whole fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,9 @@ pub struct FleetView {
     pub queued: u32,
     /// Jobs that run.
     pub running: u32,
+    /// Every scope at a forge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forges: Vec<ForgeView>,
 }
 
 /// Where the fleet stands.
@@ -109,6 +116,17 @@ pub struct RunnerView {
     /// The agent's last sign of life, if this supervisor heard one.
     #[serde(default)]
     pub heard: Option<Time>,
+    /// What its forge knows of it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<ForgeRunnerView>,
+}
+
+impl RunnerView {
+    /// Whether its forge lists it under this name.
+    #[must_use]
+    pub fn is_registered_as(&self, name: &str) -> bool {
+        self.forge.as_ref().is_some_and(|forge| forge.name.as_deref() == Some(name))
+    }
 }
 
 /// A runner that failed in a slot.
@@ -140,6 +158,8 @@ pub enum RunnerStatus {
     Creating,
     /// The container is starting, or its agent has not spoken yet.
     Starting,
+    /// On its way into its forge's list, or to being online there.
+    Registering,
     /// Ready for a job.
     Idle,
     /// Runs a job.
@@ -159,6 +179,24 @@ pub enum RunnerStatus {
 }
 
 impl RunnerStatus {
+    /// Whether it has a job or is ready for one.
+    #[must_use]
+    pub fn is_serving(self) -> bool {
+        match self {
+            Self::Idle | Self::Running => true,
+            Self::Planned
+            | Self::Creating
+            | Self::Starting
+            | Self::Registering
+            | Self::Stopping
+            | Self::Removing
+            | Self::Error
+            | Self::Stale
+            | Self::Oom
+            | Self::TimedOut => false,
+        }
+    }
+
     /// Whether it is one of specification 1's error states.
     #[must_use]
     pub fn is_trouble(self) -> bool {
@@ -167,6 +205,7 @@ impl RunnerStatus {
             Self::Planned
             | Self::Creating
             | Self::Starting
+            | Self::Registering
             | Self::Idle
             | Self::Running
             | Self::Stopping
@@ -408,75 +447,5 @@ impl JobStatus {
             | Self::Oom
             | Self::Lost => true,
         }
-    }
-}
-
-/// What `plan` and `up` would do to one slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedChange {
-    /// The slot.
-    pub id: SlotId,
-    /// Its name.
-    pub name: String,
-    /// The pool.
-    pub pool: PoolName,
-    /// The profile.
-    pub profile: ProfileName,
-    /// What would happen.
-    pub change: Change,
-    /// Why.
-    pub reason: String,
-}
-
-/// What would happen to a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// It would be made.
-    Create,
-    /// Its container would be replaced.
-    Recreate,
-    /// It would be removed.
-    Remove,
-    /// Nothing.
-    Keep,
-}
-
-/// The answer to `plan`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanView {
-    /// Every slot, kept ones too.
-    pub changes: Vec<PlannedChange>,
-    /// Every card with what would be leased of it; none where `up` would refuse the spec.
-    #[serde(default)]
-    pub cards: Vec<PlannedCard>,
-    /// Why `up` would refuse the spec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    /// What the operator should know (overcommitted CPUs …).
-    pub warnings: Vec<String>,
-}
-
-/// What would be leased of a card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedCard {
-    /// The index that the driver gives.
-    pub index: u32,
-    /// The identity that stays.
-    pub uuid: GpuUuid,
-    /// Memory in all.
-    pub memory: GpuMib,
-    /// Memory leased.
-    pub leased: GpuMib,
-    /// Leases by profile.
-    pub runners: BTreeMap<ProfileName, u32>,
-}
-
-impl PlannedCard {
-    /// A card without a lease.
-    #[must_use]
-    pub fn empty(card: &GpuFacts) -> Self {
-        let GpuFacts { index, memory, .. } = *card;
-        Self { index, uuid: card.uuid.clone(), memory, leased: GpuMib(0), runners: BTreeMap::new() }
     }
 }

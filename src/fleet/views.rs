@@ -7,7 +7,8 @@ use super::backoff::Backoff;
 use super::desired::{self, Models};
 use super::effect::Effect;
 use super::ending;
-use super::event::EVIDENCE;
+use super::event::{Cordon, EVIDENCE};
+use super::forge;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
 use super::plan::{may_run, most_leftovers, running_workflows};
@@ -41,6 +42,12 @@ pub(super) fn resume_publishing(state: &mut State) {
     for effect in interrupted {
         state.effect(effect);
     }
+    let of_forges = state.meta.publishing.clone();
+    for (incarnation, all) in of_forges {
+        for reports in all {
+            state.effect(Effect::PublishForgeReports { incarnation, reports });
+        }
+    }
 }
 
 pub(super) fn fleet(state: &State, now: Time) -> FleetView {
@@ -54,6 +61,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         max_parallel_workflows: state.spec.limits.max_parallel_workflows,
         pools,
         gpus: gpus::view::view(state),
+        forges: forge::views::scopes(state, now),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         runners,
@@ -68,9 +76,14 @@ fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
         return FleetPhase::Starting;
     }
     let models = desired::models(state);
+    // A closed slot of a forge stays empty: its runner would get jobs.
+    let is_closed = |runner: &RunnerView| {
+        runner.cordon == Cordon::Closed && runner.forge.is_some() && runner.incarnation.is_none()
+    };
     let as_wanted = |runner: &RunnerView| {
-        matches!(runner.status, RunnerStatus::Idle | RunnerStatus::Running)
-            && state.slot(runner.id).is_some_and(|slot| is_current(state, &models, slot))
+        is_closed(runner)
+            || matches!(runner.status, RunnerStatus::Idle | RunnerStatus::Running)
+                && state.slot(runner.id).is_some_and(|slot| is_current(state, &models, slot))
     };
     let reachable = state.engine == EngineContact::Listed;
     let asked = state.images.values().any(|image| *image == Image::Asked);
@@ -100,6 +113,7 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
         }
     }
     troubles.extend(gpus::troubles(state));
+    troubles.extend(forge::views::troubles(state));
     troubles.extend(
         runners
             .iter()
@@ -173,6 +187,7 @@ fn runner(state: &State, slot: &Slot, now: Time) -> RunnerView {
         last_failure: slot.last_failure.as_ref().and_then(|it| failure(it, now)),
         health: health(present, &contact, now),
         heard: contact.spoke,
+        forge: forge::views::runner(state, slot, present),
     }
 }
 
@@ -194,6 +209,7 @@ fn empty_status(state: &State, slot: &Slot, reason: Option<&String>) -> RunnerSt
     let leaving = state.runners().any(|runner| runner.slot == Some(slot.id));
     match (slot.fate, reason) {
         (Fate::Leave, _) => RunnerStatus::Removing,
+        (Fate::Stay, _) if state.is_going_down() => RunnerStatus::Removing,
         (Fate::Stay, Some(_)) if is_waiting => RunnerStatus::Planned,
         (Fate::Stay, Some(_)) => failed_status(state, slot),
         (Fate::Stay, None) if leaving => RunnerStatus::Removing,
@@ -213,9 +229,14 @@ fn status(state: &State, runner: &Runner, contact: &Contact) -> RunnerStatus {
     match &runner.phase {
         Phase::Planned => match contact.op.map(|op| op.kind) {
             Some(OpKind::Create) => RunnerStatus::Creating,
-            Some(OpKind::Start | OpKind::Remove) | None => RunnerStatus::Planned,
+            Some(OpKind::Start | OpKind::Remove | OpKind::Register | OpKind::Deregister) | None => {
+                RunnerStatus::Planned
+            }
         },
         Phase::Created { .. } | Phase::Booting { .. } => RunnerStatus::Starting,
+        Phase::Registering { .. } => RunnerStatus::Registering,
+        Phase::Working { .. } => RunnerStatus::Running,
+        Phase::Leaving { .. } => RunnerStatus::Stopping,
         Phase::Idle { .. } => RunnerStatus::Idle,
         Phase::Busy { job, .. } => match state.job(*job).map(|job| &job.state) {
             Some(JobState::Given { stop: Some(Stop { by: StopBy::Timeout, .. }), .. }) => {
@@ -230,6 +251,9 @@ fn status(state: &State, runner: &Runner, contact: &Contact) -> RunnerStatus {
 /// What stands in a slot's way, or what failed there last.
 fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
     let pool = desired::pool(&state.spec, &slot.pool)?;
+    if let Some(why) = forge::views::reason(state, now, slot) {
+        return Some(why);
+    }
     let image = desired::template_as(&state.spec, pool, slot.profile_now())?.image;
     if slot.runner.is_none()
         && let Some(Image::Missing { why, .. }) = state.images.get(&image)
@@ -252,7 +276,11 @@ fn reason(state: &State, slot: &Slot, now: Time) -> Option<String> {
 fn health(runner: Option<&Runner>, contact: &Contact, now: Time) -> Health {
     let Some(runner) = runner else { return Health::Unknown };
     match runner.phase {
-        Phase::Idle { .. } | Phase::Busy { .. } => {
+        Phase::Registering { .. }
+        | Phase::Idle { .. }
+        | Phase::Working { .. }
+        | Phase::Leaving { .. }
+        | Phase::Busy { .. } => {
             let recent = now.since(contact.heard).as_secs() <= UNHEALTHY_AFTER_SECONDS;
             match contact.connected && recent {
                 true => Health::Healthy,
@@ -289,7 +317,7 @@ fn pool(
     let spares = state.runners().filter(|runner| {
         runner.slot.is_none()
             && runner.build.template.pool == pool.name
-            && matches!(runner.phase, Phase::Idle { .. })
+            && matches!(runner.phase, Phase::Idle { .. } | Phase::Registering { .. })
     });
     PoolView {
         name: pool.name.clone(),
@@ -352,7 +380,7 @@ impl<'a> Waiting<'a> {
         for slot in state.slots() {
             let [busy, lighter, all] = waiting.pools.entry(&slot.pool).or_default();
             let runner = slot.runner.and_then(|id| state.runner(id));
-            *busy += usize::from(runner.is_some_and(|runner| runner.job().is_some()));
+            *busy += usize::from(runner.is_some_and(Runner::is_at_work));
             *lighter += usize::from(slot.downgrade.is_some());
             *all += 1;
         }

@@ -88,6 +88,12 @@ mod tests {
         200_600,               // an empty slot's card was given up for growth held up elsewhere
         7_012_780_000_670_096, // a workflow that nobody serves kept a pool from growing for another
         7_012_765_803_235_224, // a job ran out of GPU memory by itself while it was to stop
+        301,                   // a frozen listener was given the same job again, for ever
+        7_012_826_516_882_306, // the same, of a runner that was outdated
+        100_126,               // an entry that a list hid was held to be removed
+        100_221,               // a forge that answered again was not asked for what it had refused
+        100_286,               // what a fleet leaves behind was told again and again
+        7_012_826_516_881_751, // a restart by force called itself one that spares jobs
     ];
 
     /// Stories that are told for the first time in each run.

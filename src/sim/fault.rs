@@ -65,11 +65,47 @@ pub enum Fault {
     ProcessStays,
     /// Memory of a card is not given back when its process ends.
     MemoryLeaks,
+    /// A call to the forge, or a reading of it, certainly fails.
+    ForgeFails,
+    /// Nobody knows whether a call to the forge happened.
+    ForgeUnknown,
+    /// The forge answers late.
+    ForgeSlow,
+    /// The forge asks for silence.
+    ForgeLimited,
+    /// The forge removes a runner although that has a job.
+    ForgeBlind,
+    /// The forge's lists hide a new runner for minutes.
+    ForgeHides,
+    /// A list of runners leaves some out and names others twice.
+    ForgeMessy,
+    /// A list of the forge cannot be read.
+    ForgeListLost,
+    /// A list shows a busy runner as idle.
+    ForgeForgetsBusy,
+    /// A list shows an online runner as offline.
+    ForgeFlaps,
+    /// A runner that had its one job is listed for minutes.
+    ForgeLingers,
+    /// A webhook never comes.
+    HookLost,
+    /// A webhook comes twice.
+    HookDoubled,
+    /// A webhook comes late, after others.
+    HookLate,
+    /// A listener never comes online.
+    ListenerMute,
+    /// A listener ends instead of serving.
+    ListenerEnds,
+    /// A listener comes online and makes no progress.
+    ListenerFreezes,
+    /// The forge keeps the session of a listener that died.
+    SessionHeld,
 }
 
 impl Fault {
     /// Every kind, with its name for commands and its rates per thousand: rare, and often.
-    pub const ALL: [(Self, &str, [u32; 2]); 28] = [
+    pub const ALL: [(Self, &str, [u32; 2]); 46] = [
         (Self::OpFails, "op_fails", [30, 250]),
         (Self::OpUnknown, "op_unknown", [30, 250]),
         (Self::OpKnownLater, "op_known_later", [200, 900]),
@@ -98,6 +134,24 @@ impl Fault {
         (Self::ReadingLate, "reading_late", [50, 500]),
         (Self::ProcessStays, "process_stays", [50, 300]),
         (Self::MemoryLeaks, "memory_leaks", [50, 300]),
+        (Self::ForgeFails, "forge_fails", [30, 250]),
+        (Self::ForgeUnknown, "forge_unknown", [30, 250]),
+        (Self::ForgeSlow, "forge_slow", [50, 400]),
+        (Self::ForgeLimited, "forge_limited", [10, 60]),
+        (Self::ForgeBlind, "forge_blind", [100, 900]),
+        (Self::ForgeHides, "forge_hides", [100, 700]),
+        (Self::ForgeMessy, "forge_messy", [100, 700]),
+        (Self::ForgeListLost, "forge_list_lost", [100, 500]),
+        (Self::ForgeForgetsBusy, "forge_forgets_busy", [100, 700]),
+        (Self::ForgeFlaps, "forge_flaps", [50, 400]),
+        (Self::ForgeLingers, "forge_lingers", [100, 700]),
+        (Self::HookLost, "hook_lost", [100, 1000]),
+        (Self::HookDoubled, "hook_doubled", [50, 500]),
+        (Self::HookLate, "hook_late", [50, 500]),
+        (Self::ListenerMute, "listener_mute", [20, 150]),
+        (Self::ListenerEnds, "listener_ends", [20, 150]),
+        (Self::ListenerFreezes, "listener_freezes", [20, 150]),
+        (Self::SessionHeld, "session_held", [100, 700]),
     ];
 
     /// The kind with this name.
@@ -152,11 +206,13 @@ impl Faults {
     pub fn random(rng: &mut Rng) -> Self {
         let mut faults = Self::NONE;
         let share = *rng.pick(&[150, 350, 600]).unwrap_or(&350);
-        let (general, cards) = Fault::ALL.split_at(Fault::ReadingLost as usize);
-        // What only cards suffer has chances of its own: other stories stay as they are.
+        let (rest, forges) = Fault::ALL.split_at(Fault::ForgeFails as usize);
+        let (general, cards) = rest.split_at(Fault::ReadingLost as usize);
+        // What only cards or forges suffer has chances of its own: other stories stay as they are.
         let mut own = rng.clone().fork();
         Self::draw(&mut faults, general, share, rng);
         Self::draw(&mut faults, cards, share, &mut own);
+        Self::draw(&mut faults, forges, share, &mut own);
         faults
     }
 

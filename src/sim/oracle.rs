@@ -7,8 +7,10 @@ mod audit;
 mod bounds;
 mod cards;
 mod care;
+mod causes;
 pub mod edges;
 mod elastic;
+mod forges;
 mod memory;
 mod rest;
 
@@ -23,16 +25,16 @@ use edges::Edges;
 pub use rest::{false_end, settled};
 
 use super::records::Records;
-use super::world::{Container, World};
+use super::world::World;
 use crate::fleet::effect::{Answer, Effect, EngineAction};
 use crate::fleet::event::{ContainerState, Event, Request};
 use crate::fleet::job::{Job, JobState, Verdict};
-use crate::fleet::runner::{Cause, Phase, Runner};
+use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::Fate;
 use crate::fleet::state::Record;
 use crate::fleet::view::JobStatus;
 use crate::fleet::{Fleet, Step};
-use crate::ids::{ContainerId, GpuUuid, IncarnationId, JobId, PoolName, SlotId};
+use crate::ids::{GpuUuid, IncarnationId, JobId, PoolName, SlotId};
 use crate::spec::{GpuSharing, Pool, Spec};
 use crate::units::Time;
 
@@ -62,6 +64,7 @@ pub struct Oracle {
     care: Care,
     memory: memory::Memory,
     cards: CardBook,
+    forges: forges::ForgeBook,
     effort: Effort,
     cancelled: BTreeSet<JobId>,
     was_down: bool,
@@ -87,6 +90,7 @@ impl Default for Oracle {
             care: Care::default(),
             memory: memory::Memory::default(),
             cards: CardBook::default(),
+            forges: forges::ForgeBook::default(),
             effort: Effort::default(),
             cancelled: BTreeSet::new(),
             was_down: false,
@@ -102,6 +106,7 @@ impl Oracle {
     pub fn started(&mut self, now: Time) {
         self.care.started();
         self.cards.started();
+        self.forges.started();
         self.effort.reset(now);
     }
 
@@ -110,6 +115,7 @@ impl Oracle {
         for event in events {
             self.care.heard(now, event);
             self.cards.heard(now, event);
+            self.forges.heard(event);
         }
     }
 
@@ -166,6 +172,7 @@ impl Oracle {
                 | Record::Audit(_) => {}
             }
         }
+        self.check_forge_step(world, records, step);
         for effect in &step.effects {
             if let Effect::Engine {
                 incarnation,
@@ -177,53 +184,6 @@ impl Oracle {
                 let why = records.runners.get(incarnation).map(|runner| &runner.phase);
                 self.removal(world, *incarnation, (container, why));
             }
-        }
-    }
-
-    /// A runner is removed: nothing may live in it, but for reasons that allow that.
-    fn removal(
-        &mut self,
-        world: &World,
-        id: IncarnationId,
-        (container, phase): (Option<&Container>, Option<&Phase>),
-    ) {
-        let job = container.and_then(Container::live_work).map(|(job, _)| job);
-        let why = match (phase, job) {
-            (Some(Phase::Retiring { why, .. }), Some(_)) => why,
-            (Some(Phase::Retiring { .. }) | None, None) => return,
-            (phase, job) => {
-                self.breach(format!("{id} is removed, with {job:?} in it, and is {phase:?}"));
-                return;
-            }
-        };
-        let (Some(container), Some(job)) = (container, job) else { return };
-        let is_allowed = match why {
-            Cause::Stuck
-            | Cause::TimedOut
-            | Cause::Forced
-            | Cause::CardLost(_)
-            | Cause::GpuOveruse(_) => true,
-            Cause::NoProgress => !container.agent.is_working(),
-            Cause::Stale => world.now().since(container.agent.heard) >= SILENCE,
-            // It died, was started again by the engine, and its death was told late.
-            Cause::Died(_) => container.is_revived(),
-            Cause::Used
-            | Cause::Outdated
-            | Cause::Surplus
-            | Cause::Down
-            | Cause::Restart
-            | Cause::Vanished
-            | Cause::Failed(_)
-            | Cause::NeverSpoke
-            | Cause::LostJob
-            | Cause::DeviceLost(_)
-            | Cause::Unfit(_)
-            | Cause::GpuOom(_)
-            | Cause::CardOut(_)
-            | Cause::Reclaimed(_) => false,
-        };
-        if !is_allowed {
-            self.breach(format!("{id} is removed with {job} living in it, because {why}"));
         }
     }
 
@@ -373,7 +333,12 @@ impl Oracle {
         }
         // One whose operation is not over yet goes after it.
         let in_service = |runner: &&Runner| match runner.phase {
-            Phase::Booting { .. } | Phase::Idle { .. } | Phase::Busy { .. } => true,
+            Phase::Booting { .. }
+            | Phase::Registering { .. }
+            | Phase::Idle { .. }
+            | Phase::Working { .. }
+            | Phase::Leaving { .. }
+            | Phase::Busy { .. } => true,
             Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. } => false,
         };
         let of_pool = |runner: &&Runner| runner.build.template.pool == pool.name;
@@ -397,20 +362,6 @@ impl Oracle {
             // One more may have been filled by a spare, and died at once.
             if count > LEFTOVERS_MAX + 1 {
                 self.breach(format!("{slot} has left {count} containers behind"));
-            }
-        }
-    }
-
-    /// A cause is a statement about the world; it must be true.
-    fn check_retirements(&mut self, world: &World, records: &Records) {
-        let retiring = records.runners.values().filter(|runner| runner.is_retiring());
-        let new: Vec<&Runner> =
-            retiring.filter(|runner| !self.retired.contains(&runner.id)).collect();
-        for runner in new {
-            self.retired.insert(runner.id);
-            let Phase::Retiring { container, why } = &runner.phase else { continue };
-            if !is_true(world, container.as_ref(), why) {
-                self.breach(format!("{} was retired because {why}, which is not so", runner.id));
             }
         }
     }
@@ -452,46 +403,6 @@ impl Oracle {
 
 /// Cards of simulated hosts have this much memory, in MiB.
 pub const CARD_MEMORY: u32 = 16_384;
-
-fn is_true(world: &World, id: Option<&ContainerId>, why: &Cause) -> bool {
-    let container = id.and_then(|id| world.containers.get(id));
-    let state = container.map(|container| container.state);
-    let is_running = state == Some(ContainerState::Running);
-    match why {
-        // Agents of this world lose a job only with their life, when a late start revives them.
-        Cause::LostJob => {
-            container.is_some_and(|it| it.served.values().any(|life| *life != it.agent.life))
-        }
-        Cause::Died(_) => id.is_some_and(|id| world.truth.died.contains(id)),
-        Cause::Vanished => container.is_none() || state == Some(ContainerState::Removing),
-        Cause::Stale => {
-            container.is_none_or(|it| !is_running || world.now().since(it.agent.heard) >= SILENCE)
-        }
-        Cause::NeverSpoke => {
-            container.is_none_or(|it| !is_running || it.agent.hangs || it.agent.session.is_none())
-        }
-        Cause::Used
-        | Cause::Outdated
-        | Cause::Surplus
-        | Cause::Down
-        | Cause::Restart
-        | Cause::Failed(_)
-        | Cause::Stuck
-        | Cause::TimedOut
-        | Cause::NoProgress
-        | Cause::DeviceLost(_)
-        | Cause::Unfit(_)
-        | Cause::Forced
-        | Cause::GpuOom(_)
-        | Cause::CardOut(_)
-        | Cause::GpuOveruse(_)
-        | Cause::Reclaimed(_) => true,
-        Cause::CardLost(_) => {
-            let card = container.and_then(|it| it.gpu.as_ref()).and_then(|it| world.cards.get(it));
-            container.is_none() || card.is_some_and(|card| card.was_lost)
-        }
-    }
-}
 
 fn wanted(records: &Records, pool: &Pool) -> u32 {
     let grown = records.meta.elastic.get(&pool.name).map(|standing| standing.count);

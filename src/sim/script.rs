@@ -1,5 +1,7 @@
 //! Stories in few words: builders for specs and jobs, and waiting without guessing times.
 
+pub mod forges;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,8 +20,9 @@ use crate::ids::{
 };
 use crate::sim::fault::Faults;
 use crate::spec::{
-    Elastic, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog, JobUser, Lane, Limits, Overcommit,
-    Pool, PoolSize, Profile, ReportSharing, Reports, Retention, Reuse, Spec,
+    DockerAccess, Elastic, ForgePolicy, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog, JobUser,
+    Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports, Retention, Reuse,
+    Spec,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
@@ -58,6 +61,7 @@ fn profile(cpus: u32, memory: Bytes, gpu: Option<GpuDemand>) -> Profile {
         gpu_watchdog: GpuWatchdog::Warn,
         stop_grace: Duration::from_secs(10),
         caches: BTreeMap::new(),
+        docker: DockerAccess::None,
     }
 }
 
@@ -80,6 +84,7 @@ pub fn spec() -> Spec {
         lanes: BTreeMap::new(),
         task_types: BTreeMap::from([("lint".to_owned(), ProfileName::new("light"))]),
         gpu: GpuPolicy::default(),
+        forge: ForgePolicy::default(),
         limits: Limits {
             max_parallel_workflows: 8,
             task_timeout: Duration::from_secs(1800),
@@ -102,21 +107,14 @@ pub fn spec() -> Spec {
         ca: None,
         proxy: None,
         runners_file: None,
+        env_file: None,
     }
 }
 
 /// A pool of one-job runners, named like its profile.
 #[must_use]
 pub fn pool(profile: &str, count: u32) -> Pool {
-    Pool {
-        name: PoolName::new(profile),
-        profile: ProfileName::new(profile),
-        size: PoolSize::Fixed(count),
-        runner_name: None,
-        reuse: Reuse::OneJob,
-        spares: 0,
-        docker_healthcheck: None,
-    }
+    Pool::plain(profile, count)
 }
 
 impl Spec {

@@ -10,6 +10,8 @@ mod disk;
 mod elastic;
 mod faults;
 mod flapping;
+mod forge_pains;
+mod forges;
 mod gpu_oom;
 mod gpu_time;
 mod jobs;
@@ -29,7 +31,10 @@ use super::Sim;
 use super::script::{host, spec};
 use super::transcript::Writing;
 use crate::fleet::effect::{Answer, RefusalKind};
-use crate::spec::{Pool, Spec};
+use crate::fleet::event::Event;
+use crate::fleet::gpu::{GpuProcess, GpuReading, GpuReport};
+use crate::spec::{Overcommit, Pool, Spec};
+use crate::units::GpuMib;
 
 /// A supervisor that has just started with a spec, and nothing else.
 fn start(spec: Spec) -> Sim {
@@ -50,6 +55,33 @@ fn ready(spec: Spec) -> Sim {
 /// A spec with these pools.
 fn with(pools: impl IntoIterator<Item = Pool>) -> Spec {
     pools.into_iter().fold(spec(), Spec::with)
+}
+
+/// What the cards say: of each, all that is used, and what a process of a slot's runner has.
+fn read(sim: &mut Sim, slot: u32, used: Option<u32>, (own, busy): (u32, Option<u8>)) {
+    let container = sim.container(slot);
+    let reading = |card| GpuReading {
+        used: used.map(GpuMib),
+        processes: Some(vec![GpuProcess {
+            nested: Vec::new(),
+            runner: None,
+            pid: 7,
+            name: "python".to_owned(),
+            container: container.clone(),
+            memory: Some(GpuMib(own)),
+            busy_percent: busy,
+        }]),
+        ..GpuReading::unread(card)
+    };
+    let cards = host().gpus.into_iter().map(reading).collect();
+    sim.hear(Event::Gpus(GpuReport { cards, ..GpuReport::default() }));
+}
+
+/// A spec with these pools on a host that is too small for them.
+fn crowded(pools: impl IntoIterator<Item = Pool>) -> Spec {
+    let mut spec = with(pools);
+    spec.limits.overcommit_memory = Overcommit::Allow;
+    spec
 }
 
 /// The kind of a refusal.

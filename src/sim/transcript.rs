@@ -1,11 +1,16 @@
 //! The story of a simulation as a person reads it: one line for each thing, with its time.
 
+mod forges;
+
 use std::fmt::Write;
+
+use forges::of_listener;
+pub use forges::of_outcome;
 
 use super::world::BEGIN;
 use super::world::truth::Truth;
 use crate::fleet::audit::AuditEntry;
-use crate::fleet::effect::{AgentOrder, Answer, Effect, EngineAction};
+use crate::fleet::effect::{AgentOrder, Answer, Effect, EngineAction, ForgeAction};
 use crate::fleet::event::{
     AgentEvent, ContainerFact, ContainerState, EngineEvent, Event, Outcome, Request, RestartTime,
     ScaleRequest, ScaleTarget,
@@ -24,21 +29,21 @@ pub enum Writing {
 }
 
 /// How lists begin.
-const LIST: &str = "  < list: ";
+const LISTS: [&str; 3] = ["  < list: ", "  < forge's runners: ", "  < forge's jobs: "];
 
 /// The lines written so far.
 #[derive(Debug, Clone)]
 pub struct Transcript {
     writing: Writing,
     lines: Vec<String>,
-    last_list: String,
+    last_lists: [String; LISTS.len()],
 }
 
 impl Transcript {
     /// An empty story.
     #[must_use]
     pub fn new(writing: Writing) -> Self {
-        Self { writing, lines: Vec::new(), last_list: String::new() }
+        Self { writing, lines: Vec::new(), last_lists: Default::default() }
     }
 
     /// Begins or ends the writing.
@@ -54,11 +59,12 @@ impl Transcript {
 
     /// Adds a line. A list that says what the last one said is no news.
     pub fn note(&mut self, now: Time, line: String) {
-        if line.starts_with(LIST) {
-            if line == self.last_list {
+        let mut lists = LISTS.iter().zip(&mut self.last_lists);
+        if let Some((_, last)) = lists.find(|(list, _)| line.starts_with(*list)) {
+            if line == *last {
                 return;
             }
-            self.last_list.clone_from(&line);
+            last.clone_from(&line);
         }
         if self.is_on() {
             let passed = now.since(BEGIN);
@@ -110,6 +116,11 @@ pub fn of_event(event: &Event, truth: &Truth) -> Option<String> {
                 Outcome::Unknown(why) => format!("{what}: outcome unknown, {why}"),
             }
         }
+        Event::Forge(event) => forges::of_event(event),
+        Event::ForgeOperation { op, outcome } => {
+            let what = truth.operations.get(op).map_or("?", String::as_str);
+            format!("{what}: {}", of_outcome(outcome))
+        }
         Event::Agent { incarnation, event } => format!("{incarnation} {}", of_agent(event)?),
         Event::Published { job, outcome, found, .. } => {
             let stored = match outcome {
@@ -123,6 +134,10 @@ pub fn of_event(event: &Event, truth: &Truth) -> Option<String> {
                 Finding::Unreadable(why) => format!("{job} {stored}, not searched: {why}"),
             }
         }
+        Event::ForgePublished { incarnation, reports, outcome } => match outcome {
+            Ok(()) => format!("{reports} of {incarnation} published"),
+            Err(why) => format!("{reports} of {incarnation} not published: {why}"),
+        },
         Event::Disks(disks) => {
             let free: Vec<String> =
                 disks.iter().map(|disk| format!("{} {} free", disk.holds, disk.free)).collect();
@@ -172,6 +187,7 @@ fn of_agent(event: &AgentEvent) -> Option<String> {
         AgentEvent::Disconnected => "disconnected".to_owned(),
         AgentEvent::Heartbeat => return None,
         AgentEvent::DeviceLost { path } => format!("lost {path}"),
+        AgentEvent::Listener(status) => of_listener(status),
         AgentEvent::Started { job, attempt } => format!("started {}", work(*job, *attempt)),
         AgentEvent::Ended { job, attempt, end } => {
             format!("ended {}: {end:?}", work(*job, *attempt))
@@ -196,10 +212,19 @@ pub fn of_effect(effect: &Effect) -> String {
                 format!("remove {incarnation}{which}{look}")
             }
         },
+        Effect::Forge { incarnation, action, .. } => match action {
+            ForgeAction::Register(order) => format!("register {incarnation} as {}", order.name),
+            ForgeAction::Remove(entry) => format!("deregister {}", entry.name),
+        },
+        Effect::LookAtForge(scope) => format!("look at {scope}"),
         Effect::ResolveImage(image) => format!("look up image {image}"),
         Effect::Agent { incarnation, order } => match order {
             AgentOrder::Assign(order) => {
                 format!("{incarnation} run {}", work(order.job, order.attempt))
+            }
+            AgentOrder::Listen(order) => format!("{incarnation} listen as {}", order.name),
+            AgentOrder::StopListening(patience) => {
+                format!("{incarnation} {}", forges::of_patience(*patience))
             }
             AgentOrder::Cancel { job, attempt, .. } => {
                 format!("{incarnation} stop {}", work(*job, *attempt))
@@ -212,6 +237,9 @@ pub fn of_effect(effect: &Effect) -> String {
         Effect::PublishReports { job, reports, search, .. } => {
             let look = if search.is_some() { ", and look into its output" } else { "" };
             format!("publish {job} as {reports}{look}")
+        }
+        Effect::PublishForgeReports { incarnation, reports } => {
+            format!("publish what {incarnation} wrote as {reports}")
         }
         Effect::DropBlob(blob) => format!("drop folder {blob}"),
         Effect::CloseLog(job) => format!("close log of {job}"),

@@ -5,7 +5,10 @@
 
 pub mod agent;
 pub mod cards;
+mod due;
 mod engine;
+pub mod forge;
+mod listener;
 pub mod memory;
 mod operate;
 pub mod trouble;
@@ -18,16 +21,20 @@ use super::clock::Clock;
 use super::fault::{Fault, Faults};
 use super::rng::Rng;
 use super::transcript::{self, Transcript};
-use crate::fleet::effect::{AgentOrder, Effect, EngineAction};
-use crate::fleet::event::{AgentEvent, ContainerState, EngineEvent, Event, JobEnd};
+use crate::fleet::effect::Effect;
+use crate::fleet::event::{ContainerState, EngineEvent, Event};
+use crate::fleet::forge::{ListenOrder, ListenerStage};
 use crate::fleet::runner::OpKind;
 use crate::ids::{
-    AttemptNo, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId, OpId, ProfileName,
+    AttemptNo, ContainerId, ForgeJobId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
+    ProfileName,
 };
 use crate::spec::Reuse;
 use crate::units::Time;
 use agent::Agent;
 use cards::Card;
+pub(super) use due::{Due, Operation, Told};
+use forge::Forge;
 use truth::Truth;
 
 /// Simulated time begins here, so that "long ago" is a time too.
@@ -49,72 +56,11 @@ pub enum Pace {
 /// A number that tells one session or one life of a process from the next.
 pub type Turn = u64;
 
-/// Something that will happen.
-#[derive(Debug, Clone)]
-pub(super) enum Due {
-    /// A supervisor of this epoch hears of something.
-    Tell(Turn, Box<Event>),
-    /// A message of an agent arrives, if its session is still open.
-    Say(ContainerId, Turn, AgentEvent),
-    /// An order arrives at an agent, if the session is still open.
-    Order(ContainerId, Turn, Box<AgentOrder>),
-    /// The engine carries out an operation.
-    Operate(Box<Operation>),
-    /// A slow removal comes to its end.
-    Vanish(ContainerId, Option<(Turn, OpId)>),
-    /// An agent tries to open a session.
-    Connect(ContainerId, Turn),
-    /// An agent shows that it lives.
-    Beat(ContainerId, Turn),
-    /// A job's first process starts.
-    Begin(ContainerId, JobId, AttemptNo),
-    /// A job's processes end.
-    End(ContainerId, JobId, AttemptNo, JobEnd),
-    /// The shell asks for a list, again and again.
-    ListAgain(Turn),
-    /// The engine makes a list that was asked for earlier.
-    Snapshot(Turn, Time),
-    /// Time passes for a supervisor.
-    Tick(Turn),
-    /// An image is looked up.
-    Lookup(Turn, ImageRef),
-    /// The engine answers again.
-    EngineBack,
-    /// The engine starts a container again that fell, unless it fell once more.
-    Revive(ContainerId, Turn),
-    /// A hanging agent goes on, in the same life.
-    Unhang(ContainerId, Turn),
-    /// A supervisor's shell reads the cards.
-    Read(Turn),
-    /// What a container left on a card goes, with this much memory.
-    Clean(GpuUuid, ContainerId, u32),
-    /// A new supervisor starts.
-    Start,
-}
-
-/// An operation on its way to the engine.
-#[derive(Debug, Clone)]
-pub(super) struct Operation {
-    pub epoch: Turn,
-    pub op: OpId,
-    pub incarnation: IncarnationId,
-    pub action: EngineAction,
-    /// Whether anybody waits for the outcome.
-    pub told: Told,
-}
-
-/// Whether the outcome of an operation is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
-    Yes,
-    GivenUp,
-}
-
 /// What comes out of the world.
 #[derive(Debug)]
 pub enum Happening {
     /// The supervisor hears something.
-    Heard(Event),
+    Heard(Box<Event>),
     /// A supervisor is to be started.
     Start,
     /// Nobody notices.
@@ -142,6 +88,8 @@ pub struct Container {
     pub agent: Agent,
     /// Every attempt that began in it, and in which life of its first process.
     pub served: BTreeMap<(JobId, AttemptNo), Turn>,
+    /// What its listener was told, where that outlives its first process.
+    pub(super) listens: Option<ListenOrder>,
 }
 
 impl Container {
@@ -149,6 +97,22 @@ impl Container {
     #[must_use]
     pub fn is_revived(&self) -> bool {
         self.state == ContainerState::Running && self.fall > 0
+    }
+
+    /// The job of its forge whose processes live in it.
+    #[must_use]
+    pub fn forge_work(&self) -> Option<ForgeJobId> {
+        match self.state {
+            ContainerState::Running => self.agent.listener.as_ref()?.work,
+            ContainerState::Created | ContainerState::Exited(_) | ContainerState::Removing => None,
+        }
+    }
+
+    /// Whether a listener in it waits for its forge's jobs.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        let listener = self.agent.listener.as_ref();
+        listener.is_some_and(|it| it.status.stage == ListenerStage::Listening)
     }
 
     /// The attempt whose processes live in it.
@@ -192,6 +156,8 @@ pub struct World {
     pub cards: BTreeMap<GpuUuid, Card>,
     /// What jobs have of their cards where it is not the usual, in MiB.
     pub uses: BTreeMap<ContainerId, u32>,
+    /// The forge, and what the shell keeps of it.
+    pub forge: Forge,
     /// What really happened.
     pub truth: Truth,
     /// The story so far.
@@ -227,6 +193,7 @@ impl World {
             image_build: 1,
             cards: BTreeMap::new(),
             uses: BTreeMap::new(),
+            forge: Forge::default(),
             truth: Truth::default(),
             transcript,
             epoch: 0,
@@ -297,6 +264,7 @@ impl World {
             Due::Unhang(container, life) => self.unhang(&container, life),
             Due::Read(epoch) => self.read(epoch),
             Due::Clean(card, container, memory) => self.clean(&card, &container, memory),
+            Due::Forge(due) => return self.at_forge(due),
             Due::Start => return Happening::Start,
         }
         Happening::Unnoticed
@@ -312,11 +280,13 @@ impl World {
         if !self.cards.is_empty() {
             self.clock.after(Duration::ZERO, Due::Read(epoch));
         }
+        self.watch_forge();
     }
 
     /// The supervisor is gone: whatever was on its way to it is lost.
     pub fn unwatch(&mut self) {
         self.is_watched = false;
+        self.forge.unwatch();
         self.asleep = self.now();
         self.epoch += 1;
         // Whoever dies asleep does not wake up; what it slept is over.
@@ -349,7 +319,14 @@ impl World {
             Effect::PublishReports { job, attempt, search, .. } => {
                 self.publish((job, attempt), search.is_some());
             }
+            Effect::PublishForgeReports { incarnation, reports } => {
+                let event = Event::ForgePublished { incarnation, reports, outcome: Ok(()) };
+                let wait = self.span(20);
+                self.clock.after(wait, Due::Tell(self.epoch, Box::new(event)));
+            }
             Effect::Relist => self.list_soon(),
+            Effect::Forge { op, incarnation, action } => self.call_forge(op, incarnation, action),
+            Effect::LookAtForge(scope) => self.read_forge(scope),
             Effect::Answer { .. }
             | Effect::DropBlob(_)
             | Effect::CloseLog(_)
@@ -371,26 +348,7 @@ impl World {
     /// Whether something of the past may still change the world.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        let waits = |due: &Due| match due {
-            Due::Operate(_) | Due::Vanish(..) | Due::Lookup(..) => true,
-            Due::Tell(_, event) => {
-                !matches!(**event, Event::Engine(EngineEvent::Listed { .. }) | Event::Gpus(_))
-            }
-            Due::Say(_, _, event) => *event != AgentEvent::Heartbeat,
-            Due::Order(..)
-            | Due::Revive(..)
-            | Due::Unhang(..)
-            | Due::Connect(..)
-            | Due::Begin(..)
-            | Due::End(..)
-            | Due::EngineBack
-            | Due::Clean(..)
-            | Due::Start => true,
-            Due::Read(_) | Due::Beat(..) | Due::ListAgain(_) | Due::Snapshot(..) | Due::Tick(_) => {
-                false
-            }
-        };
-        !self.clock.pending().any(waits)
+        !self.clock.pending().any(Due::is_awaited)
     }
 
     pub(super) fn tell(&mut self, wait: Duration, event: Event) {
@@ -433,7 +391,7 @@ impl World {
     }
 
     pub(super) fn hear(&mut self, event: Event) -> Happening {
-        let is_list = matches!(event, Event::Engine(EngineEvent::Listed { .. }));
+        let is_list = matches!(event, Event::Engine(EngineEvent::Listed { .. }) | Event::Forge(_));
         if (self.transcript.is_on() || is_list)
             && let Some(line) = transcript::of_event(&event, &self.truth)
         {
@@ -442,7 +400,10 @@ impl World {
         if let Event::Operation { op, .. } = &event {
             self.truth.in_flight.retain(|_, flying| flying != op);
         }
-        Happening::Heard(event)
+        if let Event::ForgeOperation { op, .. } = &event {
+            self.forge.in_flight.retain(|_, flying| flying != op);
+        }
+        Happening::Heard(Box::new(event))
     }
 
     fn tick(&mut self, epoch: Turn) -> Happening {
@@ -450,7 +411,7 @@ impl World {
             return Happening::Unnoticed;
         }
         self.clock.after(self.tick_every, Due::Tick(epoch));
-        Happening::Heard(Event::Tick)
+        Happening::Heard(Box::new(Event::Tick))
     }
 
     fn list_again(&mut self, epoch: Turn) {

@@ -8,8 +8,8 @@ use crate::ids::{ImageRef, ProfileName, ProjectName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::{
-    GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, JobUser, Limits, Overcommit,
-    Profile, ReportSharing, Reports, Retention, Spec, XidClasses,
+    DockerAccess, ForgePolicy, GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog,
+    JobUser, Limits, Overcommit, Profile, ReportSharing, Reports, Retention, Spec, XidClasses,
 };
 
 /// The image of a fleet that names none; `images/` builds it.
@@ -163,6 +163,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         task_types: TASK_TYPES.into_iter().map(named).collect(),
         limits: LIMITS,
         gpu: gpu_policy(),
+        forge: ForgePolicy::default(),
         reports: Reports {
             path: PathBuf::from(REPORTS_PATH),
             keep: Some(REPORTS_KEEP),
@@ -172,6 +173,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         ca: None,
         proxy: None,
         runners_file: None,
+        env_file: None,
     }
 }
 
@@ -214,6 +216,7 @@ pub(super) fn bare(resources: Resources, image: &ImageRef) -> Profile {
         shm,
         env: BTreeMap::new(),
         gpu_watchdog: GpuWatchdog::Warn,
+        docker: DockerAccess::None,
         stop_grace: STOP_GRACE,
         caches: BTreeMap::new(),
     }

@@ -73,7 +73,11 @@ impl Added<'_> {
 
 /// Collects findings; every check writes here and goes on.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(super) struct Findings {
+    list: Vec<Finding>,
+    /// Values that no finding shows.
+    hidden: Vec<Span>,
+}
 
 impl Findings {
     /// Adds a finding for which the file is refused.
@@ -93,31 +97,37 @@ impl Findings {
 
     /// Whether the file is refused.
     pub(super) fn has_errors(&self) -> bool {
-        self.0.iter().any(|finding| finding.severity == Severity::Error)
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// Whether there are more findings than will be shown, so that costly help is not worth it.
     pub(super) fn is_crowded(&self) -> bool {
-        self.0.len() > 2 * DIAGNOSTICS_MAX
+        self.list.len() > 2 * DIAGNOSTICS_MAX
+    }
+
+    /// Shows what stands there in no line of the file that is shown.
+    pub(super) fn hide(&mut self, span: Span) {
+        self.hidden.push(span);
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Added<'_> {
-        self.0.push(Finding { severity, span, message, help: None });
-        Added(&mut self.0)
+        self.list.push(Finding { severity, span, message, help: None });
+        Added(&mut self.list)
     }
 
     /// Ends the collection: errors first, each kind in the order of the files.
     pub(super) fn into_diagnostics(mut self, files: &[(&str, &str)]) -> Diagnostics {
-        self.0.sort_by_key(|finding| (finding.severity, finding.span));
-        let count = |severity| self.0.iter().filter(|finding| finding.severity == severity).count();
+        self.list.sort_by_key(|finding| (finding.severity, finding.span));
+        let count =
+            |severity| self.list.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let mut list: Vec<Diagnostic> = Vec::new();
-        for finding in self.0 {
+        for finding in self.list {
             // Looking up a place costs a walk over the text, so it ends with the list.
             if list.len() == DIAGNOSTICS_MAX {
                 break;
             }
-            let next = Diagnostic::new(finding, files);
+            let next = Diagnostic::new(finding, files, &self.hidden);
             if list.last() != Some(&next) {
                 list.push(next);
             }
@@ -157,8 +167,8 @@ pub struct Place {
 }
 
 impl Diagnostic {
-    fn new(finding: Finding, files: &[(&str, &str)]) -> Self {
-        let place = finding.span.and_then(|span| Place::new(span, files));
+    fn new(finding: Finding, files: &[(&str, &str)], hidden: &[Span]) -> Self {
+        let place = finding.span.and_then(|span| Place::new(span, files, hidden));
         let (message, help) = (printable(&finding.message), finding.help.as_deref().map(printable));
         Self { severity: finding.severity, message, help, place }
     }
@@ -169,11 +179,29 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// A line without the values in it that are hidden.
+fn without(line: &str, at: Span, hidden: &[Span]) -> String {
+    let here = |span: &&Span| span.file == at.file && span.line == at.line;
+    let mut hidden: Vec<&Span> = hidden.iter().filter(here).collect();
+    hidden.sort_by_key(|span| std::cmp::Reverse(span.column));
+    hidden.dedup();
+    let mut chars: Vec<char> = line.chars().collect();
+    for span in hidden {
+        let from = span.column.saturating_sub(1).min(chars.len());
+        let to = from.saturating_add(span.width.max(1)).min(chars.len());
+        chars.splice(from..to, secret::MASK.chars());
+    }
+    chars.into_iter().collect()
+}
+
 impl Place {
-    fn new(span: Span, files: &[(&str, &str)]) -> Option<Self> {
+    fn new(span: Span, files: &[(&str, &str)], hidden: &[Span]) -> Option<Self> {
         let (file, text) = files.get(span.file)?;
         let line = text.lines().nth(span.line.saturating_sub(1)).unwrap_or_default();
-        let shown = if line.len() > LINE_MAX { String::new() } else { secret::mask_line(line) };
+        let shown = match line.len() > LINE_MAX {
+            true => String::new(),
+            false => secret::mask_line(&without(line, span, hidden)),
+        };
         let chars: Vec<char> = printable(&shown).chars().collect();
         let column = span.column.max(1);
         let start =

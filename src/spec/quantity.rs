@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{GpuRequestKind, GpuWatchdog};
+use super::{DockerAccess, ForkJobs, GpuRequestKind, GpuWatchdog};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::JobUser;
@@ -128,6 +128,26 @@ pub(super) fn watchdog(text: &str) -> Result<GpuWatchdog, String> {
         "warn" => Ok(GpuWatchdog::Warn),
         "kill" => Ok(GpuWatchdog::Kill),
         _ => Err("is nothing that the watchdog does; write `off`, `warn` or `kill`".to_owned()),
+    }
+}
+
+/// Reads whether jobs reach the host's engine.
+pub(super) fn docker(text: &str) -> Result<DockerAccess, String> {
+    match text {
+        "none" => Ok(DockerAccess::None),
+        "socket" => Ok(DockerAccess::Socket),
+        _ => Err("is no access to the engine; write `none` or `socket`".to_owned()),
+    }
+}
+
+/// Reads whether jobs from forks are served.
+pub(super) fn forks(text: &str) -> Result<ForkJobs, String> {
+    match text {
+        "deny" => Ok(ForkJobs::Deny),
+        "allow" => Ok(ForkJobs::Allow),
+        _ => {
+            Err("is nothing that is done with jobs from forks; write `deny` or `allow`".to_owned())
+        }
     }
 }
 

@@ -9,10 +9,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod forge;
 mod values;
 
+pub(super) use forge::{
+    RawApp, RawGitea, RawGithub, RawGithubPolicy, RawSecret, RawVault, RawWebhook, SECRET_TITLE,
+};
 pub(super) use values::{
-    Cpus, Duration, Env, GpuMemory, GpuRequest, Healthcheck, Keep, RawCache, Size, User, Watchdog,
+    Cpus, Docker, Duration, Env, Forks, GpuMemory, GpuRequest, Healthcheck, Keep, RawCache, Size,
+    User, Watchdog,
 };
 
 /// A slate-fleet fleet file: pools of CI runners and the profiles they are made from.
@@ -52,6 +57,8 @@ pub(super) struct RawFleet {
     pub(super) limits: Option<RawLimits>,
     /// How cards are asked for, watched and given up.
     pub(super) gpu: Option<RawGpu>,
+    /// How GitHub is spoken to; which jobs are taken is said by each pool.
+    pub(super) github: Option<RawGithubPolicy>,
     /// Where reports of jobs go.
     pub(super) reports: Option<RawReports>,
     /// How long what is over is kept, and how much of it.
@@ -122,6 +129,10 @@ pub(super) struct RawProfile {
     /// Environment of every job, as a map or a list of `NAME=value`; a name without a value takes
     /// it from the environment or `.env`. Never put secrets here.
     pub(super) env: Option<Env>,
+    /// Whether jobs reach this host's container engine: `none`, or `socket` for its socket, which
+    /// makes whoever runs a job root on the host.
+    #[schemars(extend("default" = "none"))]
+    pub(super) docker: Option<Docker>,
     /// How long a job may go on after it was asked to stop; at most `1h`.
     #[schemars(extend("default" = "10s"))]
     pub(super) stop_grace: Option<Duration>,
@@ -212,7 +223,8 @@ pub(super) struct RawPool {
     /// `<project>-<profile>-<number>`.
     #[schemars(example = &"homelab-runner-{n}")]
     pub(super) runner_name: Option<String>,
-    /// Whether a container serves one job and is then replaced; `false` keeps it between jobs.
+    /// Whether a container serves one job and is then replaced; `false` keeps it between jobs, and
+    /// is the default where runners register with `token_env`.
     #[schemars(extend("default" = true))]
     pub(super) ephemeral: Option<bool>,
     /// Ready containers kept beside the runners, so that a used one is replaced at once. 1 by
@@ -220,28 +232,15 @@ pub(super) struct RawPool {
     #[schemars(range(min = 0, max = 50))]
     pub(super) spares: Option<u32>,
     /// How often Docker itself asks the agent for its health, or `false` for never; at least `1s`.
-    /// The supervisor knows a runner's health without it.
+    /// The supervisor knows a runner's health without it. `30s` where runners register with
+    /// `token_env`.
     #[schemars(extend("default" = false))]
     pub(super) healthcheck: Option<Healthcheck>,
-    /// Where these runners register as GitHub Actions runners. Read and checked, but not served by
-    /// this version yet.
+    /// The GitHub repository, organization or enterprise whose jobs these runners take, instead of
+    /// the fleet's own queue.
     pub(super) github: Option<RawGithub>,
-}
-
-/// A GitHub repository, organization or enterprise that runners register with.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawGithub {
-    /// The address of the repository, organization or enterprise.
-    #[schemars(required, example = &"https://github.com/me/site")]
-    pub(super) url: Option<String>,
-    /// The name of the variable that holds the token; `{n}` is the runner's number. The token
-    /// itself never enters the file.
-    #[schemars(required, example = &"RUNNER_TOKEN_{n}")]
-    pub(super) token_env: Option<String>,
-    /// Labels besides those of the profile.
-    #[schemars(example = ["site"])]
-    pub(super) labels: Option<Vec<String>>,
+    /// The same for Gitea and Forgejo.
+    pub(super) gitea: Option<RawGitea>,
 }
 
 /// Who may use which pools, and in what order.

@@ -26,6 +26,7 @@ pub(super) fn render_with(spec: &Spec, mask: &dyn Fn(&str) -> String) -> String 
     writer.out
 }
 
+mod forge;
 mod gpu;
 
 use gpu::watchdog;
@@ -67,11 +68,12 @@ fn fleet(spec: &Spec) -> Yaml {
         ("version", Some(Yaml::plain(1))),
         ("project", Some(Yaml::text(&spec.project))),
         ("profiles", Some(Yaml::Map(profiles.collect()))),
-        ("pools", Some(Yaml::List(spec.pools.iter().map(pool).collect()))),
+        ("pools", Some(Yaml::List(spec.pools.iter().map(|it| pool(it, spec)).collect()))),
         ("lanes", (!lanes.is_empty()).then_some(Yaml::Map(lanes))),
         ("task_types", Some(Yaml::Map(types.collect()))),
         ("limits", Some(limits(&spec.limits))),
         ("gpu", Some(gpu::policy(&spec.gpu))),
+        ("github", Some(forge::policy(&spec.forge))),
         ("reports", Some(reports(&spec.reports))),
         ("retention", Some(retention(&spec.retention))),
         ("ca", spec.ca.as_ref().map(|path| Yaml::text(path.display()))),
@@ -103,6 +105,7 @@ fn profile(profile: &Profile) -> Yaml {
         ("shm", Some(Yaml::text(show_size(profile.shm)))),
         ("env", (!env.is_empty()).then_some(Yaml::Map(env))),
         ("gpu_watchdog", profile.gpu.map(|_| watchdog(profile.gpu_watchdog))),
+        ("docker", Some(forge::docker(profile.docker))),
         ("stop_grace", Some(duration(profile.stop_grace))),
         ("cache", (!profile.caches.is_empty()).then(|| caches(&profile.caches))),
     ])
@@ -118,7 +121,7 @@ fn caches(caches: &BTreeMap<CacheName, Cache>) -> Yaml {
     Yaml::Map(caches.iter().map(|(name, it)| (name.to_string(), cache(it))).collect())
 }
 
-fn pool(pool: &Pool) -> Yaml {
+fn pool(pool: &Pool, spec: &Spec) -> Yaml {
     let (count, elastic) = match pool.size {
         PoolSize::Fixed(count) => (Some(count), None),
         PoolSize::Elastic(elastic) => (None, Some(elastic)),
@@ -129,6 +132,9 @@ fn pool(pool: &Pool) -> Yaml {
         Reuse::OneJob => true,
         Reuse::Persistent => false,
     };
+    let known = spec.profiles.get_key_value(&pool.profile);
+    let forge = pool.forge.as_ref().map(|forge| forge::pool(forge, known));
+    let (forge_key, forge) = forge.map_or(("github", None), |(key, yaml)| (key, Some(yaml)));
     let health = pool.docker_healthcheck.map_or_else(|| Yaml::plain(false), duration);
     Yaml::map([
         ("name", Some(Yaml::text(&pool.name))),
@@ -144,6 +150,7 @@ fn pool(pool: &Pool) -> Yaml {
         ("ephemeral", Some(Yaml::plain(ephemeral))),
         ("spares", Some(Yaml::plain(pool.spares))),
         ("healthcheck", Some(health)),
+        (forge_key, forge),
     ])
 }
 

@@ -12,6 +12,10 @@ pub(super) const MASK: &str = "***";
 /// Words in a variable's name that say its value is a secret.
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL"];
 
+/// Keys that people put a secret itself behind, where its place belongs.
+const LITERAL_WORDS: [&str; 8] =
+    ["pat", "value", "literal", "plain", "raw", "string", "content", "pem"];
+
 /// Prefixes of published token formats, with the least length of what follows.
 ///
 /// Sources: the token format pages of GitHub, GitLab, AWS, Slack, npm, PyPI and Hugging Face.
@@ -116,6 +120,14 @@ fn is_token(word: &str) -> bool {
     })
 }
 
+/// Whether a word has the form of GitHub's registration tokens, which is also that of a name.
+pub(super) fn is_registration_token(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    word.len() >= 25
+        && word.bytes().all(is_part)
+        && word.bytes().filter(u8::is_ascii_digit).count() >= 2
+}
+
 /// Masks literal values behind keys such as `token:` and `PASSWORD=`; names of variables stay.
 fn mask_secret_values(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
@@ -155,7 +167,9 @@ fn is_harmless(value: &str) -> bool {
 fn names_secret(head: &str) -> bool {
     let key = head.trim_end_matches([':', '=']).trim_end_matches(['"', '\'']);
     let word = key.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next();
-    word.is_some_and(|word| is_secret_name(word) && !word.ends_with("_env"))
+    word.is_some_and(|word| {
+        LITERAL_WORDS.contains(&word) || (is_secret_name(word) && !word.ends_with("_env"))
+    })
 }
 
 /// Values that must not be shown: those of secret variables that went into a spec, and those that
@@ -232,6 +246,10 @@ mod tests {
             ("{token: '${T}', a: 1}", "{token: '${T}', a: 1}"),
             ("  image: ghp_abcdefghijklmnopqrst0123456789", "  image: ***"),
             ("key:", "key:"),
+            ("pat: hunter2", "pat: ***"),
+            ("path: /data", "path: /data"),
+            ("pat: {env: GITHUB_PAT}", "pat: {env: GITHUB_PAT}"),
+            ("pat: {value: hunter2}", "pat: {value: ***}"),
             ("http: http://me:hunter2@proxy:1", "http: http://***@proxy:1"),
             ("{http: 'http://me:a/b@c@p', a: 1}", "{http: 'http://***@p', a: 1}"),
             ("url: https://github.com/me/site", "url: https://github.com/me/site"),

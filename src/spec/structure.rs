@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::diagnostic::{Findings, Span};
 use super::document::{Entry, Node, Value};
 use super::interpolate::refuse_secret;
-use super::raw::RawFleet;
+use super::raw::{RawFleet, SECRET_TITLE};
 use super::scalar::{Kind, Origin, Quoting, Scalar};
 use super::{schema, secret, suggest};
 
@@ -78,14 +78,19 @@ impl Walk<'_> {
             // The value was refused as a secret already; that is what matters.
             return;
         }
-        if secret::is_secret_name(key) && self.path.iter().any(|step| step == "github") {
-            refuse_secret(self.findings, entry.key_span);
-            return;
-        }
         let known: Vec<&str> = match schema.get("properties").and_then(Json::as_object) {
             Some(properties) => properties.keys().map(String::as_str).collect(),
             None => Vec::new(),
         };
+        let at_forge = self.path.iter().any(|step| matches!(step.as_str(), "github" | "gitea"));
+        if at_forge && (secret::is_secret_name(key) || is_secret_place(schema)) {
+            self.findings.hide(entry.value.span);
+            let is_mistyped = suggest::nearest(key, known.iter().copied()).is_some();
+            if !is_mistyped && matches!(entry.value.value, Value::Scalar(_)) {
+                refuse_secret(self.findings, entry.key_span);
+                return;
+            }
+        }
         let help = suggest::help(suggest::key(key, &known), &known);
         let place = self.place();
         self.findings.error(entry.key_span, format!("unknown key `{key}` in {place}")).help(help);
@@ -135,6 +140,11 @@ impl Walk<'_> {
         let kinds = kinds(schema);
         let text = || Json::String(scalar.text.clone());
         let cast = scalar.origin != Origin::Literal || scalar.quoting == Quoting::Quoted;
+        if is_secret_place(schema) && scalar.kind() != Kind::Null {
+            self.findings.hide(span);
+            refuse_secret(self.findings, span);
+            return None;
+        }
         let kind = scalar.kind();
         let fits = |name: &str| kinds.contains(&name);
         let quantity = schema.get("title").is_some();
@@ -224,6 +234,11 @@ fn branch<'s>(node: &Node, schema: &'s Json) -> &'s Json {
     };
     let fitting = options.iter().find(|option| kinds(option).contains(&wanted));
     fitting.or(options.first()).unwrap_or(schema)
+}
+
+/// Whether a place of a secret is expected, so that what is there instead may be the secret.
+fn is_secret_place(schema: &Json) -> bool {
+    schema.get("title").and_then(Json::as_str) == Some(SECRET_TITLE)
 }
 
 fn kinds(schema: &Json) -> Vec<&str> {

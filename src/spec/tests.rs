@@ -5,6 +5,7 @@ use super::*;
 mod caches;
 mod errors;
 mod files;
+mod forge;
 mod loading;
 mod mutation;
 mod network;

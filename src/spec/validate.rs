@@ -17,11 +17,13 @@ use super::{Env, Lane, Profile, ReportSharing, Reports, RunnersOptions, Spec};
 use super::{builtin, quantity, suggest};
 
 mod cache;
+mod forge;
 mod gpu;
 mod limits;
 mod pool;
 mod profile;
 mod proxy;
+mod secret_source;
 
 pub(super) use profile::show_gpu;
 
@@ -274,6 +276,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let retention = limits::retention(raw.retention.as_ref(), cx);
     let ca = raw.ca.as_deref().map(|path| cx.path(path));
     let gpu = gpu::policy(raw.gpu.as_ref(), cx);
+    let forge = forge::policy(raw.github.as_ref(), cx);
     let proxy = proxy::proxy(raw.proxy.as_ref(), cx);
     let project = project?;
     Some(Spec {
@@ -287,8 +290,10 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
         retention,
         ca,
         gpu,
+        forge,
         proxy,
         runners_file: None,
+        env_file: None,
     })
 }
 
@@ -346,10 +351,22 @@ fn lane(spot: Spot<'_>, lane: &RawLane, raw: &RawFleet, cx: &mut Context<'_>) ->
                 .error(item.span, format!("the pool `{name}` is written twice"))
                 .help("keep one");
         } else {
+            refuse_forge(item, name, raw, cx);
             pools.push(name_id);
         }
     }
     Lane { pools, priority: lane.priority.unwrap_or(0) }
+}
+
+/// A forge gives its runners their jobs itself; a lane is for the fleet's own.
+fn refuse_forge(item: Spot<'_>, name: &str, raw: &RawFleet, cx: &mut Context<'_>) {
+    let mut pools = raw.pools.iter().flatten();
+    let pool = pools.find(|pool| pool.name.as_deref() == Some(name));
+    if pool.is_some_and(|pool| pool.github.is_some() || pool.gitea.is_some()) {
+        cx.findings
+            .error(item.span, format!("the pool `{name}` takes a forge's jobs, and no lane's"))
+            .help("remove it here, or add a pool without `github` and `gitea` for the lane");
+    }
 }
 
 fn task_types(

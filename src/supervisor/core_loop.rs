@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::executor::Executor;
+use super::forges::Forges;
 use super::gc::{self, GcOrder};
 use super::handle::{Handle, Message, Query};
 use super::keeper::Keeper;
@@ -26,8 +27,9 @@ use crate::fleet::audit::Client;
 use crate::fleet::disk::DiskFacts;
 use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
+use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
-use crate::ids::RequestId;
+use crate::ids::{FleetId, RequestId};
 
 /// Requests that wait for the loop; beyond it clients wait.
 const MESSAGES_MAX: usize = 1024;
@@ -48,6 +50,8 @@ struct Loop<E> {
     steps: watch::Sender<u64>,
     heartbeats: Vec<Event>,
     keeper: Keeper,
+    /// A spec came since the forges were told of one.
+    has_new_spec: bool,
     is_finished: bool,
 }
 
@@ -60,37 +64,34 @@ pub(super) async fn run<E: Engine>(
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
     let (stuck, stuck_in) = watch::channel(None);
+    let recorder = Recorder {
+        store: parts.store,
+        ballast: parts.disks.ballast,
+        look_soon: parts.disks.soon,
+        stuck,
+    };
     let mut it = Loop {
         fleet: parts.fleet,
-        recorder: Recorder {
-            store: parts.store,
-            ballast: parts.disks.ballast,
-            look_soon: parts.disks.soon,
-            stuck,
-        },
+        recorder,
         executor: parts.executor,
         waiting: BTreeMap::new(),
         last_request: RequestId(0),
         steps,
         heartbeats: Vec::new(),
         keeper: Keeper::new(options.state.audit_head()),
+        has_new_spec: false,
         is_finished: false,
     };
     // Before anything is done: an address that cannot be had must not leave half a fleet.
-    let port = match &options.listen {
-        Some(address) => Some(listen::bind_port(address).await?),
-        None => None,
-    };
-    it.begin(options, parts.rolled_back, (parts.disks.found, cards.clone())).await?;
+    let port = bind_port(options).await?;
+    let known = known(parts.identity, options, (cards, parts.disks.found));
+    it.begin(options, parts.rolled_back.into_iter().chain(known).collect()).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
     let file = runners_file::start(&handle, runners_file);
     let api = Api::new(handle, options.state.clone(), logs);
     let (stop, servers) = serve(&api, port, parts.connections.api)?;
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut collections = interval(gc::EVERY);
-    collections.reset();
+    let (mut ticks, mut collections) = clocks();
     while !it.is_finished {
         let mut batch = Batch::default();
         tokio::select! {
@@ -114,6 +115,22 @@ pub(super) async fn run<E: Engine>(
     Ok(())
 }
 
+/// When the core is told of the time, and when what is kept too long is removed.
+fn clocks() -> (Interval, Interval) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut collections = interval(gc::EVERY);
+    collections.reset();
+    (ticks, collections)
+}
+
+async fn bind_port(options: &Options) -> Result<Option<TcpListener>, SupervisorError> {
+    match &options.listen {
+        Some(address) => Ok(Some(listen::bind_port(address).await?)),
+        None => Ok(None),
+    }
+}
+
 /// What one step takes in and whom it tells.
 #[derive(Default)]
 struct Batch {
@@ -126,16 +143,13 @@ impl<E: Engine> Loop<E> {
     async fn begin(
         &mut self,
         options: &Options,
-        rolled_back: Option<Event>,
-        (disks, cards): (Vec<DiskFacts>, GpuReport),
+        events: Vec<Event>,
     ) -> Result<(), SupervisorError> {
+        let mut batch = Batch { events, queries: Vec::new() };
         // Nobody can ask anything yet, so nobody waits while the state cannot be written.
         let (_nobody, mut messages) = mpsc::channel(1);
-        let mut batch = Batch::default();
-        batch.events.extend(rolled_back);
-        batch.events.push(Event::Host(options.host.clone()));
-        batch.events.push(Event::Gpus(cards));
-        batch.events.push(Event::Disks(disks));
+        // Also without a request there is a spec: the recorded one.
+        self.has_new_spec = true;
         let request = match (options.intent, &options.spec) {
             (Intent::Remove(mode), _) => Some(Request::Down(mode)),
             (Intent::Keep, Some(spec)) => Some(Request::Apply(Box::new(spec.clone()))),
@@ -162,6 +176,7 @@ impl<E: Engine> Loop<E> {
         let mut last = self.fleet.view(self.executor.clock().now());
         last.runners.clear();
         block_in_place(|| file.end(&last, self.fleet.spec()));
+        self.executor.forges().close();
     }
 
     fn keep_record(&mut self) {
@@ -191,6 +206,7 @@ impl<E: Engine> Loop<E> {
         batch: &mut Batch,
     ) {
         self.last_request = self.last_request.next();
+        self.has_new_spec |= matches!(request, Request::Apply(_));
         self.waiting.insert(self.last_request, reply);
         batch.events.push(Event::Request { id: self.last_request, by, request });
     }
@@ -239,6 +255,10 @@ impl<E: Engine> Loop<E> {
             if changes {
                 self.steps.send_modify(|count| *count += 1);
             }
+            if std::mem::take(&mut self.has_new_spec) {
+                // The one in force: a new one may have been refused.
+                block_in_place(|| self.executor.forges().apply(self.fleet.spec()));
+            }
         }
         for query in batch.queries {
             self.answer(query);
@@ -280,8 +300,47 @@ impl<E: Engine> Loop<E> {
             Query::Room(reply) => drop(reply.send(self.fleet.room())),
             Query::Gc(order, reply) => self.executor.gc(self.fleet.holdings(), order, Some(reply)),
             Query::Spec(reply) => drop(reply.send(self.fleet.spec().masked())),
+            Query::ForgeJobs(limit, reply) => drop(reply.send(self.fleet.forge_jobs(limit))),
+            Query::ForgeReport(reply) => {
+                let forges = self.forges();
+                answer_aside(reply, async move { forges.report().await });
+            }
+            Query::Dispatch(order, reply) => {
+                let forges = self.forges();
+                answer_aside(reply, async move { forges.dispatch(order).await });
+            }
+            Query::ForgeRun(order, reply) => {
+                let forges = self.forges();
+                answer_aside(reply, async move { forges.run(order).await });
+            }
         }
     }
+
+    fn forges(&self) -> Arc<Forges> {
+        Arc::clone(self.executor.forges())
+    }
+}
+
+/// Answers when a forge has; the loop waits for nobody. A reader that went away is no matter.
+fn answer_aside<T: Send + 'static>(
+    reply: oneshot::Sender<T>,
+    answer: impl Future<Output = T> + Send + 'static,
+) {
+    tokio::spawn(async move { drop(reply.send(answer.await)) });
+}
+
+/// What is known before anything was asked.
+fn known(
+    fleet: FleetId,
+    options: &Options,
+    (cards, disks): (&GpuReport, Vec<DiskFacts>),
+) -> [Event; 4] {
+    [
+        Event::Forge(ForgeEvent::Identity(fleet)),
+        Event::Host(options.host.clone()),
+        Event::Gpus(cards.clone()),
+        Event::Disks(disks),
+    ]
 }
 
 type Servers = Vec<JoinHandle<std::io::Result<()>>>;

@@ -1,29 +1,31 @@
 //! Carries out effects. Every outcome becomes an event; nothing is decided here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 
 use super::clock::Clock;
+use super::forges::Forges;
 use super::gc::{Collector, GcOrder, GcReport, PulledImages, mark_published};
 use super::{reports, shortage};
-use crate::agents::Agents;
+use crate::agents::{Agents, Credential};
 use crate::causes::with_causes;
 use crate::engine::files::{self, Forgotten};
 use crate::engine::narrow::HostView;
-use crate::engine::translate::incoming;
-use crate::engine::{Engine, HostPaths};
+use crate::engine::translate::{incoming, work_on_host};
+use crate::engine::{Engine, HostPaths, Project};
 use crate::failpoint::{reach, variant};
 use crate::fleet::death::Death;
-use crate::fleet::effect::{ContainerPlan, Effect, EngineAction};
+use crate::fleet::effect::{AgentOrder, ContainerPlan, Effect, EngineAction};
 use crate::fleet::event::{EngineEvent, Event, OpError, OpErrorClass, Outcome};
 use crate::fleet::holdings::Holdings;
 use crate::fleet::oom::{Finding, Search};
 use crate::ids::{AttemptNo, BlobId, ContainerId, ImageRef, IncarnationId, JobId, OpId};
 use crate::logs::LogStore;
 use crate::post_mortems::{Keep, PostMortems, Pruning, gather};
-use crate::spec::ReportSharing;
+use crate::spec::{DockerAccess, ReportSharing};
 
 /// Fewer operations at a time leave the engine idle, more only queue up inside it.
 const OPERATIONS_MIN: u32 = 2;
@@ -33,9 +35,12 @@ const OPERATIONS_MAX: u32 = 8;
 pub(super) struct Workplace<E> {
     pub engine: Arc<E>,
     pub agents: Arc<Agents>,
+    pub forges: Arc<Forges>,
     pub logs: Arc<LogStore>,
     pub paths: HostPaths,
     pub clock: Clock,
+    /// Who the engine's volumes belong to, and where it keeps them, if it says so.
+    pub volumes: (Project, Option<PathBuf>),
 }
 
 /// Runs effects beside the loop.
@@ -83,6 +88,10 @@ impl<E: Engine> Executor<E> {
         &self.place.agents
     }
 
+    pub fn forges(&self) -> &Arc<Forges> {
+        &self.place.forges
+    }
+
     /// Removes what is kept too long or left over, and tells whoever asked.
     pub fn gc(&self, holdings: Holdings, order: GcOrder, reply: Option<oneshot::Sender<GcReport>>) {
         let (collector, now) = (Arc::clone(&self.collector), self.place.clock.now());
@@ -105,6 +114,7 @@ impl<E: Engine> Executor<E> {
                 tokio::spawn(Arc::clone(self).resolve(image));
             }
             Effect::Agent { incarnation, order } => {
+                self.provide(incarnation, &order);
                 let delivery = self.place.agents.order(incarnation, order);
                 tracing::debug!(%incarnation, ?delivery, "order");
             }
@@ -112,15 +122,43 @@ impl<E: Engine> Executor<E> {
                 let end = (job, attempt);
                 tokio::spawn(Arc::clone(self).publish(incarnation, end, (reports, search)));
             }
+            Effect::PublishForgeReports { incarnation, reports } => {
+                tokio::spawn(Arc::clone(self).publish_of_forge(incarnation, reports));
+            }
             Effect::CloseLog(job) => {
                 warn(self.place.logs.finish(job, self.place.clock.now()), "close the log of a job");
             }
             Effect::DropLog(job) => warn(self.place.logs.remove(job), "delete the log of a job"),
             Effect::DropBlob(blob) => self.drop_blob(&blob),
             Effect::Forget(incarnation) => self.forget(incarnation),
+            Effect::Forge { op, incarnation, action } => {
+                let (forges, agents) =
+                    (Arc::clone(&self.place.forges), Arc::clone(&self.place.agents));
+                tokio::spawn(forges.operate((op, incarnation), action, agents));
+            }
+            Effect::LookAtForge(scope) => self.place.forges.look(&scope),
             Effect::Relist => self.relist.notify_one(),
             Effect::Answer { .. } | Effect::Finish => {}
         }
+    }
+
+    /// What an order to take a forge's jobs needs beside what the core knows: where it works if its
+    /// jobs reach the engine, and its own token, as it is in its variable at this moment.
+    fn provide(&self, incarnation: IncarnationId, order: &AgentOrder) {
+        let AgentOrder::Listen(order) = order else { return };
+        if let (DockerAccess::Socket, (project, Some(root))) = (order.docker, &self.place.volumes) {
+            let work = work_on_host(project, incarnation, root);
+            self.place.agents.work_at(incarnation, work.display().to_string());
+        }
+        let Some(variable) = &order.token_env else { return };
+        let token = block_in_place(|| self.place.forges.secrets().variable(variable));
+        if let Err(error) = &token {
+            // One that is registered already needs none, and one that is not says so itself.
+            let why = with_causes(error);
+            tracing::info!(%incarnation, runner = order.name, "there is no token for it: {why}");
+        }
+        let token = token.ok().map(|token| token.expose().to_owned());
+        self.place.agents.grant(incarnation, Credential::Kept(token));
     }
 
     async fn tell(&self, event: Event) {
@@ -197,12 +235,29 @@ impl<E: Engine> Executor<E> {
         (reports, search): (String, Option<Search>),
     ) {
         let found = self.look((job, attempt), search).await;
+        let outcome = self.store_reports(incarnation, reports).await;
+        reach(|| "after publishing reports".to_owned());
+        self.tell(Event::Published { job, attempt, outcome, found }).await;
+    }
+
+    async fn publish_of_forge(self: Arc<Self>, incarnation: IncarnationId, reports: String) {
+        let outcome = self.store_reports(incarnation, reports.clone()).await;
+        reach(|| "after publishing reports".to_owned());
+        self.tell(Event::ForgePublished { incarnation, reports, outcome }).await;
+    }
+
+    /// Moves what a job wrote under `/reports` into the store.
+    async fn store_reports(
+        &self,
+        incarnation: IncarnationId,
+        reports: String,
+    ) -> Result<(), String> {
         let store = self.place.paths.reports.clone();
         let marks = self.place.paths.state.published();
         if let Err(error) = mark_published(&marks, &reports) {
             tracing::warn!(%error, %reports, "these reports will be kept for ever");
         }
-        let outcome = match store.sharing {
+        match store.sharing {
             ReportSharing::Shared => Ok(()),
             ReportSharing::Own => {
                 let from = incoming(&self.place.paths, incarnation);
@@ -212,9 +267,7 @@ impl<E: Engine> Executor<E> {
                     Err(error) => Err(error.to_string()),
                 }
             }
-        };
-        reach(|| "after publishing reports".to_owned());
-        self.tell(Event::Published { job, attempt, outcome, found }).await;
+        }
     }
 
     /// Looks into the end of an attempt's output, if that is wanted.

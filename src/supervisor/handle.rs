@@ -5,13 +5,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::forge_report::ForgeReport;
 use super::gc::{GcOrder, GcReport};
 use crate::fleet::audit::{AuditEntry, Client};
 use crate::fleet::effect::{Answer, Refusal};
 use crate::fleet::event::Request;
+use crate::fleet::forge::ForgeJobView;
 use crate::fleet::view::{FleetView, JobStatus, JobView, PlanView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
-use crate::ids::{JobId, PoolName};
+use crate::forge::{CallError, Dispatch, Dispatched, RunState};
+use crate::ids::{ForgeRunId, JobId, PoolName};
 use crate::spec::Spec;
 use crate::units::Bytes;
 
@@ -54,6 +57,36 @@ pub enum Query {
     Gc(GcOrder, oneshot::Sender<GcReport>),
     /// The spec in force.
     Spec(oneshot::Sender<Spec>),
+    /// At most this many of the forges' jobs: what is not over first, then the newest.
+    ForgeJobs(usize, oneshot::Sender<Vec<ForgeJobView>>),
+    /// What is known of the forges beside the core; asks them.
+    ForgeReport(oneshot::Sender<ForgeReport>),
+    /// Start a workflow.
+    Dispatch(DispatchOrder, oneshot::Sender<Result<Dispatched, CallError>>),
+    /// Where a workflow's run stands.
+    ForgeRun(RunOrder, oneshot::Sender<Result<RunState, CallError>>),
+}
+
+/// A workflow to start, by whose right, and who asks; it is put on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchOrder {
+    /// Who asks.
+    pub by: Client,
+    /// The pool whose scope and right are used; the spec has it, and its right is no static token.
+    pub pool: PoolName,
+    /// What to start.
+    pub dispatch: Dispatch,
+}
+
+/// A workflow's run to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOrder {
+    /// The pool whose scope and right are used.
+    pub pool: PoolName,
+    /// `owner/name`.
+    pub repository: String,
+    /// The run.
+    pub run: ForgeRunId,
 }
 
 /// Which jobs to list.

@@ -14,9 +14,11 @@ use super::clock::Clock;
 use super::descriptors::Connections;
 use super::disk::{self, Ballast, Place};
 use super::executor::{Executor, Workplace};
+use super::forges::Forges;
+use super::secrets::Secrets;
 use super::{Intent, Options, SupervisorError};
 use crate::agents::{Access, AgentLimits, Agents, AgentsConfig, embedded};
-use crate::engine::{Engine, EngineInfo, HostPaths, OtherFleet, files};
+use crate::engine::{Engine, EngineInfo, HostPaths, OtherFleet, Project, files};
 use crate::fleet::Fleet;
 use crate::fleet::disk::DiskFacts;
 use crate::fleet::event::{AgentEvent, Event, Held};
@@ -41,6 +43,8 @@ pub(super) struct Parts<E: Engine> {
     /// Told when an agent's session ends.
     pub lost: Arc<Notify>,
     pub connections: Connections,
+    /// Which fleet this is.
+    pub identity: FleetId,
 }
 
 /// The watch over the disks.
@@ -212,11 +216,11 @@ pub(super) fn assemble<E: Engine>(
     embedded::install(&options.state)?;
     let logs = Arc::new(LogStore::new(options.state.clone(), wanted.limits.log_max)?);
     let ballast = Ballast::new(&options.state, Arc::clone(&logs));
-    let disks = watch_disks(&options.state, &wanted.reports.path, info.data_root, ballast);
+    let disks = watch_disks(&options.state, &wanted.reports.path, info.data_root.clone(), ballast);
     let (facts, facts_in) = mpsc::channel(super::EVENTS_MAX);
     let config = AgentsConfig {
         state: options.state.clone(),
-        fleet,
+        fleet: fleet.clone(),
         project: spec.project.clone(),
         endpoint: crate::agents::ENDPOINT.to_owned(),
         access: Access::for_this_user(),
@@ -231,10 +235,15 @@ pub(super) fn assemble<E: Engine>(
     let agents = Agents::start(config, facts, Arc::clone(&logs))?;
     let lost = Arc::<Notify>::default();
     tokio::spawn(forward(facts_in, events.clone(), Arc::clone(&lost)));
+    let project = Project { name: spec.project.clone(), fleet: fleet.clone() };
+    let identity = fleet;
     let fleet = Fleet::restore(spec, restored, clock.now());
-    let workplace = Workplace { engine, agents, logs: Arc::clone(&logs), paths, clock };
+    let forges = Forges::new(Secrets::of_this_process(), clock.clone(), events.clone());
+    let volumes = (project, info.data_root);
+    let logs_too = Arc::clone(&logs);
+    let workplace = Workplace { engine, agents, forges, logs: logs_too, paths, clock, volumes };
     let executor = Executor::new(workplace, events, options.host.cpus);
-    Ok(Parts { fleet, store, executor, logs, disks, rolled_back, lost, connections })
+    Ok(Parts { fleet, store, executor, logs, disks, rolled_back, lost, connections, identity })
 }
 
 /// Tells what the engine does to containers with cards, where the file asks for any.

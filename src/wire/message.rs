@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptNo, BlobId, IncarnationId, JobId};
 use crate::units::Bytes;
+use crate::wire::listen::{ListenOrder, ListenerStatus};
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum FromAgent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         memory: Option<MemoryKill>,
     },
+    /// Where its forge's listener stands. Said at each change and again in each new session.
+    Listener(ListenerStatus),
     /// It will not take this job: it holds another.
     Refused {
         /// What it was given.
@@ -175,6 +178,14 @@ pub enum FromServer {
         job: JobRef,
         /// Why.
         why: String,
+    },
+    /// Take a forge's jobs. An agent that already does goes on.
+    Listen(Box<ListenOrder>),
+    /// End the listener: at once if it has no job. With one it is cancelled if there is a grace,
+    /// and goes on with it otherwise.
+    StopListening {
+        /// How long a job gets that is cancelled.
+        cancel: Option<Duration>,
     },
     /// Stop the job.
     Cancel {

@@ -124,6 +124,11 @@ impl Bench {
 
     /// Starts an agent for an incarnation that is expected already.
     pub fn spawn(&self, who: IncarnationId) -> AgentProcess {
+        self.spawn_with(who, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn spawn_with(&self, who: IncarnationId, more: &[&str]) -> AgentProcess {
         let mut command = Command::new(self.state.agent());
         command
             .arg("--enrolment")
@@ -132,6 +137,7 @@ impl Bench {
             .arg(self.path("work"))
             .arg("--reports")
             .arg(self.path("reports"))
+            .args(more)
             .env("SECRET_OF_THE_AGENT", "canary")
             .stdin(Stdio::null());
         let deadline = Instant::now() + PATIENCE;
@@ -252,7 +258,7 @@ pub fn script(job: u64, text: &str) -> JobOrder {
 }
 
 /// Waits for a condition that no message tells of.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "in vain waited until {what}");

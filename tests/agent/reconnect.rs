@@ -27,7 +27,7 @@ async fn end_after_reconnect(bench: &mut Bench) -> JobEnd {
                 bench.order(AgentOrder::Acknowledge { job, attempt });
                 return end;
             }
-            AgentEvent::Heartbeat | AgentEvent::DeviceLost { .. } => {
+            AgentEvent::Heartbeat | AgentEvent::DeviceLost { .. } | AgentEvent::Listener(_) => {
                 unreachable!("the bench leaves them out")
             }
         }

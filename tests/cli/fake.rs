@@ -10,19 +10,25 @@ use slate_fleet::api::listen::{self, SocketAccess};
 use slate_fleet::fleet::audit::AuditEntry;
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
+use slate_fleet::fleet::forge::{ForgeJobView, ForgeRunnerView};
 use slate_fleet::fleet::view::{
     FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
     RunnerView, SizeReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
+use slate_fleet::forge::{CallError, Dispatched, RunState};
 use slate_fleet::ids::{
-    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+    AttemptNo, ContainerId, ForgeRunnerId, IncarnationId, JobId, PoolName, ProfileName,
+    ProjectName, ScopeUrl, SlotId,
 };
 use slate_fleet::logs::LogStore;
-use slate_fleet::spec::{self, Source, Spec};
+use slate_fleet::spec::{
+    self, ForgeAccess, ForgeKind, ForgePool, ForkJobs, SecretSource, Source, Spec,
+};
 use slate_fleet::state_dir::StateDir;
+use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
-use slate_fleet::supervisor::handle::{Handle, Message, Query};
+use slate_fleet::supervisor::handle::{DispatchOrder, Handle, Message, Query};
 use slate_fleet::units::{Bytes, MilliCpu, Time};
 use slate_fleet::wire::frame::{Output, Stream};
 use tokio::sync::{mpsc, watch};
@@ -45,6 +51,14 @@ pub struct World {
     pub jobs: BTreeMap<JobId, JobView>,
     pub audit: Vec<AuditEntry>,
     pub requests: Vec<Request>,
+    pub spec: Spec,
+    pub forge_jobs: Vec<ForgeJobView>,
+    pub report: ForgeReport,
+    pub dispatched: Vec<DispatchOrder>,
+    /// What a dispatch is answered with.
+    pub begun: Result<Dispatched, CallError>,
+    /// What looks at a run are answered with, one after the other; the last one stays.
+    pub runs: Vec<RunState>,
 }
 
 /// A played supervisor.
@@ -72,6 +86,12 @@ impl Fake {
             jobs: BTreeMap::new(),
             audit: Vec::new(),
             requests: Vec::new(),
+            spec: spec(),
+            forge_jobs: Vec::new(),
+            report: ForgeReport::default(),
+            dispatched: Vec::new(),
+            begun: Ok(Dispatched { run: None, url: None }),
+            runs: Vec::new(),
         }));
         let fake = Arc::new(Self { world, steps, state, api, logs });
         tokio::spawn(play(Arc::clone(&fake), inbox));
@@ -90,6 +110,34 @@ impl Fake {
     pub fn change(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.world.lock().expect("no player panicked"));
         self.steps.send_modify(|count| *count += 1);
+    }
+
+    /// Lets the pool take the jobs of a repository, by the right of a personal token.
+    pub fn at_a_forge(&self) {
+        self.change(|world| {
+            let scope = ScopeUrl::new("https://github.com/acme/site");
+            for runner in &mut world.fleet.runners {
+                runner.forge = Some(ForgeRunnerView {
+                    scope: scope.clone(),
+                    name: Some(format!("slate-light-{}-0011aabb", runner.id.0)),
+                    id: Some(ForgeRunnerId(20 + u64::from(runner.id.0))),
+                    online: Some(true),
+                    busy: Some(false),
+                    work: None,
+                    version: None,
+                    hold: None,
+                });
+            }
+            world.spec.pools[0].forge = Some(ForgePool {
+                kind: ForgeKind::Github,
+                scope,
+                access: ForgeAccess::Personal(SecretSource::Variable("GITHUB_PAT".to_owned())),
+                labels: vec!["self-hosted".to_owned(), "light".to_owned()],
+                group: None,
+                repositories: Vec::new(),
+                fork_jobs: ForkJobs::Deny,
+            });
+        });
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -187,7 +235,7 @@ async fn play(fake: Arc<Fake>, mut inbox: mpsc::Receiver<Message>) {
 }
 
 fn tell(fake: &Fake, query: Query) {
-    let world = fake.world.lock().expect("no player panicked");
+    let mut world = fake.world.lock().expect("no player panicked");
     match query {
         Query::Fleet(reply) => drop(reply.send(world.fleet.clone())),
         Query::Jobs(filter, reply) => {
@@ -209,7 +257,22 @@ fn tell(fake: &Fake, query: Query) {
         }
         Query::Gc(_, reply) => drop(reply.send(GcReport::default())),
         Query::Room(reply) => drop(reply.send(Ok(spec().limits.workspace_max))),
-        Query::Spec(reply) => drop(reply.send(spec())),
+        Query::Spec(reply) => drop(reply.send(world.spec.clone())),
+        Query::ForgeJobs(limit, reply) => {
+            drop(reply.send(world.forge_jobs.iter().take(limit).cloned().collect()));
+        }
+        Query::ForgeReport(reply) => drop(reply.send(world.report.clone())),
+        Query::Dispatch(order, reply) => {
+            world.dispatched.push(order);
+            drop(reply.send(world.begun.clone()));
+        }
+        Query::ForgeRun(_, reply) => {
+            let first = world.runs.first().cloned().expect("a script of the run");
+            if world.runs.len() > 1 {
+                world.runs.remove(0);
+            }
+            drop(reply.send(Ok(first)));
+        }
     }
 }
 
@@ -269,6 +332,7 @@ fn fleet() -> FleetView {
             scaled: false,
         }],
         gpus: GpusView::default(),
+        forges: Vec::new(),
         queued: 0,
         running: 0,
     }
@@ -281,6 +345,7 @@ fn runner(number: u32) -> RunnerView {
         pool: PoolName::new("light"),
         profile: ProfileName::new("light"),
         downgrade: None,
+        forge: None,
         labels: Vec::new(),
         gpu: None,
         status: RunnerStatus::Idle,

@@ -18,26 +18,26 @@ use tokio::task::JoinSet;
 use super::fake::{FLEET_FILE, Fake, until};
 
 /// A project with a fleet file and a played supervisor.
-struct Project {
+pub struct Project {
     folder: TempDir,
-    fake: Arc<Fake>,
+    pub fake: Arc<Fake>,
 }
 
 /// What a command left.
-struct Ran {
+pub struct Ran {
     status: ExitStatus,
     stdout: Vec<u8>,
-    stderr: String,
+    pub stderr: String,
 }
 
 impl Project {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = folder();
         let fake = Fake::start(&folder.path().join(".slate"));
         Self { folder, fake }
     }
 
-    async fn run(&self, line: &str) -> Ran {
+    pub async fn run(&self, line: &str) -> Ran {
         run(self.folder.path(), line).await
     }
 
@@ -76,11 +76,11 @@ async fn run(folder: &Path, line: &str) -> Ran {
 }
 
 impl Ran {
-    fn code(&self) -> i32 {
+    pub fn code(&self) -> i32 {
         self.status.code().expect("it exits by itself")
     }
 
-    fn out(&self) -> String {
+    pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }

@@ -5,6 +5,7 @@
 #![cfg(feature = "fleet")]
 
 mod agent;
+mod forge;
 mod isolation;
 mod lifecycle;
 mod ownership;

@@ -21,7 +21,7 @@ use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
     ContainerId, FleetId, ImageId, ImageRef, IncarnationId, PoolName, ProfileName, ProjectName,
 };
-use slate_fleet::spec::{JobUser, ReportSharing, Reports, Reuse};
+use slate_fleet::spec::{DockerAccess, JobUser, ReportSharing, Reports, Reuse};
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::units::{Bytes, MilliCpu};
 
@@ -158,6 +158,8 @@ impl World {
                 reuse: Reuse::OneJob,
                 docker_healthcheck: None,
                 caches: BTreeMap::new(),
+                docker: DockerAccess::None,
+                forge: None,
             },
         }
     }

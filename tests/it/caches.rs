@@ -123,7 +123,7 @@ fn a_cache_is_its_pools_alone_is_bounded_and_stays_until_down_with_volumes() {
     fleet.cli(&["up", "-d"]).ok();
     assert_eq!(job(&fleet, "a", "touch /work/.cache/data/x; ls /work/.cache/data").word(), "x");
     assert_eq!(job(&fleet, "b", "cat /work/.cache/data/note").word(), "kept");
-    fleet.cli(&["down", "-v"]).ok().says("removed 2 caches");
+    fleet.cli(&["down", "-v"]).ok().says("removed 2 volumes of caches and registrations");
     assert!(volumes(&fleet).is_empty());
 }
 

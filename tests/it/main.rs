@@ -22,7 +22,11 @@ mod docker;
 mod elastic;
 mod exits;
 mod fleet;
+#[path = "../support/github.rs"]
+mod forge_stand_in;
 mod gc;
+mod github;
+mod github_kept;
 mod gpu_oom;
 mod gpus;
 mod health;

@@ -51,7 +51,6 @@ fn a_token_of_the_env_file_turns_up_nowhere() {
         "pools:
   - name: light
     profile: light
-    github: {url: 'https://github.com/me/site', token_env: 'RUNNER_TOKEN_{n}'}
 ",
     );
     fleet.write(".env", format!("RUNNER_TOKEN_1={CANARY}\n"));

@@ -58,7 +58,9 @@ fn of_waiting(it: &JobExplanation) -> Option<String> {
 pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec<String> {
     let mut advice: Vec<String> =
         post_mortems.first().and_then(post_mortems::advice).into_iter().collect();
-    if runner.status.is_trouble() {
+    if runner.forge.as_ref().is_some_and(|forge| forge.hold.is_some()) {
+        advice.push("once that is mended: `slate-fleet up -d`".to_owned());
+    } else if runner.status.is_trouble() {
         advice.push(format!("try again at once: `slate-fleet resume {}`", runner.name));
     }
     if runner.downgrade.is_some() {
@@ -73,7 +75,8 @@ pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec
 pub(super) fn of_pool(it: &PoolExplanation) -> Vec<String> {
     let mut advice: Vec<String> =
         it.post_mortems.first().and_then(post_mortems::advice).into_iter().collect();
-    if it.waiting.count > 0 && it.standing.busy == it.standing.all {
+    let at_forge = it.forge.as_ref().map_or(0, |forge| forge.waiting);
+    if (it.waiting.count > 0 || at_forge > 0) && it.standing.busy == it.standing.all {
         let more = it.standing.all + 1;
         advice.push(format!("more runners: `slate-fleet scale {}={more}`", it.pool.name));
     }

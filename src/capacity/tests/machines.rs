@@ -110,6 +110,7 @@ fn placed(machine: &Machine, best: &Optimal) -> Option<String> {
         reuse: Reuse::OneJob,
         spares: 0,
         docker_healthcheck: None,
+        forge: None,
     };
     let spec = Spec { pools: best.pools().into_iter().map(pool).collect(), ..spec() };
     let cards: Vec<GpuReading> = machine.open().map(|card| card.reading.clone()).collect();

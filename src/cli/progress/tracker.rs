@@ -126,6 +126,7 @@ fn words(status: RunnerStatus) -> (&'static str, StepState) {
         RunnerStatus::Planned => ("Waiting", StepState::Working),
         RunnerStatus::Creating => ("Creating", StepState::Working),
         RunnerStatus::Starting => ("Starting", StepState::Working),
+        RunnerStatus::Registering => ("Registering", StepState::Working),
         RunnerStatus::Idle | RunnerStatus::Running => ("Started", StepState::Done),
         RunnerStatus::Stopping => ("Stopping", StepState::Working),
         RunnerStatus::Removing => ("Removing", StepState::Working),

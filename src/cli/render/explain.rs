@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use super::ago::{ago, took};
 use super::pools::reason;
-use super::{jobs, one_line, ps};
+use super::{forges, jobs, one_line, ps};
 use crate::api::explain::{
-    Explanation, JobExplanation, PoolExplanation, PoolStanding, RunnerExplanation,
+    Explanation, ForgeJobExplanation, ForgePoolExplanation, JobExplanation, PoolExplanation,
+    PoolStanding, RunnerExplanation,
 };
 use crate::cli::clock::utc;
 use crate::fleet::attempt::Attempt;
@@ -22,6 +23,7 @@ pub fn text(explanation: &Explanation, now: Time) -> String {
         Explanation::Job(it) => job(it, now),
         Explanation::Runner(it) => runner(it, now),
         Explanation::Pool(it) => pool(it, now),
+        Explanation::ForgeJob(it) => forge_job(it, now),
     }
 }
 
@@ -100,6 +102,7 @@ fn runner(it: &RunnerExplanation, now: Time) -> String {
         let line = format!("{}, {}: {}", job.id, jobs::status_text(job), jobs::command(job));
         page.fact("Job", &line);
     }
+    at_forge(&mut page, runner);
     page.fact("Jobs done", &runner.tasks_completed.to_string());
     if let Some(failure) = &runner.last_failure {
         let when = ago(now.since(failure.at));
@@ -114,6 +117,56 @@ fn runner(it: &RunnerExplanation, now: Time) -> String {
     page.post_mortems(&it.post_mortems, now);
     page.list("What to do", it.advice.iter().cloned());
     page.0
+}
+
+/// Where a runner is registered, and what its forge says of it.
+fn at_forge(page: &mut Page, runner: &RunnerView) {
+    let Some(forge) = &runner.forge else { return };
+    let seen = match (forge.online, forge.busy) {
+        (None, _) => "has not listed it yet",
+        (Some(true), Some(true)) => "sees it online and busy",
+        (Some(true), _) => "sees it online",
+        (Some(false), Some(true)) => "sees it offline and busy",
+        (Some(false), _) => "sees it offline",
+    };
+    page.fact("Forge", &forge.scope.to_string());
+    page.fact("Registered", &forges::registration(runner));
+    page.fact("Forge's word", &format!("{} {seen}", forges::host(&forge.scope)));
+    page.fact("Forge's job", &forge.work.as_ref().map(forges::work).unwrap_or_default());
+    page.fact("Version", forge.version.as_deref().unwrap_or(""));
+    page.fact("Waits for you", forge.hold.as_deref().unwrap_or(""));
+}
+
+fn forge_job(it: &ForgeJobExplanation, now: Time) -> String {
+    let job = &it.job.job;
+    let mut page = Page::default();
+    page.fact("Forge's job", &format!("{} ({}: {})", job.id, job.repository, job.name));
+    page.fact("Status", &forges::status_text(&job.status));
+    page.fact("Reason", it.job.reason.as_deref().unwrap_or(""));
+    let workflow = job.workflow.as_deref().map(|name| format!("{name}, ")).unwrap_or_default();
+    page.fact("Workflow", &format!("{workflow}run {}, attempt {}", job.run, job.attempt));
+    page.fact("Labels", &job.labels.join(", "));
+    let fork = job.fork.map(|fork| if fork { "another repository" } else { "its own repository" });
+    page.fact("Code from", fork.unwrap_or(""));
+    page.fact("Created", &format!("{}, {}", utc(job.created), ago(now.since(job.created))));
+    let runner = it.runner.as_ref().map(|it| format!("{} ({})", it.name, it.id));
+    page.fact("Runner", &runner.or_else(|| job.runner.clone()).unwrap_or_default());
+    page.fact("Page", job.url.as_deref().unwrap_or(""));
+    page.list("Pool that may serve it", it.pool.iter().map(standing));
+    page.list("In the way", it.troubles.iter().cloned());
+    page.list("What to do", it.advice.iter().cloned());
+    page.0
+}
+
+/// The jobs at its forge that wait for a pool.
+fn forge_jobs(it: &ForgePoolExplanation) -> String {
+    let named = it.next.iter().map(|it| format!("{}: {}", it.job.repository, it.job.name));
+    let named = named.collect::<Vec<_>>().join(", ");
+    match it.waiting {
+        0 => "none wait".to_owned(),
+        count if count == it.next.len() => format!("{count} wait: {named}"),
+        count => format!("{count} wait: {named}, …"),
+    }
 }
 
 fn heard(runner: &RunnerView, now: Time) -> String {
@@ -131,7 +184,14 @@ fn pool(it: &PoolExplanation, now: Time) -> String {
     page.fact("Size", &size(pool, now));
     page.fact("Runners", &counts(&it.standing));
     page.fact("Spares", &pool.spares.to_string());
-    page.fact("Waiting", &counted(it.waiting.count as usize, &it.waiting.next));
+    if let Some(forge) = &it.forge {
+        page.fact("Forge", &format!("{}, by {}", forge.scope, forge.right));
+        page.fact("Labels", &forge.labels.join(", "));
+        page.fact("Forge's jobs", &forge_jobs(forge));
+    }
+    if it.forge.is_none() {
+        page.fact("Waiting", &counted(it.waiting.count as usize, &it.waiting.next));
+    }
     page.list("In the way", it.troubles.iter().cloned());
     page.post_mortems(&it.post_mortems, now);
     page.list("What to do", it.advice.iter().cloned());
@@ -382,6 +442,7 @@ mod tests {
         let it = PoolExplanation {
             pool: fleet.pools[0].clone(),
             standing: two_busy(),
+            forge: None,
             waiting: PoolQueue { count: 2, next: vec![JobId(1), JobId(2)] },
             troubles: Vec::new(),
             post_mortems: Vec::new(),
@@ -389,5 +450,45 @@ mod tests {
         };
         let shown = text(&Explanation::Pool(Box::new(it)), NOW);
         assert_eq!(shown, include_str!("expected/explain-pool.txt"));
+    }
+
+    #[test]
+    fn a_forges_job_its_runner_and_its_pool_are_explained() {
+        let fleet = fixture::forge_fleet();
+        let it = ForgeJobExplanation {
+            job: fixture::forge_job(),
+            runner: None,
+            pool: Some(two_busy()),
+            troubles: vec!["homelab-runner-3: RUNNER_TOKEN_3 is not set".to_owned()],
+            advice: vec!["it starts when a runner is free".to_owned()],
+        };
+        let shown = text(&Explanation::ForgeJob(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-forge-job.txt"));
+        let it = RunnerExplanation {
+            runner: fleet.runners[0].clone(),
+            job: None,
+            post_mortems: Vec::new(),
+            advice: Vec::new(),
+        };
+        let shown = text(&Explanation::Runner(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-forge-runner.txt"));
+        let it = PoolExplanation {
+            pool: fleet.pools[0].clone(),
+            standing: two_busy(),
+            forge: Some(ForgePoolExplanation {
+                scope: fixture::forge_job().scope,
+                labels: vec!["self-hosted".to_owned(), "slate".to_owned()],
+                right: "a registration token for each runner in `RUNNER_TOKEN_{n}`".to_owned(),
+                fork_jobs: crate::spec::ForkJobs::Deny,
+                waiting: 7,
+                next: vec![fixture::forge_job()],
+            }),
+            waiting: PoolQueue::default(),
+            troubles: Vec::new(),
+            post_mortems: Vec::new(),
+            advice: Vec::new(),
+        };
+        let shown = text(&Explanation::Pool(Box::new(it)), NOW);
+        assert_eq!(shown, include_str!("expected/explain-forge-pool.txt"));
     }
 }

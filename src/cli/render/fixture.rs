@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use crate::engine::Inspection;
 use crate::fleet::event::{Cordon, JobSpec};
+use crate::fleet::forge::{
+    ForgeContact, ForgeJobFact, ForgeJobStatus, ForgeJobView, ForgeRunnerView, ForgeView, WorkFact,
+};
 use crate::fleet::view::{
     FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PoolView, RunnerStatus,
     RunnerView, SizeReason,
 };
 use crate::ids::{
-    AttemptNo, ContainerId, IncarnationId, JobId, PoolName, ProfileName, ProjectName, SlotId,
+    AttemptNo, ContainerId, ForgeJobId, ForgeRunId, ForgeRunnerId, IncarnationId, JobId, PoolName,
+    ProfileName, ProjectName, ScopeUrl, SlotId,
 };
 use crate::post_mortems::PostMortem;
 use crate::units::{Bytes, MilliCpu, Time};
@@ -33,8 +37,79 @@ pub(in crate::cli) fn fleet() -> FleetView {
         runners: (1..=19).map(runner).collect(),
         pools: vec![pool()],
         gpus: GpusView::default(),
+        forges: Vec::new(),
         queued: 0,
         running: 3,
+    }
+}
+
+/// Three runners at a forge: one works, one idles, one waits for a token.
+pub(in crate::cli) fn forge_fleet() -> FleetView {
+    let scope = ScopeUrl::new("https://github.com/acme/site");
+    let runners = (1..=3).map(|number| RunnerView {
+        name: format!("homelab-runner-{number}"),
+        pool: PoolName::new("homelab"),
+        profile: ProfileName::new("standard"),
+        status: match number {
+            1 => RunnerStatus::Running,
+            2 => RunnerStatus::Idle,
+            _ => RunnerStatus::Error,
+        },
+        cordon: Cordon::Open,
+        gpu: None,
+        job: None,
+        reason: (number == 3).then(|| "needs a token: RUNNER_TOKEN_3 is not set".to_owned()),
+        forge: Some(ForgeRunnerView {
+            scope: scope.clone(),
+            name: (number != 3).then(|| format!("homelab-runner-{number}")),
+            id: (number != 3).then(|| ForgeRunnerId(20 + u64::from(number))),
+            online: (number != 3).then_some(number == 1),
+            busy: (number != 3).then_some(number == 1),
+            work: (number == 1).then(|| WorkFact {
+                name: Some("build".to_owned()),
+                repository: Some("acme/site".to_owned()),
+                ..WorkFact::default()
+            }),
+            version: (number == 1).then(|| "2.336.0".to_owned()),
+            hold: (number == 3).then(|| "RUNNER_TOKEN_3 is not set".to_owned()),
+        }),
+        ..runner(number)
+    });
+    FleetView {
+        runners: runners.collect(),
+        forges: vec![ForgeView {
+            scope: scope.clone(),
+            contact: Some(ForgeContact::Good),
+            since: before(600),
+            runners_listed: Some(before(5)),
+            jobs_listed: Some(before(5)),
+            leftovers: vec!["slate-ci-7-0011aabb".to_owned(), "slate-ci-8-0011aabb".to_owned()],
+            newest_runner: Some("2.336.0".to_owned()),
+        }],
+        ..fleet()
+    }
+}
+
+/// A forge's job that waits for a pool.
+pub(in crate::cli) fn forge_job() -> ForgeJobView {
+    ForgeJobView {
+        scope: ScopeUrl::new("https://github.com/acme/site"),
+        job: ForgeJobFact {
+            id: ForgeJobId(50_123_456_789),
+            run: ForgeRunId(18_123_456_789),
+            attempt: 1,
+            repository: "acme/site".to_owned(),
+            workflow: Some("CI".to_owned()),
+            name: "build (linux)".to_owned(),
+            labels: vec!["self-hosted".to_owned(), "slate".to_owned()],
+            status: ForgeJobStatus::Queued,
+            runner: None,
+            created: before(40),
+            fork: Some(false),
+            url: Some("https://github.com/acme/site/actions/runs/18/job/50".to_owned()),
+        },
+        pool: Some(PoolName::new("homelab")),
+        reason: Some("pool homelab has all 3 runners that it may have".to_owned()),
     }
 }
 
@@ -75,6 +150,7 @@ fn runner(number: u32) -> RunnerView {
         pool: PoolName::new(pool),
         profile: ProfileName::new(profile),
         downgrade: None,
+        forge: None,
         labels: vec!["self-hosted".to_owned(), "slate".to_owned()],
         gpu,
         status,

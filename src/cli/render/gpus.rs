@@ -98,8 +98,7 @@ fn process(gpu: &GpuView, it: &GpuProcess) -> Vec<Cell> {
 /// What is neither kept by the driver nor in use.
 fn free(gpu: &GpuView) -> Option<GpuMib> {
     let it = &gpu.reading;
-    let rest = it.card.memory.0.saturating_sub(it.card.reserved.0);
-    it.used.map(|used| GpuMib(rest.saturating_sub(used.0)))
+    it.used.map(|used| GpuMib(it.card.usable().0.saturating_sub(used.0)))
 }
 
 fn leases(gpu: &GpuView) -> String {

@@ -2,7 +2,7 @@
 
 use super::ago::span;
 use super::table::{Cell, Table};
-use super::{Paint, Tone};
+use super::{Paint, Tone, forges};
 use crate::fleet::event::Cordon;
 use crate::fleet::view::{FleetView, Health, RunnerStatus, RunnerView};
 use crate::units::Time;
@@ -19,32 +19,37 @@ pub fn table(fleet: &FleetView, paint: Paint) -> String {
             job(runner).into(),
             runner.tasks_completed.to_string().into(),
             limits(runner).into(),
-            runner.reason.as_deref().unwrap_or("").into(),
+            note(runner).into(),
         ]);
     }
     table.render(paint)
 }
 
+/// The heads of the wide table; those of a forge only where a runner has one.
+const WIDE: [&str; 12] = [
+    "ID",
+    "NAME",
+    "POOL",
+    "PROFILE",
+    "STATUS",
+    "HEALTH",
+    "JOB",
+    "DONE",
+    "LIMITS",
+    "IMAGE",
+    "CONTAINER",
+    "LABELS",
+];
+const FORGE: [&str; 4] = ["REGISTERED", "ONLINE", "BUSY", "VERSION"];
+
 /// The table that `ps --format wide` prints.
 #[must_use]
 pub fn wide(fleet: &FleetView, paint: Paint) -> String {
-    let mut table = Table::new(&[
-        "ID",
-        "NAME",
-        "POOL",
-        "PROFILE",
-        "STATUS",
-        "HEALTH",
-        "JOB",
-        "DONE",
-        "LIMITS",
-        "IMAGE",
-        "CONTAINER",
-        "LABELS",
-        "NOTE",
-    ]);
+    let has_forge = fleet.runners.iter().any(|runner| runner.forge.is_some());
+    let forge: &[&'static str] = if has_forge { &FORGE } else { &[] };
+    let mut table = Table::new(&[&WIDE, forge, &["NOTE"]].concat());
     for runner in &fleet.runners {
-        table.row(vec![
+        let mut row = vec![
             runner.id.to_string().into(),
             runner.name.as_str().into(),
             runner.pool.as_str().into(),
@@ -57,10 +62,23 @@ pub fn wide(fleet: &FleetView, paint: Paint) -> String {
             runner.image.as_str().into(),
             container(runner).into(),
             runner.labels.join(",").into(),
-            runner.reason.as_deref().unwrap_or("").into(),
-        ]);
+        ];
+        if has_forge {
+            let at = runner.forge.as_ref();
+            row.push(forges::registration(runner).into());
+            row.push(forges::yes_no(at.and_then(|it| it.online)).into());
+            row.push(forges::yes_no(at.and_then(|it| it.busy)).into());
+            row.push(at.and_then(|it| it.version.as_deref()).unwrap_or("-").into());
+        }
+        row.push(note(runner).into());
+        table.row(row);
     }
     table.render(paint)
+}
+
+/// Why it is so, or where its forge sees it otherwise.
+fn note(runner: &RunnerView) -> String {
+    runner.reason.clone().or_else(|| forges::note(runner)).unwrap_or_default()
 }
 
 fn status(runner: &RunnerView, now: Time) -> Cell {
@@ -73,6 +91,7 @@ fn word(status: RunnerStatus) -> (&'static str, Tone) {
         RunnerStatus::Planned => ("Planned", Tone::Dim),
         RunnerStatus::Creating => ("Creating", Tone::Busy),
         RunnerStatus::Starting => ("Starting", Tone::Busy),
+        RunnerStatus::Registering => ("Registering", Tone::Busy),
         RunnerStatus::Idle => ("Idle", Tone::Good),
         RunnerStatus::Running => ("Running", Tone::Busy),
         RunnerStatus::Stopping => ("Stopping", Tone::Dim),
@@ -106,7 +125,9 @@ fn lower_first(text: &str) -> String {
 }
 
 fn job(runner: &RunnerView) -> String {
-    runner.job.map_or_else(|| "-".to_owned(), |job| job.to_string())
+    let work = runner.forge.as_ref().filter(|_| runner.status == RunnerStatus::Running);
+    let work = work.and_then(|forge| forge.work.as_ref()).map(forges::work);
+    runner.job.map(|job| job.to_string()).or(work).unwrap_or_else(|| "-".to_owned())
 }
 
 fn limits(runner: &RunnerView) -> String {
@@ -133,6 +154,15 @@ mod tests {
         fleet.runners.retain(|runner| [1, 3, 8, 19].contains(&runner.id.0));
         let expected = include_str!("expected/ps.txt");
         assert_eq!(table(&fleet, Paint::Off), expected);
+    }
+
+    #[test]
+    fn a_forges_runners_show_its_job_and_where_it_sees_them_otherwise() {
+        let fleet = fixture::forge_fleet();
+        let expected = include_str!("expected/ps-forge.txt");
+        assert_eq!(table(&fleet, Paint::Off), expected);
+        let expected = include_str!("expected/ps-forge-wide.txt");
+        assert_eq!(wide(&fleet, Paint::Off), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where the engine is: `DOCKER_HOST`, and what of Docker's other ways is not supported yet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::engine::EngineError;
 
@@ -109,6 +109,14 @@ impl EngineAddress {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.url
+    }
+
+    /// The socket's path, where it is one.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match self.transport {
+            Transport::Unix => self.url.strip_prefix("unix://").map(Path::new),
+            Transport::Tcp => None,
+        }
     }
 
     pub(super) fn transport(&self) -> Transport {

@@ -1,6 +1,7 @@
 //! What of the engine's own words changes how containers are made on it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use bollard::models::SystemInfo;
 
@@ -15,6 +16,8 @@ pub(super) struct Facts {
     pub cpus: u32,
     /// Whether it knows devices by their CDI names.
     pub cdi: Cdi,
+    /// Where it keeps images and volumes.
+    pub data_root: Option<PathBuf>,
     /// Limits that it cannot set; it says so at the start, and takes them without a word.
     pub unlimited: Unlimited,
 }
@@ -55,6 +58,7 @@ pub(super) fn facts(info: &SystemInfo) -> Facts {
     Facts {
         cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         cdi: cdi(info),
+        data_root: info.docker_root_dir.clone().map(PathBuf::from),
         unlimited: Unlimited {
             cpu: cannot(info.cpu_cfs_quota),
             memory: cannot(info.memory_limit),

@@ -12,7 +12,7 @@ use crate::units::Bytes;
 
 impl DockerEngine {
     /// Volumes that belong to an incarnation, and networks beside the fleet's one. What carries
-    /// the fleet's labels and no incarnation (a cache) is nobody's leftover.
+    /// the fleet's labels and no incarnation (a cache, a registration) is nobody's leftover.
     pub(super) async fn list_leftovers(&self) -> Result<Vec<Leftover>, EngineError> {
         let filter = own_filter(&self.project);
         let volumes =

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use super::DockerEngine;
 use super::containers::own_filter;
 use super::errors::{deadline, is_gone};
-use crate::engine::translate::{self, LABEL_CACHE, LABEL_FLEET, LABEL_PROJECT};
+use crate::engine::translate::{self, LABEL_CACHE, LABEL_FLEET, LABEL_IDENTITY, LABEL_PROJECT};
 use crate::engine::{EngineError, ObjectCount, OtherFleet, Swept};
 use crate::fleet::event::OpErrorClass;
 use crate::ids::{ContainerId, FleetId};
@@ -86,7 +86,8 @@ impl DockerEngine {
         Ok(volumes.into_iter().map(|volume| (volume.name, volume.labels)).collect())
     }
 
-    /// Removes containers, then the volumes and networks that they held; caches stay.
+    /// Removes containers, then the volumes and networks that they held; caches and
+    /// registrations stay.
     ///
     /// Goes on after a failure and returns the first one, so that as little as possible is left.
     pub(super) async fn remove_everything(&self) -> Result<Swept, EngineError> {
@@ -96,7 +97,7 @@ impl DockerEngine {
         let removals = stream::iter(ids).map(|id| async move { self.remove_container(&id).await });
         let containers = tally(removals.buffer_unordered(REMOVED_AT_ONCE).collect().await);
 
-        let volumes = self.remove_volumes(is_no_cache).await;
+        let volumes = self.remove_volumes(is_not_kept).await;
 
         let mut swept = Swept::default();
         for network in self.networks(filter).await? {
@@ -111,7 +112,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn remove_all_caches(&self) -> Result<usize, EngineError> {
-        self.remove_volumes(|labels| !is_no_cache(labels)).await
+        self.remove_volumes(|labels| !is_not_kept(labels)).await
     }
 
     /// Removes the volumes of this fleet whose labels are so; how many.
@@ -154,9 +155,9 @@ impl DockerEngine {
         for container in self.own_summaries(filter.clone()).await? {
             count(container.labels.as_ref(), |objects| objects.containers += 1);
         }
-        // Caches stay when a fleet goes: they do not tell of one that is there.
+        // Caches and registrations stay when a fleet goes: they do not tell of one that is there.
         let volumes = self.volumes(filter.clone()).await?;
-        for (_, labels) in volumes.iter().filter(|(_, labels)| is_no_cache(labels)) {
+        for (_, labels) in volumes.iter().filter(|(_, labels)| is_not_kept(labels)) {
             count(Some(labels), |objects| objects.volumes += 1);
         }
         for network in self.networks(filter).await? {
@@ -167,8 +168,9 @@ impl DockerEngine {
     }
 }
 
-fn is_no_cache(labels: &Labels) -> bool {
-    !labels.contains_key(LABEL_CACHE)
+/// Caches and registrations are kept.
+fn is_not_kept(labels: &Labels) -> bool {
+    !labels.contains_key(LABEL_CACHE) && !labels.contains_key(LABEL_IDENTITY)
 }
 
 fn tally(results: Vec<Result<(), EngineError>>) -> Result<usize, EngineError> {

@@ -9,9 +9,12 @@ use serde_json::Value;
 
 use super::*;
 use crate::fleet::effect::{GpuPlan, Template};
+use crate::fleet::forge::{Enlistment, ListenMode};
 use crate::fleet::gpu::GpuAccess;
-use crate::ids::{FleetId, GpuUuid, ImageId, ImageRef, PoolName, ProfileName, ProjectName};
-use crate::spec::{GpuRequestKind, JobUser, Reports};
+use crate::ids::{
+    FleetId, GpuUuid, ImageId, ImageRef, PoolName, ProfileName, ProjectName, ScopeUrl,
+};
+use crate::spec::{DockerAccess, ForgeKind, ForkJobs, GpuRequestKind, JobUser, Reports};
 use crate::state_dir::StateDir;
 use crate::units::Bytes;
 
@@ -49,6 +52,8 @@ fn plan(profile: &str, cpus: u32, memory: Bytes) -> ContainerPlan {
             reuse: Reuse::OneJob,
             docker_healthcheck: None,
             caches: BTreeMap::new(),
+            docker: DockerAccess::None,
+            forge: None,
         },
     }
 }
@@ -68,7 +73,7 @@ fn golden(name: &str, body: &ContainerCreateBody) {
 }
 
 const ENGINE: EngineTraits =
-    EngineTraits { narrowing: Narrowing::On, cpus: 32, cards: CardRequest::Nvidia };
+    EngineTraits { narrowing: Narrowing::On, cpus: 32, cards: CardRequest::Nvidia, reach: None };
 
 fn body(plan: &ContainerPlan) -> ContainerCreateBody {
     container_body(plan, &project(), &paths(ReportSharing::Own), ENGINE)
@@ -163,6 +168,53 @@ fn a_cache_is_a_volume_of_the_pool_that_no_other_pool_can_get() {
     assert_eq!(name("default", "pip"), "slate.cache.default.pip");
     assert_ne!(name("a-b", "c"), name("a", "b-c"));
     assert_eq!(volumes(&plan, &project()), ["slate.cache.default.pip", "slate-i17-work"]);
+}
+
+fn enlisted(mode: ListenMode) -> Enlistment {
+    Enlistment {
+        kind: ForgeKind::Github,
+        scope: ScopeUrl::new("https://github.com/me/site"),
+        labels: vec!["self-hosted".to_owned()],
+        group: None,
+        mode,
+        fork_jobs: ForkJobs::Deny,
+    }
+}
+
+#[test]
+fn a_runner_that_stays_registered_has_its_registration_in_a_volume_of_its_slot() {
+    let mut plan = plan("standard", 2, Bytes::gib(1));
+    plan.name = "homelab-runner-1".to_owned();
+    plan.template.reuse = Reuse::Persistent;
+    plan.template.docker_healthcheck = Some(Duration::from_secs(30));
+    let variable = "RUNNER_TOKEN_{n}".to_owned();
+    plan.template.forge = Some(enlisted(ListenMode::Kept { variable }));
+    golden("kept", &body(&plan));
+    let volumes = ["slate.identity.homelab-runner-1", "slate-i17-work"];
+    assert_eq!(super::volumes(&plan, &project()), volumes);
+    let text = serde_json::to_string(&body(&plan)).expect("JSON");
+    assert!(!text.contains("RUNNER_TOKEN"), "{text}");
+    plan.template.forge = Some(enlisted(ListenMode::OneJob));
+    assert_eq!(super::volumes(&plan, &project()), ["slate-i17-work"]);
+}
+
+#[test]
+fn jobs_that_reach_the_engine_work_under_one_path_inside_and_outside() {
+    let mut plan = plan("standard", 2, Bytes::gib(1));
+    plan.template.docker = DockerAccess::Socket;
+    plan.template.forge = Some(enlisted(ListenMode::OneJob));
+    let reach = EngineReach {
+        socket: "/run/user/1000/docker.sock".into(),
+        group: 998,
+        data_root: "/var/lib/docker".into(),
+    };
+    let reaching = EngineTraits { reach: Some(reach), ..ENGINE };
+    golden(
+        "docker_socket",
+        &container_body(&plan, &project(), &paths(ReportSharing::Own), reaching),
+    );
+    let path = work_on_host(&project(), plan.incarnation, Path::new("/var/lib/docker"));
+    assert_eq!(path, Path::new("/var/lib/docker/volumes/slate-i17-work/_data"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::Fleet;
+use crate::fleet::desired;
 use crate::fleet::effect::{Answer, Effect, RefusalKind, Template};
 use crate::fleet::event::{EngineEvent, Event, JobSpec, Request};
 use crate::fleet::gpu::{GpuProcess, GpuReport};
@@ -14,7 +15,6 @@ use crate::ids::{
     AttemptNo, ContainerId, ImageId, ImageRef, JobId, ProfileName, RequestId, SlotId,
 };
 use crate::sim::script::{host, pool, spec, work};
-use crate::spec::Reuse;
 
 /// A runner of the table: its profile, its card, and since when it is idle; busy without that.
 type Row = (&'static str, Option<u32>, Option<u64>);
@@ -54,23 +54,8 @@ fn whole_spec() -> Spec {
 }
 
 fn template(spec: &Spec, name: &str) -> Template {
-    let profile = &spec.profiles[&ProfileName::new(name)];
-    Template {
-        pool: PoolName::new(name),
-        profile: ProfileName::new(name),
-        image: profile.image.clone(),
-        cpus: profile.cpus,
-        memory: profile.memory,
-        pids: profile.pids,
-        shm: profile.shm,
-        user: profile.user,
-        env: profile.env.clone(),
-        labels: profile.labels.clone(),
-        stop_grace: profile.stop_grace,
-        reuse: Reuse::OneJob,
-        docker_healthcheck: None,
-        caches: profile.caches.clone(),
-    }
+    let pool = desired::pool(spec, &PoolName::new(name)).expect("each profile has a pool");
+    desired::template(spec, pool).expect("it has a profile")
 }
 
 fn container(number: u32) -> ContainerId {
@@ -88,6 +73,7 @@ fn seat(spec: &Spec, number: u32, (name, card, idle): Row) -> (Slot, Runner, Opt
     let runner = Runner {
         id,
         slot: Some(slot),
+        registration: None,
         name: format!("demo-{number}"),
         build: Build {
             template: template(spec, name),

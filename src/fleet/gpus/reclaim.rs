@@ -76,8 +76,19 @@ fn is_coming(state: &State, slot: &Slot) -> bool {
         return false;
     }
     match slot.runner.and_then(|id| state.runner(id)).map(|runner| &runner.phase) {
-        Some(Phase::Planned | Phase::Created { .. } | Phase::Booting { .. }) => true,
-        Some(Phase::Idle { .. } | Phase::Busy { .. } | Phase::Retiring { .. }) => false,
+        Some(
+            Phase::Planned
+            | Phase::Created { .. }
+            | Phase::Booting { .. }
+            | Phase::Registering { .. },
+        ) => true,
+        Some(
+            Phase::Idle { .. }
+            | Phase::Working { .. }
+            | Phase::Leaving { .. }
+            | Phase::Busy { .. }
+            | Phase::Retiring { .. },
+        ) => false,
         None => needs_card(state, slot) && slot.gpu.is_some() && !is_failing(state, slot),
     }
 }
@@ -132,7 +143,9 @@ fn is_on(slot: &Slot, card: &GpuUuid) -> bool {
 /// Since when nobody makes use of a slot's lease; none while somebody does, or will.
 fn idle_since(state: &State, slot: &Slot) -> Option<Time> {
     let runner = slot.runner.and_then(|id| state.runner(id))?;
-    matches!(runner.phase, Phase::Idle { .. }).then(|| runner.since.max(slot.filled))
+    // A runner of a forge is not taken from it for the fleet's own jobs.
+    let is_idle = matches!(runner.phase, Phase::Idle { .. }) && runner.enlistment().is_none();
+    is_idle.then(|| runner.since.max(slot.filled))
 }
 
 /// These slots give up their cards, and their idle runners go.

@@ -3,12 +3,13 @@
 use crate::fleet::attempt::Attempt;
 use crate::fleet::ending;
 use crate::fleet::event::{AgentEvent, Held, JobEnd};
+use crate::fleet::forge::{leave, listener};
 use crate::fleet::job::{JobState, Verdict};
 use crate::fleet::order;
-use crate::fleet::runner::{Cause, Phase};
+use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::state::State;
 use crate::fleet::transition::{acknowledge, order_cancel, retire};
-use crate::ids::{AttemptNo, IncarnationId, JobId};
+use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId};
 use crate::units::Time;
 
 pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: AgentEvent) {
@@ -25,6 +26,10 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
         AgentEvent::Disconnected => {}
         AgentEvent::Heartbeat => ready(state, now, id),
         AgentEvent::DeviceLost { path } => device_lost(state, now, id, path),
+        AgentEvent::Listener(status) => {
+            ready(state, now, id);
+            listener::said(state, now, id, status);
+        }
         AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
         AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),
     }
@@ -33,8 +38,8 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
 /// A container cannot get a device back: its runner goes, after its job if that does without.
 fn device_lost(state: &mut State, now: Time, id: IncarnationId, path: String) {
     let Some(runner) = state.runner(id) else { return };
-    if runner.job().is_none() {
-        retire(state, now, id, Cause::DeviceLost(path));
+    if !runner.is_at_work() {
+        leave::begin(state, now, id, Cause::DeviceLost(path));
         return;
     }
     let is_news = !state.contact(id).device_lost;
@@ -56,6 +61,7 @@ fn failed_without_device(state: &State, id: IncarnationId, end: &JobEnd) -> bool
 
 /// A session is open: compare what the agent holds with what it was given.
 fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<Held>) {
+    listener::connected(state, id);
     let Some(runner) = state.runner(id) else { return };
     match (runner.phase.clone(), holding) {
         (Phase::Booting { .. }, None) => ready(state, now, id),
@@ -73,7 +79,15 @@ fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<He
         }
         (Phase::Idle { .. }, Some(held)) => acknowledge(state, id, held.job, held.attempt),
         (Phase::Idle { .. }, None)
-        | (Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. }, _) => {}
+        | (
+            Phase::Planned
+            | Phase::Created { .. }
+            | Phase::Registering { .. }
+            | Phase::Working { .. }
+            | Phase::Leaving { .. }
+            | Phase::Retiring { .. },
+            _,
+        ) => {}
     }
 }
 
@@ -82,8 +96,17 @@ fn ready(state: &mut State, now: Time, id: IncarnationId) {
     let Some(Phase::Booting { container }) = state.runner(id).map(|runner| &runner.phase) else {
         return;
     };
-    let phase = Phase::Idle { container: container.clone() };
+    let phase = in_service(state, id, container.clone());
     state.enter(now, id, phase, "its agent speaks");
+    listener::follow(state, now, id);
+}
+
+/// Where a runner stands whose agent speaks: one of a forge has to be registered first.
+pub(super) fn in_service(state: &State, id: IncarnationId, container: ContainerId) -> Phase {
+    match state.runner(id).and_then(Runner::enlistment) {
+        Some(_) => Phase::Registering { container },
+        None => Phase::Idle { container },
+    }
 }
 
 /// Whether an attempt's end is recorded: its agent has not heard of that yet.

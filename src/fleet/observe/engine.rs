@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::agent::in_service;
 use crate::fleet::effect::Effect;
 use crate::fleet::event::{
     ContainerExit, ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
 };
 use crate::fleet::failures;
+use crate::fleet::forge::listener;
 use crate::fleet::runner::{Cause, Contact, OpKind, Phase};
 use crate::fleet::state::{EngineContact, Image, State};
 use crate::fleet::transition::{gone, retire};
@@ -30,7 +32,7 @@ pub(super) fn observe(state: &mut State, now: Time, event: EngineEvent) {
         EngineEvent::Ended { container, code } => {
             // The end of a job hangs on the cause; a runner without one is replaced at once.
             let runner = by_container(state, &container).and_then(|id| state.runner(id));
-            if let Some(id) = runner.filter(|it| it.job().is_none()).map(|it| it.id) {
+            if let Some(id) = runner.filter(|it| !it.is_at_work()).map(|it| it.id) {
                 died(state, now, id, Cause::Died(ContainerExit { code, oom: false }));
             }
         }
@@ -207,11 +209,12 @@ fn exists(
 /// The container runs. Its agent may have spoken before the engine said so.
 fn boot(state: &mut State, now: Time, (id, container): (IncarnationId, ContainerId), why: &str) {
     let phase = if state.contact(id).connected {
-        Phase::Idle { container }
+        in_service(state, id, container)
     } else {
         Phase::Booting { container }
     };
     state.enter(now, id, phase, why);
+    listener::follow(state, now, id);
 }
 
 /// A container with this fleet's labels that the record does not know is removed. Its number is
@@ -259,23 +262,30 @@ fn created(state: &mut State, now: Time, id: IncarnationId, container: Container
             Phase::Retiring { container: Some(container), why: why.clone() }
         }
         Phase::Planned => Phase::Created { container },
-        Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. } | Phase::Busy { .. } => {
-            return;
-        }
+        Phase::Created { .. }
+        | Phase::Booting { .. }
+        | Phase::Registering { .. }
+        | Phase::Idle { .. }
+        | Phase::Working { .. }
+        | Phase::Leaving { .. }
+        | Phase::Busy { .. } => return,
     };
     state.enter(now, id, phase, told);
 }
 
 fn done(state: &mut State, now: Time, id: IncarnationId, kind: OpKind) {
     match kind {
-        OpKind::Create => {}
+        OpKind::Create | OpKind::Register | OpKind::Deregister => {}
         OpKind::Remove => gone(state, now, id),
         OpKind::Start => {
             let container = state.runner(id).and_then(|runner| match &runner.phase {
                 Phase::Created { container } => Some(container.clone()),
                 Phase::Planned
                 | Phase::Booting { .. }
+                | Phase::Registering { .. }
                 | Phase::Idle { .. }
+                | Phase::Working { .. }
+                | Phase::Leaving { .. }
                 | Phase::Busy { .. }
                 | Phase::Retiring { .. } => None,
             });
@@ -298,6 +308,7 @@ fn failed(state: &mut State, now: Time, (id, kind): (IncarnationId, OpKind), err
             }
         }
         (OpKind::Start, OpErrorClass::Gone) => retire(state, now, id, Cause::Vanished),
+        (OpKind::Register | OpKind::Deregister, _) => {}
         (OpKind::Create | OpKind::Start, _) => {
             retire(state, now, id, Cause::Failed(error.message));
         }

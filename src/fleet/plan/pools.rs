@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Decision, Name, pool_named};
 use crate::fleet::desired::{Model, Models};
+use crate::fleet::event::Cordon;
+use crate::fleet::forge::holds;
 use crate::fleet::gpus::cards::Cards;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
@@ -64,7 +66,7 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
         let Some(build) = models.of_slot(slot).and_then(|model| model.build(Some(slot))) else {
             continue;
         };
-        if left >= most_leftovers(pool.reuse) {
+        if left >= most_leftovers(pool.reuse) || is_closed(state, pool, slot) {
             continue;
         }
         let spares = spares.entry(&pool.name).or_insert_with(|| self::spares(state, pool));
@@ -79,6 +81,11 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
             plan.push(Decision::Make { slot: Some(slot.id), name, build: Box::new(build) });
         }
     }
+}
+
+/// Whether nobody should fill a slot of a forge: an operator closed it, or has to do something.
+pub(in crate::fleet) fn is_closed(state: &State, pool: &Pool, slot: &Slot) -> bool {
+    pool.forge.is_some() && (slot.cordon == Cordon::Closed || holds::of_slot(state, slot).is_some())
 }
 
 /// Runners that once filled a slot and are not known to be gone.
@@ -112,11 +119,20 @@ fn spares<'a>(state: &'a State, pool: &Pool) -> Vec<&'a Runner> {
 /// One whose agent is away may be back in a moment, or never.
 fn readiness(state: &State, runner: &Runner) -> u8 {
     match &runner.phase {
-        Phase::Idle { .. } if state.contact(runner.id).connected => 0,
-        Phase::Idle { .. } => 4,
+        Phase::Idle { .. } | Phase::Registering { .. } => {
+            if state.contact(runner.id).connected {
+                0
+            } else {
+                4
+            }
+        }
         Phase::Booting { .. } => 1,
         Phase::Created { .. } => 2,
-        Phase::Planned | Phase::Busy { .. } | Phase::Retiring { .. } => 3,
+        Phase::Planned
+        | Phase::Working { .. }
+        | Phase::Leaving { .. }
+        | Phase::Busy { .. }
+        | Phase::Retiring { .. } => 3,
     }
 }
 
@@ -125,7 +141,7 @@ fn plan_spares(state: &State, now: Time, (pool, model): (&Pool, &Model), plan: &
     let mut slots = state.slots().filter(|slot| slot.pool == pool.name);
     let served = |slot: &Slot| {
         let runner = slot.runner.and_then(|id| state.runner(id));
-        runner.is_some_and(|r| matches!(r.phase, Phase::Idle { .. } | Phase::Busy { .. }))
+        runner.is_some_and(|it| matches!(it.phase, Phase::Idle { .. }) || it.is_at_work())
     };
     let has_gpu = state.spec.profiles.get(&pool.profile).is_some_and(|p| p.gpu.is_some());
     if has_gpu || pool.reuse == Reuse::Persistent || !slots.all(served) {

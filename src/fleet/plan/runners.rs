@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pools::wanted_spares;
 use super::{Decision, pool_named};
 use crate::fleet::desired::Models;
+use crate::fleet::forge;
 use crate::fleet::job::{Job, JobState, StopBy};
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::slot::Fate;
@@ -36,6 +37,13 @@ pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Dec
             Phase::Retiring { .. } if now >= contact.retry_at => Some(Decision::Remove(runner.id)),
             Phase::Retiring { .. } => None,
             Phase::Busy { job, .. } => busy(state, now, runner, *job),
+            _ if is_of_forge(runner) => {
+                let unwanted = unwanted(state, models, runner, &mut spares_left);
+                silent(state, now, runner)
+                    .map(|why| Decision::Retire(runner.id, why))
+                    .or_else(|| forge::plan::next(state, now, runner, unwanted))
+            }
+            Phase::Registering { .. } | Phase::Working { .. } | Phase::Leaving { .. } => None,
             Phase::Planned | Phase::Created { .. } | Phase::Booting { .. } | Phase::Idle { .. } => {
                 unwanted(state, models, runner, &mut spares_left)
                     .or_else(|| silent(state, now, runner))
@@ -47,12 +55,27 @@ pub(super) fn plan(state: &State, now: Time, models: &Models, plan: &mut Vec<Dec
     }
 }
 
+/// Whether its forge or its listener has to be asked before anything is done to it.
+fn is_of_forge(runner: &Runner) -> bool {
+    let is_in_service = matches!(
+        runner.phase,
+        Phase::Registering { .. }
+            | Phase::Idle { .. }
+            | Phase::Working { .. }
+            | Phase::Leaving { .. }
+    );
+    is_in_service && runner.enlistment().is_some()
+}
+
 fn next_operation(runner: &Runner) -> Option<Decision> {
     match runner.phase {
         Phase::Planned => Some(Decision::Create(runner.id)),
         Phase::Created { .. } => Some(Decision::Start(runner.id)),
         Phase::Booting { .. }
+        | Phase::Registering { .. }
         | Phase::Idle { .. }
+        | Phase::Working { .. }
+        | Phase::Leaving { .. }
         | Phase::Busy { .. }
         | Phase::Retiring { .. } => None,
     }
@@ -84,7 +107,8 @@ fn unwanted(
             }
         }
     }
-    (!model.is_met(slot, &runner.build)).then_some(Cause::Outdated)
+    let outdated = (!model.is_met(slot, &runner.build)).then_some(Cause::Outdated);
+    outdated.or_else(|| forge::plan::closed(state, runner))
 }
 
 /// Why a runner's silence is too long, if it is.
@@ -95,7 +119,11 @@ fn silent(state: &State, now: Time, runner: &Runner) -> Option<Cause> {
             // After a restart of the supervisor, agents get the time to call again.
             (now.since(heard.max(runner.since)) > BOOT_DEADLINE).then_some(Cause::NeverSpoke)
         }
-        Phase::Idle { .. } | Phase::Busy { .. } => {
+        Phase::Registering { .. }
+        | Phase::Idle { .. }
+        | Phase::Working { .. }
+        | Phase::Leaving { .. }
+        | Phase::Busy { .. } => {
             (now.since(heard) > state.spec.limits.stale_after).then_some(Cause::Stale)
         }
         Phase::Planned | Phase::Created { .. } | Phase::Retiring { .. } => None,

@@ -107,7 +107,10 @@ fn no_server(state: &State, job: &Job) -> Refusal {
         .spec
         .pools
         .iter()
-        .map(|pool| format!("{} (profile {})", pool.name, pool.profile))
+        .map(|pool| match pool.forge {
+            None => format!("{} (profile {})", pool.name, pool.profile),
+            Some(_) => format!("{} (only for jobs of its forge)", pool.name),
+        })
         .collect();
     let message = format!(
         "no pool offers the profile {} or more to this job; the fleet has {}",
@@ -176,7 +179,7 @@ pub(super) fn profile(state: &State, spec: &JobSpec) -> Result<ProfileName, Refu
             refuse(RefusalKind::NotFound, message)
         });
     }
-    let pools = &state.spec.pools;
+    let pools: Vec<_> = state.spec.pools.iter().filter(|pool| pool.forge.is_none()).collect();
     let own = spec.pool.as_ref().and_then(|name| pools.iter().find(|pool| &pool.name == name));
     let standard = pools.iter().find(|pool| pool.profile.as_str() == "standard");
     let pool = own.or(standard).or_else(|| pools.first());

@@ -7,6 +7,7 @@ use crate::fleet::desired::{self, Counts};
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::{ScaleRequest, ScaleTarget};
 use crate::fleet::failures;
+use crate::fleet::forge;
 use crate::fleet::resize::{Admitted, admit, refuse_total, rename, reshape, total_of};
 use crate::fleet::scale::{Pressure, Standing, kept};
 use crate::fleet::state::{EngineContact, State};
@@ -34,6 +35,7 @@ pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, 
     state.spec = spec;
     state.images.clear();
     failures::forgive_all(state);
+    forge::holds::forgive_all(state);
     reshape(state, now, admitted);
     rename(state, now);
     Ok(Answer::Accepted)

@@ -26,6 +26,7 @@ fn load((idle, starting, busy): (u32, u32, u32), rested: u32, queue: u32) -> Loa
         waiting: queue,
         overdue: queue,
         forsaken: queue,
+        ignored: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::story::LABELS;
 use crate::fleet::attempt::RetryOn;
 use crate::fleet::event::JobSpec;
 use crate::ids::{ImageRef, PoolName};
@@ -57,6 +58,21 @@ pub(super) fn with_cards(rng: &mut Rng, mut spec: Spec) -> Spec {
         spec.pools.push(made);
         let watchdog = if rng.chance(500) { GpuWatchdog::Kill } else { GpuWatchdog::Warn };
         spec = spec.edit(profile, |it| it.gpu_watchdog = watchdog);
+    }
+    spec
+}
+
+/// The same with a pool or two whose runners are at a forge.
+pub(super) fn with_forge(rng: &mut Rng, mut spec: Spec) -> Spec {
+    spec.limits.overcommit_memory = Overcommit::Allow;
+    let most = if rng.chance(500) { 3 } else { 2 };
+    let labels: Vec<&str> = LABELS.iter().take(most).copied().collect();
+    let profile = if rng.chance(500) { "light" } else { "standard" };
+    let made = random_pool(rng, profile).named("ci").at_forge(&labels);
+    spec.pools.push(made);
+    if rng.chance(400) {
+        let count = u32::try_from(rng.between(1, 3)).unwrap_or(1);
+        spec.pools.push(pool("light", count).named("homelab").kept_at_forge(&labels));
     }
     spec
 }
@@ -161,7 +177,9 @@ pub(super) fn edited(rng: &mut Rng, mut spec: Spec) -> Spec {
 
 fn turn_over(pool: &mut Pool) {
     pool.reuse = match pool.reuse {
-        Reuse::OneJob => Reuse::Persistent,
-        Reuse::Persistent => Reuse::OneJob,
+        Reuse::OneJob if pool.forge.is_none() => Reuse::Persistent,
+        Reuse::OneJob => Reuse::OneJob,
+        Reuse::Persistent if pool.forge.is_none() => Reuse::OneJob,
+        Reuse::Persistent => Reuse::Persistent,
     };
 }

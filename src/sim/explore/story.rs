@@ -1,20 +1,24 @@
 //! One story: requests and mishaps as a seed makes them up, then peace, then a look at whether all
 //! is well.
 
+mod end;
+mod forges;
+
 use std::time::Duration;
+
+pub(super) use forges::LABELS;
 
 use super::Told;
 use super::cut::{Cut, Part};
-use super::invent::{edited, random_job, random_spec, with_cards};
-use crate::fleet::effect::Answer;
-use crate::fleet::event::{Cordon, DownMode, Request, RestartTime, TaskEnd};
+use super::invent::{edited, random_job, random_spec, with_cards, with_forge};
+use crate::fleet::event::{Cordon, Request, RestartTime, TaskEnd};
 use crate::fleet::gpu::GpuHealth;
 use crate::fleet::job::JobState;
 use crate::ids::{ContainerId, GpuUuid, JobId, SlotId};
 use crate::sim::Sim;
 use crate::sim::fault::Faults;
 use crate::sim::rng::Rng;
-use crate::sim::script::{SETTLE_MAX, host, task};
+use crate::sim::script::{host, task};
 use crate::sim::transcript::Writing;
 use crate::sim::world::cards::Card;
 use crate::sim::world::trouble::LiveRestore;
@@ -52,6 +56,16 @@ enum Act {
     Overuse,
     Assign,
     Complete,
+    Push,
+    CancelPush,
+    ForgeAway,
+    ForgeLimits,
+    ForgeDenies,
+    KillListener,
+    FreezeListener,
+    Purge,
+    Tokens,
+    TooOld,
 }
 
 /// Acts and how often they are played. A story has jobs, and a random part of the other kinds.
@@ -82,6 +96,20 @@ const ACTS: [(u64, Act); 20] = [
 const CARD_ACTS: [(u64, Act); 4] =
     [(10, Act::OthersUse), (4, Act::SickCard), (4, Act::CordonCard), (5, Act::Overuse)];
 
+/// What is played beside them where runners are at a forge.
+const FORGE_ACTS: [(u64, Act); 10] = [
+    (50, Act::Push),
+    (4, Act::CancelPush),
+    (4, Act::ForgeAway),
+    (3, Act::ForgeLimits),
+    (2, Act::ForgeDenies),
+    (5, Act::KillListener),
+    (4, Act::FreezeListener),
+    (3, Act::Purge),
+    (2, Act::Tokens),
+    (1, Act::TooOld),
+];
+
 /// A story that is being told.
 pub(super) struct Story {
     pub(super) sim: Sim,
@@ -107,6 +135,10 @@ impl Story {
         if has_cards {
             spec = with_cards(&mut Rng::new(seed), spec);
         }
+        let has_forge = seed % 5 == 1;
+        if has_forge {
+            spec = with_forge(&mut Rng::new(seed.rotate_left(7)), spec);
+        }
         let mut sim = Sim::new(rng.next(), writing, (spec.clone(), host()));
         sim.world.pace = if rng.chance(800) { Pace::Uneven } else { Pace::Even };
         sim.world.tick_every = Duration::from_secs(5);
@@ -119,6 +151,14 @@ impl Story {
         if has_cards {
             kinds.extend(CARD_ACTS.iter().copied().filter(|_| rng.chance(600)));
             sim.world.read_cards(&host().gpus);
+        }
+        if has_forge {
+            let own = &mut Rng::new(seed.rotate_left(11));
+            kinds.extend(FORGE_ACTS.iter().copied().filter(|(_, act)| {
+                let is_played = own.chance(600);
+                *act == Act::Push || is_played
+            }));
+            sim.prepare_forge(own);
         }
         Self { sim, seed, rng, spec, acts, kinds, goes_down, peace_at: BEGIN, faults }
     }
@@ -250,12 +290,7 @@ impl Story {
             Act::TakeName => self.take_name(),
             Act::Assign => self.assign(),
             Act::Complete => self.complete(),
-            Act::OthersUse => {
-                let card = self.some_card();
-                let memory = self.rng.below(12_000) / 1_000 * 1_000;
-                let memory = u32::try_from(memory).unwrap_or(0);
-                self.sim.world.use_by_others(&card, memory);
-            }
+            Act::OthersUse => self.others_use(),
             Act::SickCard => self.sicken(),
             Act::CordonCard => {
                 let cards = vec![self.some_card().to_string()];
@@ -266,7 +301,15 @@ impl Story {
                 let memory = u32::try_from(self.rng.between(500, 14_000)).unwrap_or(500);
                 self.strike(|sim, id| sim.world.use_by(id, memory));
             }
+            _ => self.play_forge(act),
         }
+    }
+
+    fn others_use(&mut self) {
+        let card = self.some_card();
+        let memory = self.rng.below(12_000) / 1_000 * 1_000;
+        let memory = u32::try_from(memory).unwrap_or(0);
+        self.sim.world.use_by_others(&card, memory);
     }
 
     fn some_card(&mut self) -> GpuUuid {
@@ -396,70 +439,6 @@ impl Story {
         let all: Vec<ContainerId> = self.sim.containers().into_iter().collect();
         if let Some(id) = self.rng.pick(&all) {
             how(&mut self.sim, id);
-        }
-    }
-
-    fn calm(&mut self) {
-        self.sim.tell("peace");
-        self.sim.world.faults = Faults::NONE;
-        self.sim.world.free_names();
-        self.sim.world.heal_cards();
-        self.peace_at = self.sim.now();
-    }
-
-    /// Nothing goes wrong any more, and what the operator closed is open again.
-    fn peace(&mut self) {
-        self.calm();
-        self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
-        let slots: Vec<SlotId> = self.sim.records.slots.keys().copied().collect();
-        self.sim.ask(Request::Cordon { slots, to: Cordon::Open });
-        self.resume_cards();
-    }
-
-    /// The operator has seen to the cards, and their drivers say so.
-    fn resume_cards(&mut self) {
-        let cards: Vec<String> = self.sim.world.cards.keys().map(ToString::to_string).collect();
-        let end = self.sim.now() + SETTLE_MAX;
-        while !cards.is_empty() && self.sim.now() < end {
-            self.sim.run_for(Duration::from_secs(5));
-            let cards = cards.clone();
-            let request = Request::CordonCards { cards, to: Cordon::Open };
-            if self.sim.ask(request) == Some(Answer::Accepted) {
-                return;
-            }
-        }
-    }
-
-    /// The fleet goes down under fire, then in peace; nothing is left.
-    fn down(&mut self) -> Result<(), String> {
-        let mode = if self.rng.chance(500) { DownMode::Now } else { DownMode::Drain };
-        loop {
-            self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
-            if self.sim.down(mode).is_some() {
-                break;
-            }
-        }
-        self.run(Duration::from_secs(30))?;
-        self.calm();
-        let end = self.sim.now() + SETTLE_MAX;
-        while !self.sim.is_finished() {
-            self.run(Duration::from_secs(1))?;
-            if self.sim.now() > end {
-                let left: Vec<_> = self.sim.records.runners.keys().collect();
-                return Err(format!("not down after an hour: {left:?}"));
-            }
-        }
-        self.leftovers()
-    }
-
-    /// What an operation in limbo made after the end is not the core's; the next `down` sees it.
-    fn leftovers(&self) -> Result<(), String> {
-        let limbo = !self.sim.world.is_at_rest();
-        match self.sim.world.containers.first_key_value() {
-            Some((id, it)) if !limbo && !self.sim.world.truth.limbo.contains(&it.incarnation) => {
-                Err(format!("{id} of {} was left behind", it.incarnation))
-            }
-            Some(_) | None => Ok(()),
         }
     }
 }

@@ -25,6 +25,7 @@ pub fn settled(world: &World, records: &Records, fleet: &Fleet) -> Result<(), St
         let known = records.runners.len();
         return Err(format!("{} containers and {known} runners", world.containers.len()));
     }
+    super::forges::settled(world, records)?;
     let view = fleet.view(world.now());
     // A slot may wait for a card that idle runners hold, as long as no job needs it.
     let waits = |it: &RunnerView| {
@@ -53,8 +54,18 @@ pub fn settled(world: &World, records: &Records, fleet: &Fleet) -> Result<(), St
 
 fn is_at_home(world: &World, runner: &Runner) -> bool {
     let container = runner.container().and_then(|id| world.containers.get(id));
-    matches!(runner.phase, Phase::Idle { .. })
-        && container.is_some_and(|it| it.agent.session.is_some() && it.live_work().is_none())
+    let Some(container) = container else { return false };
+    let is_at_forge = runner.enlistment().is_some();
+    let is_ready = match runner.phase {
+        // A spare of a forge's pool is registered when it fills a slot.
+        Phase::Registering { .. } => runner.slot.is_none() && runner.registration.is_none(),
+        Phase::Idle { .. } => !is_at_forge || container.listens(),
+        _ => false,
+    };
+    is_ready
+        && container.agent.session.is_some()
+        && container.live_work().is_none()
+        && container.forge_work().is_none()
 }
 
 fn is_done(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &Job) -> bool {
@@ -79,6 +90,7 @@ fn is_servable(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &
     spec.pools.iter().any(|pool| {
         let offer = spec.profiles.get(&pool.profile);
         allows(&pool.name)
+            && pool.forge.is_none()
             && (records.slots.values().any(|slot| slot.pool == pool.name) || grows(pool))
             && offer.is_some_and(|offer| is_at_least(offer, need))
     })

@@ -2,27 +2,18 @@
 
 use std::time::Duration;
 
-use super::{ready, tells, with};
+use super::{crowded, ready, tells};
 use crate::fleet::attempt::{Fault, RetryOn};
 use crate::fleet::event::{Cordon, Event, Request};
-use crate::fleet::gpu::{GpuProcess, GpuReading, GpuReport};
 use crate::fleet::job::JobState;
 use crate::fleet::oom::Finding;
 use crate::fleet::view::{JobStatus, RunnerStatus};
 use crate::ids::{AttemptNo, JobId, SlotId};
 use crate::sim::Sim;
-use crate::sim::script::{command, host, pool, work};
-use crate::spec::{Overcommit, Pool, Spec};
-use crate::units::GpuMib;
+use crate::sim::script::{command, pool, work};
+use crate::spec::Pool;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Large profiles on a small host.
-fn fleet(pools: impl IntoIterator<Item = Pool>) -> Spec {
-    let mut spec = with(pools);
-    spec.limits.overcommit_memory = Overcommit::Allow;
-    spec
-}
 
 /// What each attempt of a job ran as, and how it ended.
 fn attempts(sim: &Sim, job: JobId) -> Vec<(String, JobStatus)> {
@@ -35,30 +26,15 @@ fn profile(sim: &Sim, slot: u32) -> String {
     sim.slot(slot).map(|slot| slot.profile.to_string()).unwrap_or_default()
 }
 
-/// What the cards say: of each, all that is used, and what a slot's runner holds.
+/// What the cards say of memory: all that is used, and what a slot's runner holds.
 fn read(sim: &mut Sim, slot: u32, used: u32, own: u32) {
-    let container = sim.container(slot);
-    let reading = |card| GpuReading {
-        used: Some(GpuMib(used)),
-        processes: Some(vec![GpuProcess {
-            nested: Vec::new(),
-            runner: None,
-            pid: 7,
-            name: "python".to_owned(),
-            container: container.clone(),
-            memory: Some(GpuMib(own)),
-            busy_percent: None,
-        }]),
-        ..GpuReading::unread(card)
-    };
-    let cards = host().gpus.into_iter().map(reading).collect();
-    sim.hear(Event::Gpus(GpuReport { cards, ..GpuReport::default() }));
+    super::read(sim, slot, Some(used), (own, None));
 }
 
 // Specification 1, "Error States": oom, GPU out of memory, downgrade to lighter profile.
 #[test]
 fn a_slot_that_ran_out_of_gpu_memory_is_lighter_for_ten_minutes() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1)]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1)]));
     let job = sim.submit(work(5).on("gpu_heavy").needing(9000)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Oom);
     let view = sim.job(job).expect("it is kept");
@@ -87,7 +63,7 @@ fn a_slot_that_ran_out_of_gpu_memory_is_lighter_for_ten_minutes() {
 #[test]
 fn a_job_that_asks_for_it_is_tried_once_more_with_more_gpu_memory_and_never_with_less() {
     let pools = || [pool("gpu_light", 1), pool("gpu_heavy", 1), pool("gpu_max", 1)];
-    let mut sim = ready(fleet(pools()));
+    let mut sim = ready(crowded(pools()));
     let job = work(5).on("gpu_light").needing(7000).retried(2, RetryOn::Oom);
     let job = sim.submit(job).expect("a runner is there");
     sim.settle().expect("all is well again");
@@ -100,7 +76,7 @@ fn a_job_that_asks_for_it_is_tried_once_more_with_more_gpu_memory_and_never_with
     );
 
     let ends = |pools: Vec<Pool>, mib: u32, retries: u32, on: RetryOn| {
-        let mut sim = ready(fleet(pools));
+        let mut sim = ready(crowded(pools));
         let job = work(5).on("gpu_light").needing(mib).retried(retries, on);
         let job = sim.submit(job).expect("a runner is there");
         sim.settle().expect("all is well again");
@@ -118,7 +94,7 @@ fn a_job_that_asks_for_it_is_tried_once_more_with_more_gpu_memory_and_never_with
 
 #[test]
 fn a_lighter_slot_goes_no_lower_than_there_are_profiles_and_resume_brings_it_back() {
-    let mut sim = ready(fleet([pool("gpu_max", 1)]));
+    let mut sim = ready(crowded([pool("gpu_max", 1)]));
     for (needs, now) in [(15_000, "gpu_heavy"), (9000, "gpu_light"), (3000, "standard")] {
         let on = profile(&sim, 1);
         let job = sim.submit(work(1).on(&on).needing(needs)).expect("a runner is there");
@@ -140,7 +116,7 @@ fn a_lighter_slot_goes_no_lower_than_there_are_profiles_and_resume_brings_it_bac
 
 #[test]
 fn plan_wants_nothing_of_a_lighter_slot_and_a_file_without_downgrades_ends_them() {
-    let spec = fleet([pool("gpu_heavy", 1)]);
+    let spec = crowded([pool("gpu_heavy", 1)]);
     let mut sim = ready(spec.clone());
     let job = sim.submit(work(1).on("gpu_heavy").needing(9000)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Oom);
@@ -163,7 +139,7 @@ fn plan_wants_nothing_of_a_lighter_slot_and_a_file_without_downgrades_ends_them(
 
 #[test]
 fn a_neighbours_use_costs_the_slot_nothing_and_the_job_no_retry_of_its_own() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1)]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1)]));
     let job = sim.submit(work(20).on("gpu_heavy").needing(9000)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Running);
     read(&mut sim, 1, 16_100, 5000);
@@ -178,7 +154,7 @@ fn a_neighbours_use_costs_the_slot_nothing_and_the_job_no_retry_of_its_own() {
 
 #[test]
 fn the_peak_of_an_attempt_is_kept_and_is_evidence() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1).persistent()]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1).persistent()]));
     let before = sim.submit(work(20).on("gpu_heavy")).expect("a runner is there");
     sim.run_till_job(before, JobStatus::Running);
     read(&mut sim, 1, 7900, 7900);
@@ -209,7 +185,7 @@ fn the_peak_of_an_attempt_is_kept_and_is_evidence() {
 
 #[test]
 fn what_is_told_late_of_an_earlier_attempt_is_no_evidence_of_a_later_one() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1).persistent()]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1).persistent()]));
     let red = command(&["work", "1000", "1"]).on("gpu_heavy").retried(1, RetryOn::Any);
     let job = sim.submit(red).expect("a runner is there");
     sim.run_till(|sim| {
@@ -231,7 +207,7 @@ fn what_is_told_late_of_an_earlier_attempt_is_no_evidence_of_a_later_one() {
 
 #[test]
 fn a_job_that_ran_out_of_gpu_memory_just_before_it_was_stopped_is_told_so_and_not_tried_again() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1), pool("gpu_max", 1)]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1), pool("gpu_max", 1)]));
     let job = command(&["work", "5000", "0", "stubborn"]).on("gpu_heavy").needing(9000);
     let job = sim.submit(job.retried(2, RetryOn::Oom)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Running);
@@ -243,7 +219,7 @@ fn a_job_that_ran_out_of_gpu_memory_just_before_it_was_stopped_is_told_so_and_no
 
 #[test]
 fn a_restart_while_reports_are_stored_loses_no_evidence() {
-    let mut sim = ready(fleet([pool("gpu_heavy", 1)]));
+    let mut sim = ready(crowded([pool("gpu_heavy", 1)]));
     let job = sim.submit(work(20).on("gpu_heavy").needing(9000)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Running);
     read(&mut sim, 1, 7900, 7900);
@@ -260,7 +236,7 @@ fn a_restart_while_reports_are_stored_loses_no_evidence() {
 
 #[test]
 fn a_pool_that_follows_its_queue_does_not_count_on_a_lighter_slot() {
-    let spec = fleet([pool("gpu_heavy", 0).between(1, 2)]);
+    let spec = crowded([pool("gpu_heavy", 0).between(1, 2)]);
     let mut sim = ready(spec);
     let job = sim.submit(work(1).on("gpu_heavy").needing(9000)).expect("a runner is there");
     sim.run_till_job(job, JobStatus::Oom);

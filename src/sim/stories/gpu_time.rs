@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use super::{ready, with};
+use super::{crowded, ready, with};
 use crate::fleet::attempt::GpuTime;
-use crate::fleet::event::Event;
-use crate::fleet::gpu::{GpuProcess, GpuReading, GpuReport};
 use crate::fleet::view::JobStatus;
 use crate::ids::JobId;
 use crate::sim::Sim;
-use crate::sim::script::{host, pool, work};
-use crate::spec::{Overcommit, Spec};
-use crate::units::{GpuMib, Time};
+use crate::sim::script::{pool, work};
+use crate::spec::Spec;
+use crate::units::Time;
 
 /// One runner of a profile with a card.
 fn one(profile: &str) -> Spec {
-    let mut spec = with([pool(profile, 1)]);
-    spec.limits.overcommit_memory = Overcommit::Allow;
-    spec
+    crowded([pool(profile, 1)])
 }
 
 fn running(sim: &mut Sim, seconds: u64, profile: &str) -> (JobId, Time) {
@@ -30,21 +26,7 @@ fn running(sim: &mut Sim, seconds: u64, profile: &str) -> (JobId, Time) {
 /// After so many seconds, the cards say how busy the job keeps them.
 fn read(sim: &mut Sim, after: u64, percent: u8) {
     sim.run_for(Duration::from_secs(after));
-    let container = sim.container(1);
-    let reading = |card| GpuReading {
-        processes: Some(vec![GpuProcess {
-            nested: Vec::new(),
-            runner: None,
-            pid: 7,
-            name: "python".to_owned(),
-            container: container.clone(),
-            memory: Some(GpuMib(100)),
-            busy_percent: Some(percent),
-        }]),
-        ..GpuReading::unread(card)
-    };
-    let cards = host().gpus.into_iter().map(reading).collect();
-    sim.hear(Event::Gpus(GpuReport { cards, ..GpuReport::default() }));
+    super::read(sim, 1, None, (100, Some(percent)));
 }
 
 fn time(sim: &mut Sim, job: JobId) -> GpuTime {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::listener::Listener;
 use super::{Due, Happening, Turn, World};
 use crate::fleet::effect::{AgentOrder, JobOrder};
 use crate::fleet::event::{AgentEvent, ContainerState, Event, Held, JobEnd};
@@ -28,6 +29,8 @@ pub struct Agent {
     pub heard: Time,
     /// What it has to do, or has done without a word of thanks.
     pub work: Option<Work>,
+    /// What takes a forge's jobs, once it was told to.
+    pub listener: Option<Listener>,
     said: Time,
     told: Time,
 }
@@ -91,6 +94,7 @@ impl World {
         container.agent = Agent { life, hangs, ..Agent::default() };
         let wait = self.span(60);
         self.clock.after(wait, Due::Connect(id.clone(), life));
+        self.listen_again(id);
     }
 
     pub(super) fn connect(&mut self, id: &ContainerId, life: Turn) {
@@ -117,6 +121,7 @@ impl World {
                 self.say(id, AgentEvent::Ended { job, attempt, end });
             }
         }
+        self.say_listener(id);
         self.clock.after(BEAT, Due::Beat(id.clone(), session));
     }
 
@@ -128,7 +133,7 @@ impl World {
     }
 
     /// Puts a message on the line; messages of one session stay in their order.
-    fn say(&mut self, id: &ContainerId, event: AgentEvent) {
+    pub(super) fn say(&mut self, id: &ContainerId, event: AgentEvent) {
         let at = self.now() + self.span(1);
         let Some(agent) = self.agent(id, |agent| !agent.hangs) else { return };
         let Some(session) = agent.session else { return };
@@ -174,6 +179,7 @@ impl World {
             AgentEvent::Started { .. }
             | AgentEvent::Ended { .. }
             | AgentEvent::DeviceLost { .. }
+            | AgentEvent::Listener(_)
             | AgentEvent::Heartbeat => true,
             AgentEvent::Connected { .. } | AgentEvent::Disconnected => false,
         };
@@ -189,6 +195,9 @@ impl World {
     pub(super) fn send(&mut self, incarnation: IncarnationId, order: AgentOrder) {
         if let AgentOrder::Assign(order) = &order {
             self.remember_gift(incarnation, order);
+        }
+        if !self.may_listen(incarnation, &order) {
+            return;
         }
         let by_label = |(id, it): (&ContainerId, &super::Container)| {
             (it.incarnation == incarnation && it.agent.session.is_some()).then(|| id.clone())
@@ -224,6 +233,8 @@ impl World {
         }
         match order {
             AgentOrder::Assign(order) => self.take_on(id, *order),
+            AgentOrder::Listen(order) => self.listen(id, *order),
+            AgentOrder::StopListening(patience) => self.stop_listening(id, patience),
             AgentOrder::Cancel { job, attempt, grace } => self.cancel(id, (job, attempt), grace),
             AgentOrder::Acknowledge { job, attempt } => {
                 let Some(agent) = self.agent(id, |_| true) else { return };
@@ -357,14 +368,18 @@ impl World {
         let Some(container) = self.containers.get_mut(id) else { return };
         let incarnation = container.incarnation;
         let had_session = container.agent.session.is_some();
+        let had_listener = container.agent.listener.is_some();
         container.agent = Agent::default();
+        if had_listener {
+            self.end_session(id, false);
+        }
         if had_session {
             let wait = self.span(3);
             self.tell(wait, Event::Agent { incarnation, event: AgentEvent::Disconnected });
         }
     }
 
-    fn agent(
+    pub(super) fn agent(
         &mut self,
         id: &ContainerId,
         is_meant: impl FnOnce(&Agent) -> bool,

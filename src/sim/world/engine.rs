@@ -43,6 +43,7 @@ impl World {
             fall: 0,
             agent: Agent::default(),
             served: BTreeMap::new(),
+            listens: None,
         };
         self.containers.insert(id.clone(), container);
         Outcome::Created(id)

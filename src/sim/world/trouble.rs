@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::engine::KILLED;
+use super::forge::ForgeDue;
 use super::{Due, Turn, World};
 use crate::fleet::event::{ContainerState, EngineEvent, Event};
 use crate::ids::ContainerId;
@@ -116,7 +117,12 @@ impl World {
     pub(super) fn waits_for_supervisor(&self, due: &Due) -> bool {
         let is_told = matches!(
             due,
-            Due::Tell(..) | Due::Say(..) | Due::Tick(_) | Due::ListAgain(_) | Due::Read(_)
+            Due::Tell(..)
+                | Due::Say(..)
+                | Due::Tick(_)
+                | Due::ListAgain(_)
+                | Due::Read(_)
+                | Due::Forge(ForgeDue::Poll(_))
         );
         is_told && self.is_asleep()
     }

@@ -84,6 +84,37 @@ written!(
     }
 );
 written!(
+    /// Whether jobs reach the engine, not read yet.
+    Docker,
+    {
+        "title": "whether jobs reach the engine",
+        "type": "string",
+        "enum": ["none", "socket"],
+        "examples": ["socket"]
+    }
+);
+written!(
+    /// Whether jobs from forks are served, not read yet.
+    Forks,
+    {
+        "title": "whether jobs from forks are served",
+        "type": "string",
+        "enum": ["deny", "allow"],
+        "examples": ["deny"]
+    }
+);
+written!(
+    /// The id of a GitHub App, not read yet.
+    AppId,
+    {
+        "title": "the id of a GitHub App",
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "pattern": "^[A-Za-z0-9.]+$",
+        "examples": ["Iv23liABCDEFGHIJKLMN", 123_456]
+    }
+);
+written!(
     /// A duration, not read yet.
     Duration,
     {

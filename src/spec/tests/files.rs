@@ -3,14 +3,24 @@
 use super::*;
 use crate::spec::template::{self, NewFleet, NewPool};
 
-const CONFIG: [(&str, &str); 4] = [
+const CONFIG: [(&str, &str); 6] = [
     ("one-box", include_str!("../../../config/one-box.yaml")),
     ("workstation-50", include_str!("../../../config/workstation-50.yaml")),
     ("bench", include_str!("../../../config/bench.yaml")),
+    ("github-homelab", include_str!("../../../config/github-homelab.yaml")),
+    ("github-elastic", include_str!("../../../config/github-elastic.yaml")),
     ("example", include_str!("../../../config/example.yaml")),
 ];
 
 const REFERENCE: &str = include_str!("../../../docs/reference/config.md");
+
+/// Pages with fleet files on them.
+const GUIDES: [&str; 4] = [
+    include_str!("../../../docs/github/README.md"),
+    include_str!("../../../docs/github/webhooks.md"),
+    include_str!("../../../docs/github/kept-runners.md"),
+    include_str!("../../../docs/github/security.md"),
+];
 
 fn ready(name: &str) -> Spec {
     let file = CONFIG.iter().find(|(known, _)| *known == name).expect("a ready file");
@@ -59,6 +69,22 @@ fn the_box_and_the_bench_have_the_runners_that_they_promise() {
     let bench = CONFIG.iter().find(|(name, _)| *name == "bench").expect("a ready file").1;
     let fifty = load_all(&[bench], &[("BENCH_RUNNERS", "50")]).expect("it should load");
     assert_eq!(pools(&fifty.spec), ["light light Fixed(50)"]);
+}
+
+#[test]
+fn the_files_for_github_register_what_they_promise() {
+    let homelab = ready("github-homelab");
+    assert_eq!(pools(&homelab), ["homelab standard Fixed(4)"]);
+    let pool = homelab.pools.first().expect("a pool");
+    assert_eq!(pool.runner_name.as_deref(), Some("homelab-runner-{n}"));
+    let access = pool.forge.as_ref().map(|forge| forge.access.clone());
+    assert_eq!(access, Some(ForgeAccess::Tokens("RUNNER_TOKEN_{n}".to_owned())));
+    for pool in ready("github-elastic").pools {
+        let PoolSize::Elastic(elastic) = pool.size else { panic!("{pool:?}") };
+        let at_once = (elastic.min, elastic.scale_up_threshold, elastic.scale_up_delay);
+        assert_eq!(at_once, (0, 0, Duration::ZERO));
+        assert!(matches!(pool.forge.expect("a forge").access, ForgeAccess::App(_)));
+    }
 }
 
 fn new_pool(profile: &str, count: u32, spares: Option<u32>) -> NewPool {
@@ -129,10 +155,16 @@ fn what_a_template_shows_as_a_comment_is_valid_when_it_is_used() {
 }
 
 /// Every key of the schema as `limits.scale_max`, `pools[].name`, `profiles.*.cpus`.
+///
+/// The keys of a place of a secret are named once, as `SECRET.env`.
 fn schema_keys(schema: &serde_json::Value, path: &str, keys: &mut Vec<String>) {
+    let title = schema.get("title").and_then(|title| title.as_str());
+    let path = if title == Some(raw::SECRET_TITLE) { "SECRET" } else { path };
     for (key, below) in schema.get("properties").and_then(|p| p.as_object()).into_iter().flatten() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        keys.push(path.clone());
+        if !keys.contains(&path) {
+            keys.push(path.clone());
+        }
         schema_keys(below, &path, keys);
     }
     if let Some(items) = schema.get("items") {
@@ -199,23 +231,46 @@ fn defaults_in_the_schema_are_the_defaults_in_the_code() {
         let shown = if key == "path" { "/srv/slate/reports".to_owned() } else { shown };
         let elastic =
             ["min_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay", "warm"];
-        let elsewhere = ["count", "gpu_exclusive", "priority"];
+        let elsewhere = ["count", "fork_jobs", "gpu_exclusive", "priority", "token_env"];
         if !elastic.contains(&key) && !elsewhere.contains(&key) {
             assert!(text.contains(&format!("{key}: {shown}")), "{path}: {shown}\n{text}");
         }
     });
 }
 
+/// The parts of fleet files on a page; workflows are none.
+fn yaml_blocks(page: &str) -> Vec<&str> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block).filter(|block| !block.contains("runs-on")).collect()
+}
+
 #[test]
-fn every_example_of_the_reference_loads() {
+fn the_workflow_of_specification_1_finds_its_runners() {
+    let workflow = include_str!("../../../docs/github/multi-runner.yml");
+    assert!(workflow.contains("runs-on: [self-hosted, slate, \"${{ inputs.profile }}\"]"));
+    let options = workflow.split_once("options:").expect("options").1;
+    let options = options.lines().skip(1).map_while(|line| line.trim().strip_prefix("- "));
+    let mut count = 0;
+    for profile in options {
+        let text = format!(
+            "version: 1\npools: [{{name: a, profile: {profile}, github: {{url: \
+             https://github.com/me/site, pat: {{env: P}}}}}}]\n"
+        );
+        let forge = spec_of(&text).pools.remove(0).forge.expect("a forge");
+        for label in ["self-hosted", "slate", profile] {
+            assert!(forge.labels.iter().any(|known| known == label), "{profile}: {label}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 4, "{workflow}");
+}
+
+#[test]
+fn every_example_of_the_reference_and_the_guides_loads() {
     let base =
         "version: 1\nlanes: {l: {pools: [homelab]}}\npools: [{name: homelab, profile: light}]\n";
-    let blocks: Vec<&str> = REFERENCE
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```").map(|(block, _)| block))
-        .collect();
-    assert!(blocks.len() >= 8, "{blocks:?}");
+    let blocks: Vec<&str> = [REFERENCE].into_iter().chain(GUIDES).flat_map(yaml_blocks).collect();
+    assert!(blocks.len() >= 14, "{blocks:?}");
     for block in blocks {
         let texts = if block.contains("version: 1") { vec![block] } else { vec![base, block] };
         let loaded = load_all(&texts, &[("HTTPS_PROXY", "http://proxy")]);
@@ -235,6 +290,10 @@ fn the_reference_names_every_instance_type_and_every_default() {
     walk(&schema(), "", &mut |path, schema| {
         let key = path.trim_start_matches('.').replace(".additionalProperties", ".*");
         let key = key.replace(".items", "[]");
+        let key = match key.split_once(".vault.") {
+            Some((_, last)) => format!("SECRET.vault.{last}"),
+            None => key,
+        };
         let row = REFERENCE.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
         if let (Some(default), Some(row)) = (schema.get("default"), row) {
             let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);

@@ -62,7 +62,10 @@ fn fleet(n: u64) -> Spec {
         reuse: if n.is_multiple_of(5) { Reuse::Persistent } else { Reuse::OneJob },
         spares: if n.is_multiple_of(5) { 0 } else { u32::try_from(n % 4).unwrap_or(0) },
         docker_healthcheck: (n.is_multiple_of(7)).then(|| Duration::from_secs(1 + n)),
+        forge: None,
     });
+    spec.pools.push(forge::pool(n));
+    spec.forge = forge::policy(n);
     let lane = Lane { pools: vec![PoolName::new("b"), PoolName::new("a")], priority: -3 };
     spec.lanes.insert(LaneName::new("l"), lane);
     spec.task_types.insert("docs".to_owned(), ProfileName::new("own"));

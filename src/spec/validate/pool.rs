@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use crate::ids::{ImageRef, PoolName, ProfileName, ProjectName};
 
-use super::super::raw::{RawFleet, RawGithub, RawPool};
-use super::super::{Elastic, Limits, Pool, PoolSize, Profile, Reuse};
-use super::super::{builtin, secret};
+use super::super::raw::{RawFleet, RawPool};
+use super::super::{Elastic, Limits, Pool, PoolSize, Profile, Reuse, builtin};
+use super::forge::{self, Term};
 use super::{Bounds, Context, Spot};
 
 /// Longest name of a runner: it is also its host name, which Linux bounds to 64 with the end mark.
 const RUNNER_NAME_MAX: usize = 63;
+
+/// How often Docker asks runners that stay registered, where the file does not say.
+const KEPT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What pools need to know of the fleet.
 pub(super) struct Fleet<'a> {
@@ -33,11 +36,17 @@ pub(super) fn pools(raw: &RawFleet, fleet: &mut Fleet<'_>, cx: &mut Context<'_>)
             fleet.profiles.get(name).is_some_and(|profile| profile.gpu.is_some())
         });
         let pool = pool(spot, raw, holds_gpu_as(holds_gpu), cx);
-        if let Some(github) = &raw.github {
-            check_github(spot.key("github"), github, cx);
+        let known = profile.as_ref().and_then(|name| fleet.profiles.get_key_value(name));
+        let around = forge::Around { size: pool.size, profile: known };
+        let forge = forge::pool(spot, raw, &around, cx);
+        if forge.is_none() && forge::term(raw) != Term::None && !cx.findings.has_errors() {
+            // Never happens; without it such a pool would take the fleet's own jobs.
+            cx.findings.error(spot.span, "this pool's forge cannot be read");
         }
-        pools.push(Pool { profile: profile.unwrap_or_else(|| ProfileName::new("")), ..pool });
+        let profile = profile.unwrap_or_else(|| ProfileName::new(""));
+        pools.push(Pool { profile, forge, ..pool });
     }
+    forge::check_rights(list, &pools, cx);
     check_total(list, &pools, fleet, cx);
     check_runner_names(list, &pools, cx);
     pools
@@ -124,13 +133,15 @@ fn pool(spot: Spot<'_>, raw: &RawPool, card: Card, cx: &mut Context<'_>) -> Pool
         cx.check_name(spot.key("name").span, name);
     }
     let size = size(spot, raw, cx);
-    let reuse = match raw.ephemeral {
-        Some(true) | None => Reuse::OneJob,
-        Some(false) => Reuse::Persistent,
-    };
+    let term = forge::term(raw);
+    let reuse = reuse(spot.key("ephemeral"), raw, term, cx);
     let health = raw.healthcheck.as_ref().map(|interval| interval.0.as_str());
     let health = health.filter(|text| !text.eq_ignore_ascii_case("false"));
     let docker_healthcheck = cx.read_within(spot.key("healthcheck"), health, &INTERVAL);
+    let docker_healthcheck = match (term, &raw.healthcheck) {
+        (Term::Kept, None) => Some(KEPT_INTERVAL),
+        (Term::Kept | Term::OneJob | Term::None, _) => docker_healthcheck,
+    };
     let spares = match (raw.spares, reuse, card) {
         (Some(spares), Reuse::Persistent, _) if spares > 0 => {
             cx.findings
@@ -144,7 +155,31 @@ fn pool(spot: Spot<'_>, raw: &RawPool, card: Card, cx: &mut Context<'_>) -> Pool
     };
     let runner_name = runner_name(spot.key("runner_name"), raw, size, cx);
     let (name, profile) = (PoolName::new(name), ProfileName::new(""));
-    Pool { name, profile, size, runner_name, reuse, spares, docker_healthcheck }
+    Pool { name, profile, size, runner_name, reuse, spares, docker_healthcheck, forge: None }
+}
+
+/// Whether containers are used again.
+fn reuse(spot: Spot<'_>, raw: &RawPool, term: Term, cx: &mut Context<'_>) -> Reuse {
+    match (term, raw.ephemeral) {
+        (Term::Kept, Some(true)) => {
+            cx.findings
+                .error(
+                    spot.span,
+                    "runners that register with `token_env` stay: its tokens are good for an \
+                     hour, and a new runner for each job would need new ones",
+                )
+                .help("remove `ephemeral`, or register with `pat` or `app` instead of `token_env`");
+            Reuse::Persistent
+        }
+        (Term::OneJob, Some(false)) => {
+            cx.findings
+                .error(spot.span, "runners that register with `pat`, `app` or `token` have one job")
+                .help("remove `ephemeral: false`; runners that stay register with `token_env`");
+            Reuse::OneJob
+        }
+        (Term::Kept, None | Some(false)) | (Term::None, Some(false)) => Reuse::Persistent,
+        (Term::OneJob | Term::None, None | Some(true)) => Reuse::OneJob,
+    }
 }
 
 fn size(spot: Spot<'_>, raw: &RawPool, cx: &mut Context<'_>) -> PoolSize {
@@ -237,32 +272,6 @@ fn runner_name(
 
 fn expand(template: &str, number: u32) -> String {
     template.replace("{n}", &number.to_string())
-}
-
-/// GitHub runners are a later version's; the keys are checked so that a file is right until then.
-fn check_github(spot: Spot<'_>, github: &RawGithub, cx: &mut Context<'_>) {
-    if let Some(url) = github.url.as_deref()
-        && (!url.starts_with("https://") || url.contains([' ', '@']))
-    {
-        cx.findings
-            .error(spot.key("url").span, format!("`{}` is no address", spot.key("url").shown()))
-            .help("write it without a user, such as `https://github.com/me/site`");
-    }
-    if let Some(name) = github.token_env.as_deref() {
-        let plain = name.replace("{n}", "0");
-        let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
-        if !plain.chars().all(is_part) || plain.starts_with(|c: char| c.is_ascii_digit()) {
-            let shown = spot.key("token_env");
-            let shown = if secret::contains_token(name) { secret::MASK } else { shown.shown() };
-            cx.findings
-                .error(spot.key("token_env").span, format!("`{shown}` is no name of a variable"))
-                .help("secrets never enter the file: write a variable's name, `RUNNER_TOKEN_{n}`");
-        }
-    }
-    cx.labels(spot.key("labels"), github.labels.as_deref().unwrap_or_default());
-    cx.findings
-        .warning(spot.key, "GitHub runners are not served by this version yet")
-        .help("these runners take jobs from the fleet's own queue only");
 }
 
 fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Context<'_>) {

@@ -10,7 +10,7 @@ use super::super::builtin::{self, Resources};
 use super::super::document::Value;
 use super::super::raw::{RawFleet, RawProfile};
 use super::super::scalar::Origin;
-use super::super::{GpuDemand, GpuSharing, Profile, quantity};
+use super::super::{DockerAccess, GpuDemand, GpuSharing, JobUser, Profile, quantity};
 use super::{Bounds, Context, Spot, cache};
 
 /// Smallest memory limit: the agent and a shell fit.
@@ -97,7 +97,8 @@ fn refuse_locked(spot: Spot<'_>, key: &str, locked: &Profile, cx: &mut Context<'
         .error(spot.key, format!("`{key}` of a built-in profile is locked (it is {value})"))
         .help(
             "the built-in profiles mean the same in every fleet; make a profile of your own name, \
-             or set `image`, `env`, `cache`, `user`, `pids`, `shm`, `stop_grace` or more `labels` here",
+             or set `image`, `env`, `cache`, `docker`, `user`, `pids`, `shm`, `stop_grace` or more \
+             `labels` here",
         );
 }
 
@@ -185,12 +186,10 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
     let watchdog = raw.gpu_watchdog.as_ref().map(|watchdog| watchdog.0.as_str());
     let watchdog = cx.read(spot.key("gpu_watchdog"), watchdog, quantity::watchdog);
     let shm = cx.read(spot.key("shm"), shm, quantity::size);
+    let docker = raw.docker.as_ref().map(|docker| docker.0.as_str());
+    let docker = cx.read(spot.key("docker"), docker, quantity::docker);
+    warn_of_root(spot, user, docker, cx);
     let stop_grace = cx.read_within(spot.key("stop_grace"), grace, &GRACE);
-    if user.is_some_and(|user| user.uid == 0) {
-        cx.findings
-            .warning(spot.key("user").span, "jobs of this profile run as root in their container")
-            .help("any other number is safer");
-    }
     if let Some(shm) = shm.filter(|shm| *shm > base.memory || shm.0 == 0) {
         let memory = quantity::show_size(base.memory);
         cx.findings
@@ -208,10 +207,33 @@ fn settings(spot: Spot<'_>, raw: &RawProfile, base: Profile, cx: &mut Context<'_
         pids: raw.pids.unwrap_or(base.pids),
         shm: shm.unwrap_or(base.shm),
         gpu_watchdog: watchdog.unwrap_or(base.gpu_watchdog),
+        docker: docker.unwrap_or(base.docker),
         stop_grace: stop_grace.unwrap_or(base.stop_grace),
         env,
         caches,
         ..base
+    }
+}
+
+/// What gives jobs more than they need for most work.
+fn warn_of_root(
+    spot: Spot<'_>,
+    user: Option<JobUser>,
+    docker: Option<DockerAccess>,
+    cx: &mut Context<'_>,
+) {
+    if user.is_some_and(|user| user.uid == 0) {
+        cx.findings
+            .warning(spot.key("user").span, "jobs of this profile run as root in their container")
+            .help("any other number is safer");
+    }
+    if docker == Some(DockerAccess::Socket) {
+        cx.findings
+            .warning(
+                spot.key("docker").span,
+                "jobs of this profile are as good as root on the host",
+            )
+            .help("let only jobs that you trust like your own shell into its pools");
     }
 }
 

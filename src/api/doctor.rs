@@ -1,0 +1,143 @@
+//! Whether all is well, check by check, each with what to do: the supervisor, its secrets, its
+//! forges, its webhooks, and what was opted out of.
+//!
+//! [`examine`] is pure: what is known goes in, checks come out. The first part of what `doctor`
+//! prints; the machine that it runs on adds its own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::problem::Problem;
+use crate::fleet::view::{FleetPhase, FleetView};
+use crate::spec::Spec;
+use crate::supervisor::forge_report::ForgeReport;
+use crate::supervisor::handle::Query;
+
+mod forges;
+mod secrets;
+pub mod security;
+
+/// Answer of `GET /v1/doctor`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// What was looked at, in order.
+    pub sections: Vec<Section>,
+}
+
+/// Checks that belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// What they are about.
+    pub name: String,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// How it went.
+    pub level: CheckLevel,
+    /// What is so.
+    pub message: String,
+    /// What to do, if something is to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckLevel {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing fails for it now.
+    Warning,
+    /// It does not work so.
+    Error,
+}
+
+impl Diagnosis {
+    /// The worst of all checks.
+    #[must_use]
+    pub fn worst(&self) -> CheckLevel {
+        let checks = self.sections.iter().flat_map(|section| &section.checks);
+        checks.map(|check| check.level).max().unwrap_or(CheckLevel::Ok)
+    }
+}
+
+impl Section {
+    /// A section without a check yet.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), checks: Vec::new() }
+    }
+
+    /// Adds what is as it should be.
+    pub fn ok(&mut self, message: impl Into<String>) {
+        self.add(CheckLevel::Ok, message, None);
+    }
+
+    /// Adds what is worth knowing, and what to do.
+    pub fn warning(&mut self, message: impl Into<String>, advice: Option<&str>) {
+        self.add(CheckLevel::Warning, message, advice);
+    }
+
+    /// Adds what does not work, and what to do.
+    pub fn error(&mut self, message: impl Into<String>, advice: Option<&str>) {
+        self.add(CheckLevel::Error, message, advice);
+    }
+
+    fn add(&mut self, level: CheckLevel, message: impl Into<String>, advice: Option<&str>) {
+        let (message, advice) = (message.into(), advice.map(str::to_owned));
+        self.checks.push(Check { level, message, advice });
+    }
+}
+
+pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Diagnosis>, Problem> {
+    let spec = api.ask(Query::Spec).await?;
+    let report = api.ask(Query::ForgeReport).await?;
+    let fleet = api.fleet_view().await?;
+    Ok(Json(examine(&fleet, &spec, &report)))
+}
+
+/// Every check that the supervisor's knowledge is enough for.
+#[must_use]
+pub fn examine(fleet: &FleetView, spec: &Spec, report: &ForgeReport) -> Diagnosis {
+    let mut sections = vec![supervisor(fleet)];
+    sections.extend(secrets::section(fleet, report));
+    sections.extend(forges::sections(fleet, spec, report));
+    sections.extend(forges::webhooks(spec, report, fleet.at));
+    sections.push(security::section(spec));
+    Diagnosis { sections }
+}
+
+fn supervisor(fleet: &FleetView) -> Section {
+    let mut section = Section::new("Supervisor");
+    section.ok(format!("version {} answers", env!("CARGO_PKG_VERSION")));
+    let count = fleet.runners.len();
+    match fleet.phase {
+        FleetPhase::Ready => section.ok(format!("all {count} runners are as the file says")),
+        FleetPhase::Starting => {
+            section.warning("it has not seen the engine's containers yet", None);
+        }
+        FleetPhase::Converging => section.warning(
+            "the fleet is not as the file says yet",
+            Some("`slate-fleet ps` shows how it goes on"),
+        ),
+        FleetPhase::GoingDown => section.warning("the fleet is going down", None),
+    }
+    for trouble in &fleet.troubles {
+        section.warning(trouble.clone(), None);
+    }
+    for runner in fleet.runners.iter().filter(|runner| runner.status.is_trouble()) {
+        let why = runner.reason.as_deref().unwrap_or("no reason is known");
+        let advice = format!("`slate-fleet explain {}`", runner.name);
+        section.warning(format!("{}: {why}", runner.name), Some(&advice));
+    }
+    section
+}
