@@ -126,7 +126,7 @@ fn first_instruction(command: &mut Command) -> Outcome<Duration> {
 async fn idle(client: &mut Client) -> Outcome<()> {
     let begun = Instant::now();
     while begun.elapsed() < IDLE_BOUND {
-        let fleet: FleetView = client.get("/v1/fleet").await?;
+        let fleet: FleetView = client.get("/api/v1/fleet").await?;
         let spares = fleet.pools.iter().all(|pool| pool.spares > 0);
         if fleet.phase == FleetPhase::Ready && fleet.running == 0 && spares {
             return Ok(());
@@ -167,7 +167,7 @@ async fn bare_job(state: &StateDir) -> Outcome<Duration> {
     };
     let (id, mut records) = client.run(&body).await?;
     while records.next().await?.is_some() {}
-    let job: JobView = Client::connect(state).await?.get(&format!("/v1/jobs/{id}")).await?;
+    let job: JobView = Client::connect(state).await?.get(&format!("/api/v1/jobs/{id}")).await?;
     let started = job.started_at.ok_or("the job did not start")?;
     Ok(started.since(job.queued_at))
 }

@@ -177,7 +177,7 @@ fn lines(batch: usize) -> Outcome<Vec<u8>> {
 async fn cordon(client: &mut Client) -> Outcome<()> {
     let begun = Instant::now();
     while begun.elapsed() < READY_BOUND {
-        let fleet: FleetView = client.get("/v1/fleet").await?;
+        let fleet: FleetView = client.get("/api/v1/fleet").await?;
         if let [runner] = fleet.runners.as_slice()
             && runner.status == RunnerStatus::Idle
         {
@@ -186,7 +186,7 @@ async fn cordon(client: &mut Client) -> Outcome<()> {
                 gpus: Vec::new(),
                 to: Cordon::Closed,
             };
-            let _accepted: serde_json::Value = client.post("/v1/cordon", &body).await?;
+            let _accepted: serde_json::Value = client.post("/api/v1/cordon", &body).await?;
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -241,7 +241,7 @@ async fn singles(options: &Options, stage: &Stage, rivals: &mut Rivals) -> Outco
         let job = body(number);
         let bytes = serde_json::to_vec(&job)?;
         let begun = Instant::now();
-        let _id: Submitted = client.post("/v1/jobs", &job).await?;
+        let _id: Submitted = client.post("/api/v1/jobs", &job).await?;
         one.times.push(begun.elapsed());
         one_bare.time(|| insert(&mut rivals.bare, &[&bytes]))?;
         one_spool.time(|| spool(&rivals.spool, &format!("one-{number}"), &bytes))?;
@@ -269,7 +269,7 @@ async fn batches(options: &Options, stage: &Stage, rivals: &mut Rivals) -> Outco
             Ok(())
         })?;
         let begun = Instant::now();
-        let all: SubmittedAll = client.post_lines("/v1/jobs/batch", lines).await?;
+        let all: SubmittedAll = client.post_lines("/api/v1/jobs/batch", lines).await?;
         batch.times.push(begun.elapsed());
         assert_eq!(all.last.0 - all.first.0 + 1, BATCH as u64);
     }

@@ -189,7 +189,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn run(&mut self, body: &SubmitBody) -> Result<(JobId, Records), ClientError> {
-        let response = self.send(request(Method::POST, "/v1/run", json(body)?)?).await?;
+        let response = self.send(request(Method::POST, "/api/v1/run", json(body)?)?).await?;
         let id = response
             .headers()
             .get(JOB_HEADER)
@@ -209,7 +209,7 @@ impl Client {
     ) -> Result<Uploaded, ClientError> {
         use futures_util::StreamExt;
         let body = StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))).boxed_unsync();
-        let request = request(Method::POST, "/v1/blobs", body)?;
+        let request = request(Method::POST, "/api/v1/blobs", body)?;
         // No bound on the whole: the server gives up on a stalled upload, and then answers.
         let response = self.sender.send_request(request).await.map_err(ClientError::Broken)?;
         read_json(checked(response).await?).await

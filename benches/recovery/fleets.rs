@@ -71,7 +71,7 @@ impl Fleet {
     async fn rest(&self) -> Outcome<String> {
         let begun = Instant::now();
         while begun.elapsed() < BOUND {
-            let fleet: FleetView = self.client().await?.get("/v1/fleet").await?;
+            let fleet: FleetView = self.client().await?.get("/api/v1/fleet").await?;
             let listed = ["ps", "-aq", "--filter", &format!("label={}", self.label)];
             let containers = finish(Command::new("docker").args(listed))?.lines().count();
             let spares: u32 = fleet.pools.iter().map(|pool| pool.spares).sum();
@@ -90,7 +90,7 @@ impl Fleet {
     async fn told(&self, what: &[&str], killed: Duration) -> Outcome<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < BOUND {
-            let mut entries = self.client().await?.lines("/v1/events?limit=50").await?;
+            let mut entries = self.client().await?.lines("/api/v1/events?limit=50").await?;
             while let Some(entry) = entries.next::<AuditEntry>().await? {
                 let at = Duration::from_millis(entry.at.0);
                 // The record counts whole milliseconds.

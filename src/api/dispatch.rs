@@ -16,7 +16,7 @@ const INPUT_BYTES_MAX: usize = 65_535;
 /// Longest name of a workflow, a repository or a branch.
 const NAME_MAX: usize = 255;
 
-/// Body of `POST /v1/dispatch`. Only `workflow` is needed where the fleet serves one repository.
+/// Body of `POST /api/v1/dispatch`. Only `workflow` is needed where the fleet serves one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchBody {
@@ -36,7 +36,7 @@ pub struct DispatchBody {
     pub inputs: BTreeMap<String, String>,
 }
 
-/// Answer of `POST /v1/dispatch`.
+/// Answer of `POST /api/v1/dispatch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DispatchAnswer {
     /// The workflow.
@@ -51,7 +51,7 @@ pub struct DispatchAnswer {
     pub url: Option<String>,
 }
 
-/// Answer of `GET /v1/forge/runs/{run}`.
+/// Answer of `GET /api/v1/forge/runs/{run}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunAnswer {
     /// The run.
@@ -64,7 +64,7 @@ pub struct RunAnswer {
     pub url: Option<String>,
 }
 
-/// Query of `GET /v1/forge/runs/{run}`.
+/// Query of `GET /api/v1/forge/runs/{run}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuery {

@@ -21,7 +21,7 @@ mod forges;
 mod secrets;
 pub mod security;
 
-/// Answer of `GET /v1/doctor`.
+/// Answer of `GET /api/v1/doctor`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// What was looked at, in order.

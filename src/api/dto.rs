@@ -11,7 +11,7 @@ use crate::fleet::event::{Cordon, DownMode, JobSpec, RestartTime};
 use crate::fleet::view::Health;
 use crate::ids::{BlobId, JobId, LaneName, PoolName, ProfileName, SlotId};
 
-/// Header of the answer to `POST /v1/run`: the job's id, known before its first byte of output.
+/// Header of the answer to `POST /api/v1/run`: the job's id, known before its first byte of output.
 pub const JOB_HEADER: &str = "x-slate-job";
 /// Content type of job output (see [`super::record`]).
 pub const LOG_TYPE: &str = "application/vnd.slate.log";
@@ -25,10 +25,10 @@ const NAME_MAX: usize = 100;
 
 /// Largest body of one JSON document per line: ten thousand jobs of 3 KiB.
 pub const LINES_MAX: usize = 32 * 1024 * 1024;
-/// Most jobs in one `POST /v1/jobs/batch`: half a second of the loop.
+/// Most jobs in one `POST /api/v1/jobs/batch`: half a second of the loop.
 pub const BATCH_MAX: usize = 10_000;
 
-/// Body of `POST /v1/jobs` and `POST /v1/run`. Only `command` is needed.
+/// Body of `POST /api/v1/jobs` and `POST /api/v1/run`. Only `command` is needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitBody {
@@ -61,7 +61,7 @@ pub struct SubmitBody {
     /// Ends the job after this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u64>,
-    /// A working folder that `POST /v1/blobs` took.
+    /// A working folder that `POST /api/v1/blobs` took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<BlobId>,
     /// Who submits; `api` if none.
@@ -174,7 +174,7 @@ pub struct Submitted {
     pub id: JobId,
 }
 
-/// Answer to `POST /v1/jobs/batch`: the jobs' numbers follow each other, in the order of the lines.
+/// Answer to `POST /api/v1/jobs/batch`: the jobs' numbers follow each other, in the order of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmittedAll {
     /// The first job.
@@ -200,7 +200,7 @@ pub struct Uploaded {
     pub bytes: u64,
 }
 
-/// Body of `POST /v1/down`.
+/// Body of `POST /api/v1/down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownBody {
@@ -208,7 +208,7 @@ pub struct DownBody {
     pub mode: DownMode,
 }
 
-/// Body of `POST /v1/scale`: `total` or `pools`.
+/// Body of `POST /api/v1/scale`: `total` or `pools`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleBody {
@@ -224,7 +224,7 @@ pub struct ScaleBody {
     pub for_seconds: Option<u64>,
 }
 
-/// Body of `POST /v1/cordon`.
+/// Body of `POST /api/v1/cordon`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CordonBody {
@@ -238,7 +238,7 @@ pub struct CordonBody {
     pub to: Cordon,
 }
 
-/// Body of `POST /v1/restart`.
+/// Body of `POST /api/v1/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestartBody {
@@ -249,7 +249,7 @@ pub struct RestartBody {
     pub when: RestartTime,
 }
 
-/// Answer of `/v1/runners/{name}/health`.
+/// Answer of `/api/v1/runners/{name}/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerHealth {
     /// The slot.
@@ -272,7 +272,7 @@ pub enum Healthy {
     Ready,
 }
 
-/// Query of `GET /v1/jobs`.
+/// Query of `GET /api/v1/jobs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobsQuery {
@@ -282,7 +282,7 @@ pub struct JobsQuery {
     pub limit: Option<usize>,
 }
 
-/// Query of `GET /v1/explain/{name}`.
+/// Query of `GET /api/v1/explain/{name}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainQuery {
@@ -291,7 +291,7 @@ pub struct ExplainQuery {
     pub forge: bool,
 }
 
-/// Query of `GET /v1/forge/jobs`.
+/// Query of `GET /api/v1/forge/jobs`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForgeJobsQuery {
@@ -299,7 +299,7 @@ pub struct ForgeJobsQuery {
     pub limit: Option<usize>,
 }
 
-/// Query of `GET /v1/jobs/{id}/logs`.
+/// Query of `GET /api/v1/jobs/{id}/logs`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
@@ -309,12 +309,12 @@ pub struct LogsQuery {
     /// Byte to begin at; must be the beginning of a record.
     #[serde(default)]
     pub from: u64,
-    /// With `follow`: also tell how the job stands, as `POST /v1/run` does.
+    /// With `follow`: also tell how the job stands, as `POST /api/v1/run` does.
     #[serde(default)]
     pub job: bool,
 }
 
-/// Query of `GET /v1/jobs/{id}`.
+/// Query of `GET /api/v1/jobs/{id}`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobQuery {
@@ -331,7 +331,7 @@ pub struct PostMortemsQuery {
     pub limit: Option<usize>,
 }
 
-/// Query of `GET /v1/events`.
+/// Query of `GET /api/v1/events`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
@@ -345,7 +345,7 @@ pub struct EventsQuery {
     pub follow: bool,
 }
 
-/// Query of `GET /v1/fleet`.
+/// Query of `GET /api/v1/fleet`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FleetQuery {

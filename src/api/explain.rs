@@ -31,7 +31,7 @@ const POST_MORTEMS: usize = 5;
 /// What stands in the place of a variable's value.
 const MASK: &str = "***";
 
-/// The answer of `GET /v1/explain/{name}`.
+/// The answer of `GET /api/v1/explain/{name}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Explanation {

@@ -2,7 +2,7 @@
 //!
 //! A record is `[u8 kind][u64 LE Unix ms][u32 LE length][bytes]`. Kinds 1 and 2 are stdout and
 //! stderr, 3 says that a later attempt begins (its number as u32 LE), 0xFF is the end.
-//! `POST /v1/run` adds kind 0x10: the job as JSON.
+//! `POST /api/v1/run` adds kind 0x10: the job as JSON.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ pub enum RecordKind {
     Stderr,
     /// The output of a later attempt begins; its number is the payload.
     Attempt,
-    /// A `JobView` as JSON; only in the answer to `POST /v1/run`.
+    /// A `JobView` as JSON; only in the answer to `POST /api/v1/run`.
     Job,
     /// Nothing follows.
     End,

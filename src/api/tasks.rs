@@ -20,7 +20,7 @@ use crate::fleet::event::{JobSpec, Request, TaskEnd};
 use crate::fleet::view::{FleetView, JobStatus, JobView, RunnerView};
 use crate::ids::{ContainerId, JobId, LaneName, PoolName, ProfileName, SlotId, TaskName};
 
-/// Body of `POST /v1/assign`. Only `task` is needed.
+/// Body of `POST /api/v1/assign`. Only `task` is needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AssignBody {
@@ -75,7 +75,7 @@ impl AssignBody {
     }
 }
 
-/// Answer of `POST /v1/assign`.
+/// Answer of `POST /api/v1/assign`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The work.
@@ -139,7 +139,7 @@ impl AssignedRunner {
     }
 }
 
-/// Body of `POST /v1/complete`.
+/// Body of `POST /api/v1/complete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteBody {
@@ -154,7 +154,7 @@ fn succeeded() -> TaskEnd {
     TaskEnd::Succeeded
 }
 
-/// Answer of `POST /v1/complete`.
+/// Answer of `POST /api/v1/complete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
     /// The work; none on a runner of a forge, which ends its job itself.

@@ -110,7 +110,7 @@ impl Api {
         if !is_name(name) {
             return Err(Problem::new(
                 ProblemKind::Invalid,
-                format!("`{name}` is no workspace; `POST /v1/blobs` answers with one"),
+                format!("`{name}` is no workspace; `POST /api/v1/blobs` answers with one"),
             ));
         }
         match fs::try_exists(self.state.blob(blob)).await {

@@ -123,7 +123,7 @@ async fn wait(
         let left = until.saturating_duration_since(clock::start());
         // The first answer tells at once whether it has to wait.
         body.wait_seconds = if is_told { whole_seconds(left.min(LOOK)) } else { 0 };
-        let assignment: Assignment = client.post("/v1/assign", body).await?;
+        let assignment: Assignment = client.post("/api/v1/assign", body).await?;
         if assignment.status != JobStatus::Queued || left.is_zero() {
             return Ok(assignment);
         }
@@ -154,7 +154,7 @@ impl CompleteArgs {
             false => TaskEnd::Succeeded,
         };
         let body = CompleteBody { of: self.of, end };
-        let Completed { task, job, name, .. } = client.post("/v1/complete", &body).await?;
+        let Completed { task, job, name, .. } = client.post("/api/v1/complete", &body).await?;
         let how = if self.failed { "failed" } else { "completed" };
         match (task, job) {
             (Some(task), Some(job)) => note(&format!("{task} {how} on {name} ({job})")),

@@ -89,7 +89,7 @@ fn named(spec: &Spec, wanted: &str) -> Result<ProfileName, Failure> {
 async fn cordons(context: &Context) -> Cordons {
     let Ok(state) = context.state_dir() else { return Cordons::new() };
     let Ok(mut client) = Client::connect(&state).await else { return Cordons::new() };
-    let Ok(fleet) = client.get::<FleetView>("/v1/fleet").await else { return Cordons::new() };
+    let Ok(fleet) = client.get::<FleetView>("/api/v1/fleet").await else { return Cordons::new() };
     let cordoned = |card: crate::fleet::view::GpuView| Some((card.reading.card.uuid, card.cordon?));
     fleet.gpus.cards.into_iter().filter_map(cordoned).collect()
 }

@@ -27,7 +27,7 @@ impl CancelArgs {
         let mut failures = Vec::new();
         for id in &self.jobs {
             let answer: Result<Accepted, _> =
-                client.post(&format!("/v1/jobs/{id}/cancel"), &()).await;
+                client.post(&format!("/api/v1/jobs/{id}/cancel"), &()).await;
             match answer {
                 Ok(Accepted::Accepted) => note(&format!("{id} cancelled")),
                 Err(error) => failures.push(Failure::from(error)),

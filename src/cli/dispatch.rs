@@ -78,7 +78,7 @@ impl DispatchArgs {
             reference: self.reference,
             inputs: self.inputs.into_iter().collect::<BTreeMap<_, _>>(),
         };
-        let begun: DispatchAnswer = match client.post("/v1/dispatch", &body).await {
+        let begun: DispatchAnswer = match client.post("/api/v1/dispatch", &body).await {
             Ok(begun) => begun,
             Err(error) => return Err(unknown_pool(&mut client, error.into(), &body).await),
         };
@@ -118,7 +118,7 @@ fn told(begun: &DispatchAnswer) -> String {
 /// A pool that does not exist gets a suggestion.
 async fn unknown_pool(client: &mut Client, failure: Failure, body: &DispatchBody) -> Failure {
     let (Exit::NotFound, Some(pool)) = (failure.exit(), &body.pool) else { return failure };
-    match client.get::<FleetView>("/v1/fleet").await {
+    match client.get::<FleetView>("/api/v1/fleet").await {
         Ok(fleet) => {
             let names: Vec<&str> = fleet.pools.iter().map(|it| it.name.as_str()).collect();
             suggest::no_such("pool", pool, &names)
@@ -134,7 +134,7 @@ async fn ended(
     run: ForgeRunId,
 ) -> Result<Exit, Failure> {
     let DispatchAnswer { pool, repository, .. } = begun;
-    let path = format!("/v1/forge/runs/{run}?pool={pool}&repository={repository}");
+    let path = format!("/api/v1/forge/runs/{run}?pool={pool}&repository={repository}");
     let mut told = String::new();
     loop {
         match client.get::<RunAnswer>(&path).await.map_err(Failure::from) {

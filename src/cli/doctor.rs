@@ -80,7 +80,7 @@ async fn supervisor(
     let state = context.state_dir()?;
     let mut section = Section::new("Supervisor");
     match Client::connect(&state).await {
-        Ok(mut client) => match client.get::<Diagnosis>("/v1/doctor").await {
+        Ok(mut client) => match client.get::<Diagnosis>("/api/v1/doctor").await {
             Ok(told) => {
                 found.sections.extend(told.sections);
                 return Ok(());

@@ -54,7 +54,7 @@ impl DownArgs {
         };
         match Client::connect(&state).await {
             Ok(mut client) => {
-                let _: Accepted = client.post("/v1/down", &DownBody { mode }).await?;
+                let _: Accepted = client.post("/api/v1/down", &DownBody { mode }).await?;
                 follow_until(context, Goal::Gone, self.timeout).await?;
                 if host::released(&state).await? == Ending::CutOff {
                     note("the supervisor was cut off before everything was removed; going on here");

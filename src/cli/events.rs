@@ -33,7 +33,7 @@ impl EventsArgs {
         let since = self.since.map(Since::time);
         // Entries before `since` count against no limit that the operator gave.
         let limit = if since.is_some() { self.limit.max(1000) } else { self.limit };
-        let path = format!("/v1/events?limit={limit}&follow={}", self.follow);
+        let path = format!("/api/v1/events?limit={limit}&follow={}", self.follow);
         let mut lines = context.connect().await?.lines(&path).await?;
         let mut all = Vec::new();
         while let Some(entry) = lines.next::<AuditEntry>().await? {

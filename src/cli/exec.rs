@@ -43,7 +43,7 @@ pub(super) struct ExecArgs {
 
 impl ExecArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let fleet: FleetView = context.get("/v1/fleet").await?;
+        let fleet: FleetView = context.get("/api/v1/fleet").await?;
         let runner = ps::find(&fleet, &self.runner)?;
         let container = runner.container.clone().ok_or_else(|| {
             let status = crate::api::words::runner_status(runner.status);

@@ -50,7 +50,7 @@ async fn ask(client: &mut Client, name: &str) -> Result<Explanation, Failure> {
     if name.is_empty() || !name.chars().all(plain) {
         return Err(unknown(client, name).await);
     }
-    match client.get(&format!("/v1/explain/{name}")).await.map_err(Failure::from) {
+    match client.get(&format!("/api/v1/explain/{name}")).await.map_err(Failure::from) {
         Err(failure) if failure.exit() == Exit::NotFound => Err(match is_job(name) {
             true => failure.help(
                 "`slate-fleet jobs` lists the newest ones, `slate-fleet jobs --forge` GitHub's",
@@ -67,10 +67,10 @@ async fn ask_page(client: &mut Client, page: &str) -> Result<Explanation, Failur
         Failure::new(Exit::Usage, format!("`{page}` is the page of no job and of no run"))
             .help("a job's page ends in `/actions/runs/NUMBER/job/NUMBER`")
     })?;
-    let path = format!("/v1/explain/{number}?forge=true");
+    let path = format!("/api/v1/explain/{number}?forge=true");
     match client.get(&path).await.map_err(Failure::from) {
         Err(failure) if failure.exit() == Exit::NotFound => {
-            let jobs: Vec<ForgeJobView> = client.get("/v1/forge/jobs?limit=1000").await?;
+            let jobs: Vec<ForgeJobView> = client.get("/api/v1/forge/jobs?limit=1000").await?;
             let known: Vec<String> = jobs.iter().map(|it| it.job.id.to_string()).collect();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             Err(suggest::no_such("job or run at a forge", number, &known))
@@ -97,7 +97,7 @@ fn is_job(name: &str) -> bool {
 
 /// There is no such thing; with what was probably meant.
 async fn unknown(client: &mut Client, name: &str) -> Failure {
-    let fleet: FleetView = match client.get("/v1/fleet").await {
+    let fleet: FleetView = match client.get("/api/v1/fleet").await {
         Ok(fleet) => fleet,
         Err(error) => return error.into(),
     };

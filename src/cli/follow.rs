@@ -73,7 +73,7 @@ pub(super) async fn follow_until(
 }
 
 async fn views(context: &Context) -> Result<Lines, Failure> {
-    Ok(context.connect().await?.lines("/v1/fleet?follow=true").await?)
+    Ok(context.connect().await?.lines("/api/v1/fleet?follow=true").await?)
 }
 
 async fn watch(

@@ -34,7 +34,7 @@ impl GcArgs {
             age: if self.all { GcAge::Any } else { GcAge::AsWritten },
         };
         let mut client = context.connect().await?;
-        let report: GcReport = client.post("/v1/gc", &order).await?;
+        let report: GcReport = client.post("/api/v1/gc", &order).await?;
         print(&told(&report, order.effect))?;
         match report.failures.first() {
             None => Ok(Exit::Done),

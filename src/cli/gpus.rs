@@ -73,7 +73,7 @@ impl GpusArgs {
         }
         match Client::connect(&context.state_dir()?).await {
             Ok(mut client) => {
-                Ok((border::without_cards()?, client.get::<GpusView>("/v1/gpus").await?))
+                Ok((border::without_cards()?, client.get::<GpusView>("/api/v1/gpus").await?))
             }
             Err(ClientError::NotUp { .. }) => {
                 let found = border::inventory(None, &context.gpu_sources()?)?;

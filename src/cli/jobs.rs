@@ -73,7 +73,7 @@ impl JobsArgs {
         if self.forge {
             return self.list_forge(&mut client, context).await;
         }
-        let mut path = format!("/v1/jobs?limit={}", self.limit);
+        let mut path = format!("/api/v1/jobs?limit={}", self.limit);
         if !self.status.is_empty() {
             let words: Vec<&str> = self.status.iter().map(|status| job_status(*status)).collect();
             path = format!("{path}&status={}", words.join(","));
@@ -119,7 +119,7 @@ impl JobsArgs {
     }
 
     fn forge_path(&self) -> String {
-        format!("/v1/forge/jobs?limit={}", self.limit)
+        format!("/api/v1/forge/jobs?limit={}", self.limit)
     }
 
     fn forge_table(&self, jobs: &[ForgeJobView], context: &Context) -> String {
@@ -144,7 +144,7 @@ async fn show(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
 
 /// One job, with a query for the route.
 pub(super) async fn get(client: &mut Client, id: JobId, query: &str) -> Result<JobView, Failure> {
-    client.get(&format!("/v1/jobs/{id}{query}")).await.map_err(|error| {
+    client.get(&format!("/api/v1/jobs/{id}{query}")).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.exit() {
             Exit::NotFound => failure.help("`slate-fleet jobs` lists the newest ones"),

@@ -88,7 +88,7 @@ impl LogsArgs {
             self.targets.iter().filter(|target| job_id(target).is_none()).cloned().collect();
         let of_runners = !names.is_empty() || jobs.is_empty();
         let fleet: Option<FleetView> = match of_runners {
-            true => Some(client.get("/v1/fleet").await?),
+            true => Some(client.get("/api/v1/fleet").await?),
             false => None,
         };
         let runners = match &fleet {
@@ -139,7 +139,7 @@ async fn newest_jobs(
 ) -> Result<Vec<JobView>, Failure> {
     match runners.is_empty() {
         true => Ok(Vec::new()),
-        false => Ok(client.get(&format!("/v1/jobs?limit={SEARCHED}")).await?),
+        false => Ok(client.get(&format!("/api/v1/jobs?limit={SEARCHED}")).await?),
     }
 }
 
@@ -154,7 +154,7 @@ fn of_each_runner(jobs: &[JobView], runners: &[(SlotId, String)]) -> Vec<Source>
 
 async fn show_all(client: &mut Client, sources: Vec<Source>, look: &Look) -> Result<Exit, Failure> {
     for source in sources {
-        let mut records = client.records(&format!("/v1/jobs/{}/logs", source.job)).await?;
+        let mut records = client.records(&format!("/api/v1/jobs/{}/logs", source.job)).await?;
         let mut lines = Lines::new(source, look.clone());
         while let Some(record) = records.next().await? {
             lines.take(record)?;
@@ -201,7 +201,7 @@ async fn follow_all(
 
 async fn follow_one(state: StateDir, source: Source, look: Look) -> Result<(), Failure> {
     let mut client = Client::connect(&state).await?;
-    let path = format!("/v1/jobs/{}/logs?follow=true", source.job);
+    let path = format!("/api/v1/jobs/{}/logs?follow=true", source.job);
     let mut records = client.records(&path).await?;
     let mut lines = Lines::new(source, look);
     while let Some(record) = records.next().await? {
@@ -221,7 +221,7 @@ async fn watch_runners(
 ) -> Result<(), Failure> {
     let mut follower = Client::connect(&state).await?;
     let mut client = Client::connect(&state).await?;
-    let mut views = follower.lines("/v1/fleet?follow=true").await?;
+    let mut views = follower.lines("/api/v1/fleet?follow=true").await?;
     while views.next::<FleetView>().await?.is_some() {
         let jobs = newest_jobs(&mut client, &watched.runners).await?;
         // Oldest first, as they were written.

@@ -41,7 +41,7 @@ impl PlanArgs {
                 border::plan_offline(&spec, None, &found)?
             }
             None => match Client::connect(&state).await {
-                Ok(mut client) => client.post("/v1/plan", &spec).await?,
+                Ok(mut client) => client.post("/api/v1/plan", &spec).await?,
                 Err(ClientError::NotUp { .. }) => {
                     let found = border::inventory(None, &context.gpu_sources()?)?;
                     border::plan_offline(&spec, Some(&state), &found)?

@@ -30,7 +30,7 @@ pub(super) struct PsArgs {
 impl PsArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        let mut fleet: FleetView = client.get("/v1/fleet").await?;
+        let mut fleet: FleetView = client.get("/api/v1/fleet").await?;
         if !self.runners.is_empty() {
             let wanted = find_all(&fleet, &self.runners)?;
             fleet.runners = wanted.into_iter().cloned().collect();
@@ -43,7 +43,7 @@ impl PsArgs {
         let paint = context.paint();
         let below = match (self.format, self.runners.is_empty()) {
             (Format::Table | Format::Wide, true) => {
-                let spec: Spec = client.get("/v1/spec").await?;
+                let spec: Spec = client.get("/api/v1/spec").await?;
                 below(&fleet, &spec)
             }
             _ => String::new(),

@@ -185,7 +185,8 @@ impl Running {
         note(&format!("the supervisor went away; {} goes on, waiting for its return", self.id));
         let until = clock::start() + AWAY_MAX;
         let mut tries = interval(Duration::from_millis(100));
-        let path = format!("/v1/jobs/{}/logs?follow=true&job=true&from={}", self.id, self.offset);
+        let path =
+            format!("/api/v1/jobs/{}/logs?follow=true&job=true&from={}", self.id, self.offset);
         loop {
             tokio::select! {
                 _ = tries.tick() => {}
@@ -211,9 +212,10 @@ impl Running {
 }
 
 async fn cancel(state: StateDir, id: JobId) {
-    let answer: Result<Accepted, ClientError> =
-        async { Client::connect(&state).await?.post(&format!("/v1/jobs/{id}/cancel"), &()).await }
-            .await;
+    let answer: Result<Accepted, ClientError> = async {
+        Client::connect(&state).await?.post(&format!("/api/v1/jobs/{id}/cancel"), &()).await
+    }
+    .await;
     if let Err(error) = answer {
         note(Failure::from(error).render().trim_end());
     }

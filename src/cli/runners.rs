@@ -85,7 +85,7 @@ impl Which {
         }
         let gpus = self.gpus.join(", ");
         let body = CordonBody { runners: Vec::new(), gpus: self.gpus, to };
-        let _: Accepted = client.post("/v1/cordon", &body).await?;
+        let _: Accepted = client.post("/api/v1/cordon", &body).await?;
         let what = match to {
             Cordon::Closed => "cordoned",
             Cordon::Open => "open for runners",
@@ -134,7 +134,7 @@ impl RestartArgs {
             false => (RestartTime::AfterJob, "replaced as soon as no job runs there"),
         };
         let body = RestartBody { runners: names.clone(), when };
-        let _: Accepted = client.post("/v1/restart", &body).await?;
+        let _: Accepted = client.post("/api/v1/restart", &body).await?;
         note(&format!("{}: {told}", names.join(", ")));
         Ok(Exit::Done)
     }
@@ -147,7 +147,7 @@ async fn cordon(
 ) -> Result<Vec<SlotId>, Failure> {
     let (names, slots) = resolve(client, runners).await?;
     let body = CordonBody { runners: names.clone(), gpus: Vec::new(), to };
-    let _: Accepted = client.post("/v1/cordon", &body).await?;
+    let _: Accepted = client.post("/api/v1/cordon", &body).await?;
     let what = match to {
         Cordon::Closed => "cordoned",
         Cordon::Open => "open for jobs",
@@ -161,13 +161,13 @@ async fn resolve(
     client: &mut Client,
     runners: &[String],
 ) -> Result<(Vec<String>, Vec<SlotId>), Failure> {
-    let fleet: FleetView = client.get("/v1/fleet").await?;
+    let fleet: FleetView = client.get("/api/v1/fleet").await?;
     let found = ps::find_all(&fleet, runners)?;
     Ok(found.into_iter().map(|runner| (runner.name.clone(), runner.id)).unzip())
 }
 
 async fn without_jobs(client: &mut Client, slots: &[SlotId]) -> Result<(), Failure> {
-    let mut lines = client.lines("/v1/fleet?follow=true").await?;
+    let mut lines = client.lines("/api/v1/fleet?follow=true").await?;
     while let Some(fleet) = lines.next::<FleetView>().await? {
         let busy = fleet.runners.iter().filter(|runner| slots.contains(&runner.id));
         if busy.filter(|runner| runner.job.is_some()).count() == 0 {

@@ -44,8 +44,8 @@ impl ScaleArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let target = parse_target(&self.targets)?;
         let mut client = context.connect().await?;
-        check_names(&target, &client.get("/v1/fleet").await?)?;
-        let _: Accepted = client.post("/v1/scale", &body(target, self.lasting)).await?;
+        check_names(&target, &client.get("/api/v1/fleet").await?)?;
+        let _: Accepted = client.post("/api/v1/scale", &body(target, self.lasting)).await?;
         match self.no_wait {
             true => Ok(Exit::Done),
             false => follow_until(context, Goal::Ready, self.timeout).await,

@@ -35,7 +35,7 @@ impl StatusArgs {
             print(&render::machine_one(format, &summary).unwrap_or_default())?;
             return Ok(Exit::Done);
         }
-        let fleet: FleetView = context.get("/v1/fleet").await?;
+        let fleet: FleetView = context.get("/api/v1/fleet").await?;
         let rows = match self.all {
             true => Rows::All,
             false => Rows::AsSpecified,

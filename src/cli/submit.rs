@@ -62,7 +62,7 @@ pub(super) async fn submit(
     client: &mut Client,
 ) -> Result<Exit, Failure> {
     let body = job.into_body(command, context, client).await?;
-    let Submitted { id } = match client.post("/v1/jobs", &body).await {
+    let Submitted { id } = match client.post("/api/v1/jobs", &body).await {
         Ok(submitted) => submitted,
         Err(error) => return Err(explain(client, &body, error).await),
     };
@@ -73,7 +73,7 @@ pub(super) async fn submit(
 /// Hands in the jobs of a file in one request and prints their ids.
 async fn submit_file(file: &Path, client: &mut Client) -> Result<Exit, Failure> {
     let SubmittedAll { first, last } =
-        client.post_lines("/v1/jobs/batch", read_lines(file)?).await?;
+        client.post_lines("/api/v1/jobs/batch", read_lines(file)?).await?;
     let ids: String = (first.0..=last.0).map(|id| format!("{}\n", JobId(id))).collect();
     print(&ids)?;
     Ok(Exit::Done)
@@ -161,7 +161,7 @@ impl JobArgs {
         let workspace = match self.no_workspace {
             true => None,
             false => {
-                let packing = self.packing(folder, context, &client.get("/v1/spec").await?)?;
+                let packing = self.packing(folder, context, &client.get("/api/v1/spec").await?)?;
                 Some(workspace::send(client, packing).await?)
             }
         };
@@ -208,7 +208,7 @@ pub(super) async fn explain(client: &mut Client, body: &SubmitBody, error: Clien
     if failure.exit() != Exit::NotFound && failure.exit() != Exit::Usage {
         return failure;
     }
-    let Ok(spec) = client.get::<Spec>("/v1/spec").await else { return failure };
+    let Ok(spec) = client.get::<Spec>("/api/v1/spec").await else { return failure };
     let pools: Vec<&str> = spec.pools.iter().map(|pool| pool.name.as_str()).collect();
     let profiles: Vec<&str> = spec.profiles.keys().map(ProfileName::as_str).collect();
     let lanes: Vec<&str> = spec.lanes.keys().map(LaneName::as_str).collect();

@@ -75,7 +75,7 @@ impl UpArgs {
         mut client: Client,
         spec: &Spec,
     ) -> Result<Exit, Failure> {
-        let _: Accepted = client.put("/v1/spec", spec).await?;
+        let _: Accepted = client.put("/api/v1/spec", spec).await?;
         let exit = follow_until(context, Goal::Ready, self.timeout).await?;
         if !self.detach {
             note("a supervisor runs in the background already; it has the file as it is now");
@@ -140,6 +140,6 @@ async fn interrupted(
         (Interrupt::Person, _) => return Ok(Some(Exit::Interrupted)),
     };
     let mut client = Client::connect(state).await?;
-    let _: Accepted = client.post("/v1/down", &DownBody { mode }).await?;
+    let _: Accepted = client.post("/api/v1/down", &DownBody { mode }).await?;
     Ok(None)
 }

@@ -82,21 +82,24 @@ async fn readiness_says_what_stands_in_the_way() {
 async fn runners_are_found_by_name_and_by_id() {
     let (_folder, fake, mut client) = begin().await;
     for name in ["slate-light-02", "runner-002", "2"] {
-        let runner: RunnerView = client.get(&format!("/v1/runners/{name}")).await.expect(name);
+        let runner: RunnerView = client.get(&format!("/api/v1/runners/{name}")).await.expect(name);
         assert_eq!(runner.id, SlotId(2), "{name}");
     }
-    assert_eq!(kind(client.get::<RunnerView>("/v1/runners/nobody").await), ProblemKind::NotFound);
+    assert_eq!(
+        kind(client.get::<RunnerView>("/api/v1/runners/nobody").await),
+        ProblemKind::NotFound
+    );
     let body = CordonBody {
         runners: vec!["slate-light-02".to_owned()],
         gpus: Vec::new(),
         to: Cordon::Closed,
     };
-    let _: Accepted = client.post("/v1/cordon", &body).await.expect("accepted");
+    let _: Accepted = client.post("/api/v1/cordon", &body).await.expect("accepted");
     let expected = Request::Cordon { slots: vec![SlotId(2)], to: Cordon::Closed };
     assert_eq!(fake.requests(), [expected]);
     let body =
         CordonBody { runners: vec!["nobody".to_owned()], gpus: Vec::new(), to: Cordon::Closed };
-    assert_eq!(kind(client.post::<Accepted>("/v1/cordon", &body).await), ProblemKind::NotFound);
+    assert_eq!(kind(client.post::<Accepted>("/api/v1/cordon", &body).await), ProblemKind::NotFound);
 }
 
 #[tokio::test]
@@ -104,10 +107,10 @@ async fn cards_are_cordoned_apart_from_runners() {
     let (_folder, fake, mut client) = begin().await;
     let gpus = vec!["1".to_owned()];
     let body = CordonBody { runners: Vec::new(), gpus: gpus.clone(), to: Cordon::Closed };
-    let _: Accepted = client.post("/v1/cordon", &body).await.expect("accepted");
+    let _: Accepted = client.post("/api/v1/cordon", &body).await.expect("accepted");
     assert_eq!(fake.requests(), [Request::CordonCards { cards: gpus, to: Cordon::Closed }]);
     let both = CordonBody { runners: vec!["slate-light-02".to_owned()], ..body };
-    assert_eq!(kind(client.post::<Accepted>("/v1/cordon", &both).await), ProblemKind::Invalid);
+    assert_eq!(kind(client.post::<Accepted>("/api/v1/cordon", &both).await), ProblemKind::Invalid);
 }
 
 #[tokio::test]
@@ -121,14 +124,17 @@ async fn the_specifications_summary_has_its_keys() {
 #[tokio::test]
 async fn errors_are_problems_with_words() {
     let (_folder, _fake, mut client) = begin().await;
-    assert_eq!(kind(client.get::<JobView>("/v1/jobs/7").await), ProblemKind::NotFound);
-    assert_eq!(kind(client.get::<JobView>("/v1/jobs/x").await), ProblemKind::Invalid);
-    assert_eq!(kind(client.get::<JobView>("/v1/nothing").await), ProblemKind::NotFound);
-    assert_eq!(kind(client.get::<JobView>("/v1/jobs?status=done").await), ProblemKind::Invalid);
-    assert_eq!(kind(client.get::<JobView>("/v1/jobs?limt=1").await), ProblemKind::Invalid);
-    assert_eq!(kind(client.put::<Accepted>("/v1/scale", &1).await), ProblemKind::WrongMethod);
-    assert_eq!(kind(client.post::<Accepted>("/v1/scale", &1).await), ProblemKind::Invalid);
-    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &job(&[])).await), ProblemKind::Invalid);
+    assert_eq!(kind(client.get::<JobView>("/api/v1/jobs/7").await), ProblemKind::NotFound);
+    assert_eq!(kind(client.get::<JobView>("/api/v1/jobs/x").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.get::<JobView>("/api/v1/nothing").await), ProblemKind::NotFound);
+    assert_eq!(kind(client.get::<JobView>("/api/v1/jobs?status=done").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.get::<JobView>("/api/v1/jobs?limt=1").await), ProblemKind::Invalid);
+    assert_eq!(kind(client.put::<Accepted>("/api/v1/scale", &1).await), ProblemKind::WrongMethod);
+    assert_eq!(kind(client.post::<Accepted>("/api/v1/scale", &1).await), ProblemKind::Invalid);
+    assert_eq!(
+        kind(client.post::<Submitted>("/api/v1/jobs", &job(&[])).await),
+        ProblemKind::Invalid
+    );
 }
 
 #[tokio::test]
@@ -165,7 +171,7 @@ async fn a_follower_learns_why_a_job_waits_and_that_it_was_cancelled() {
     let waiting: JobView = serde_json::from_slice(&first.bytes).expect("a job");
     assert_eq!(waiting.reason.as_deref(), Some("both runners are busy"));
     let mut other = Client::connect(&fake.state).await.expect("connects");
-    let path = format!("/v1/jobs/{id}/cancel");
+    let path = format!("/api/v1/jobs/{id}/cancel");
     let _: Accepted = other.post(&path, &()).await.expect("accepted");
     let last = all(records).await.pop().expect("a last record");
     let end: JobView = serde_json::from_slice(&last.bytes).expect("a job");
@@ -198,19 +204,19 @@ async fn logs_go_on_where_a_reader_stopped() {
     let (_folder, _fake, mut client) = begin().await;
     let (id, records) = client.run(&job(&["both"])).await.expect("runs");
     let records = all(records).await;
-    let path = format!("/v1/jobs/{id}/logs?from={}", records[0].encode().len());
+    let path = format!("/api/v1/jobs/{id}/logs?from={}", records[0].encode().len());
     let rest = all(client.records(&path).await.expect("a log")).await;
     assert_eq!(rest, records[1..3]);
-    let path = format!("/v1/jobs/{id}/logs?follow=true");
+    let path = format!("/api/v1/jobs/{id}/logs?follow=true");
     assert_eq!(all(client.records(&path).await.expect("a log")).await, records[..3]);
 }
 
 #[tokio::test]
 async fn a_wait_for_a_jobs_end_is_answered_when_it_ends() {
     let (_folder, fake, mut client) = begin().await;
-    let Submitted { id } = client.post("/v1/jobs", &job(&["wait"])).await.expect("submitted");
+    let Submitted { id } = client.post("/api/v1/jobs", &job(&["wait"])).await.expect("submitted");
     let ending = std::sync::Arc::clone(&fake);
-    let path = format!("/v1/jobs/{id}?wait_seconds=20");
+    let path = format!("/api/v1/jobs/{id}?wait_seconds=20");
     let waited = client.get::<JobView>(&path);
     let ended = async {
         ending.end(id, JobStatus::Succeeded, Some(0));
@@ -231,11 +237,11 @@ async fn an_upload_is_kept_under_its_hash_and_a_broken_one_leaves_nothing() {
     assert_eq!(std::fs::read(fake.state.blob(&uploaded.blob)).expect("kept"), b"abc");
     let mut body = job(&["true"]);
     body.workspace = Some(uploaded.blob);
-    client.post::<Submitted>("/v1/jobs", &body).await.expect("submitted");
+    client.post::<Submitted>("/api/v1/jobs", &body).await.expect("submitted");
     body.workspace = Some(BlobId::new(format!("{}-00000000", "0".repeat(64))));
-    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::NotFound);
+    assert_eq!(kind(client.post::<Submitted>("/api/v1/jobs", &body).await), ProblemKind::NotFound);
     body.workspace = Some(BlobId::new("../../etc/passwd"));
-    assert_eq!(kind(client.post::<Submitted>("/v1/jobs", &body).await), ProblemKind::Invalid);
+    assert_eq!(kind(client.post::<Submitted>("/api/v1/jobs", &body).await), ProblemKind::Invalid);
 
     let broken = stream::iter([Ok("abc".into()), Err(std::io::ErrorKind::Other.into())]);
     client.upload(broken).await.expect_err("broken");
@@ -271,14 +277,14 @@ async fn the_record_is_read_and_followed() {
         after: None,
     };
     fake.change(|world| world.audit.extend((1..=3).map(entry)));
-    let mut lines = client.lines("/v1/events?after=1").await.expect("lines");
+    let mut lines = client.lines("/api/v1/events?after=1").await.expect("lines");
     let mut read = Vec::new();
     while let Some(line) = lines.next::<AuditEntry>().await.expect("an entry") {
         read.push(line.seq);
     }
     assert_eq!(read, [2, 3]);
     let mut client = Client::connect(&fake.state).await.expect("connects");
-    let mut lines = client.lines("/v1/events?after=3&follow=true").await.expect("lines");
+    let mut lines = client.lines("/api/v1/events?after=3&follow=true").await.expect("lines");
     fake.change(|world| world.audit.push(entry(4)));
     let next = lines.next::<AuditEntry>().await.expect("an entry");
     assert_eq!(next.map(|entry| entry.seq), Some(4));
@@ -287,7 +293,7 @@ async fn the_record_is_read_and_followed() {
 #[tokio::test]
 async fn a_follower_of_the_fleet_sees_each_change() {
     let (_folder, fake, mut client) = begin().await;
-    let mut views = client.lines("/v1/fleet?follow=true").await.expect("lines");
+    let mut views = client.lines("/api/v1/fleet?follow=true").await.expect("lines");
     let first: FleetView = views.next().await.expect("a view").expect("a view");
     assert_eq!(first.phase, FleetPhase::Ready);
     fake.change(|world| world.fleet.phase = FleetPhase::GoingDown);
@@ -319,11 +325,11 @@ async fn the_port_answers_this_host_alone_and_shows_no_jobs() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let answer = over_tcp(&get("/healthz", "evil.example"), port).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    for path in ["/v1/jobs", "/v1/spec", "/v1/events"] {
+    for path in ["/api/v1/jobs", "/api/v1/spec", "/api/v1/events"] {
         let answer = over_tcp(&get(path, "localhost"), port).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
     }
-    let down = "POST /v1/down HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: \
+    let down = "POST /api/v1/down HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: \
                 close\r\n\r\n";
     assert!(over_tcp(down, port).await.starts_with("HTTP/1.1 404 "));
 }
@@ -361,7 +367,7 @@ fn post_mortem(incarnation: u64, job: Option<JobId>) -> PostMortem {
 async fn post_mortems_are_read_by_runner_and_by_job() {
     let (_folder, fake, mut client) = begin().await;
     let store = PostMortems::new(&fake.state);
-    let Submitted { id } = client.post("/v1/jobs", &job(&["both"])).await.expect("submitted");
+    let Submitted { id } = client.post("/api/v1/jobs", &job(&["both"])).await.expect("submitted");
     for it in [post_mortem(4, None), post_mortem(5, Some(id)), post_mortem(6, None)] {
         store.write(&it).expect("written");
     }
@@ -369,11 +375,11 @@ async fn post_mortems_are_read_by_runner_and_by_job() {
         let found: Vec<PostMortem> = client.get(path).await.expect(path);
         found.iter().map(|it| it.incarnation.0).collect::<Vec<_>>()
     };
-    assert_eq!(read("/v1/runners/slate-light-02/post-mortems").await, [6, 5, 4]);
-    assert_eq!(read("/v1/runners/slate-light-02/post-mortems?limit=1").await, [6]);
-    assert_eq!(read("/v1/runners/slate-light-01/post-mortems").await, [0_u64; 0]);
-    assert_eq!(read(&format!("/v1/jobs/{id}/post-mortems")).await, [5]);
-    let nobody = client.get::<Vec<PostMortem>>("/v1/runners/nobody/post-mortems").await;
+    assert_eq!(read("/api/v1/runners/slate-light-02/post-mortems").await, [6, 5, 4]);
+    assert_eq!(read("/api/v1/runners/slate-light-02/post-mortems?limit=1").await, [6]);
+    assert_eq!(read("/api/v1/runners/slate-light-01/post-mortems").await, [0_u64; 0]);
+    assert_eq!(read(&format!("/api/v1/jobs/{id}/post-mortems")).await, [5]);
+    let nobody = client.get::<Vec<PostMortem>>("/api/v1/runners/nobody/post-mortems").await;
     assert_eq!(kind(nobody), ProblemKind::NotFound);
 }
 
@@ -382,11 +388,11 @@ async fn a_job_is_explained_with_its_last_lines_and_without_what_its_variables_h
     let (_folder, fake, mut client) = begin().await;
     let mut body = job(&["wait"]);
     body.env.insert("DEPLOY_TOKEN".to_owned(), "hunter2hunter2".to_owned());
-    let Submitted { id } = client.post("/v1/jobs", &body).await.expect("submitted");
+    let Submitted { id } = client.post("/api/v1/jobs", &body).await.expect("submitted");
     fake.write(id, Stream::Stdout, 0, b"first\nsent hunter2hunter2 away\n");
     fake.end(id, JobStatus::Failed, Some(7));
     PostMortems::new(&fake.state).write(&post_mortem(5, Some(id))).expect("written");
-    let told: Explanation = client.get(&format!("/v1/explain/{id}")).await.expect("explained");
+    let told: Explanation = client.get(&format!("/api/v1/explain/{id}")).await.expect("explained");
     let Explanation::Job(it) = &told else { panic!("no job but {told:?}") };
     assert_eq!(it.last_lines, ["first", "sent *** away"]);
     assert_eq!(it.post_mortems.len(), 1);
@@ -398,14 +404,14 @@ async fn a_job_is_explained_with_its_last_lines_and_without_what_its_variables_h
 async fn runners_and_pools_are_explained_by_name_and_strangers_are_not() {
     let (_folder, fake, mut client) = begin().await;
     PostMortems::new(&fake.state).write(&post_mortem(5, None)).expect("written");
-    let told: Explanation = client.get("/v1/explain/slate-light-02").await.expect("explained");
+    let told: Explanation = client.get("/api/v1/explain/slate-light-02").await.expect("explained");
     let Explanation::Runner(it) = told else { panic!("no runner but {told:?}") };
     assert_eq!((it.runner.id, it.post_mortems.len()), (SlotId(2), 1));
-    let told: Explanation = client.get("/v1/explain/light").await.expect("explained");
+    let told: Explanation = client.get("/api/v1/explain/light").await.expect("explained");
     let Explanation::Pool(it) = told else { panic!("no pool but {told:?}") };
     assert_eq!((it.standing.all, it.standing.idle, it.post_mortems.len()), (2, 2, 1));
     for name in ["nobody", "job-77"] {
-        let told = client.get::<Explanation>(&format!("/v1/explain/{name}")).await;
+        let told = client.get::<Explanation>(&format!("/api/v1/explain/{name}")).await;
         assert_eq!(kind(told), ProblemKind::NotFound, "{name}");
     }
 }
@@ -415,7 +421,7 @@ async fn many_jobs_come_in_one_request_and_a_wrong_line_is_named() {
     let (_folder, fake, mut client) = begin().await;
     let line = |program: &str| format!("{{\"command\": [\"{program}\"]}}\n");
     let lines = format!("{}\n{}", line("true"), line("true")).into_bytes();
-    let taken: SubmittedAll = client.post_lines("/v1/jobs/batch", lines).await.expect("taken");
+    let taken: SubmittedAll = client.post_lines("/api/v1/jobs/batch", lines).await.expect("taken");
     assert_eq!(taken, SubmittedAll { first: JobId(1), last: JobId(2) });
     for (lines, said) in [
         (format!("{}{}", line("true"), line("")), "line 2: "),
@@ -423,7 +429,8 @@ async fn many_jobs_come_in_one_request_and_a_wrong_line_is_named() {
         (String::new(), "at least one"),
         (line("true").repeat(10_001), "more than 10000 lines"),
     ] {
-        let answer = client.post_lines::<SubmittedAll>("/v1/jobs/batch", lines.into_bytes()).await;
+        let answer =
+            client.post_lines::<SubmittedAll>("/api/v1/jobs/batch", lines.into_bytes()).await;
         let ClientError::Refused(problem) = answer.expect_err("refused") else { panic!("{said}") };
         assert!(problem.detail.contains(said), "{}", problem.detail);
     }

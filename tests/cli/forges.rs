@@ -124,7 +124,7 @@ async fn a_dispatch_that_cannot_be_says_why_with_a_code_of_its_own() {
     assert_eq!(project.run("dispatch x.yml --input nonsense").await.code(), 2);
     let body = DispatchBody { workflow: "a/b".to_owned(), ..DispatchBody::default() };
     let mut client = Client::connect(&project.fake.state).await.expect("connects");
-    let answer = client.post::<DispatchAnswer>("/v1/dispatch", &body).await;
+    let answer = client.post::<DispatchAnswer>("/api/v1/dispatch", &body).await;
     assert!(matches!(answer, Err(ClientError::Refused(_))), "{answer:?}");
 }
 
@@ -221,7 +221,7 @@ async fn a_forges_runner_and_pool_are_explained_with_what_the_forge_says() {
     assert!(text.contains("Registered:   slate-light-1-0011aabb (21)\n"), "{text}");
     assert!(text.contains("Forge's word: github.com sees it online\n"), "{text}");
     let mut client = Client::connect(&project.fake.state).await.expect("connects");
-    let told: Explanation = client.get("/v1/explain/light").await.expect("explained");
+    let told: Explanation = client.get("/api/v1/explain/light").await.expect("explained");
     let Explanation::Pool(it) = told else { panic!("no pool but {told:?}") };
     let forge = it.forge.expect("it has a forge");
     assert_eq!(
@@ -271,7 +271,7 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
         (forge.online, forge.version) = (Some(false), Some("2.330.1".to_owned()));
     });
     let mut client = Client::connect(&project.fake.state).await.expect("connects");
-    let told: Diagnosis = client.get("/v1/doctor").await.expect("told");
+    let told: Diagnosis = client.get("/api/v1/doctor").await.expect("told");
     assert_eq!(told.worst(), CheckLevel::Warning, "{told:?}");
     let forge = told.sections.iter().find(|it| it.name == "github.com/acme/site").expect("it");
     let messages: Vec<&str> = forge.checks.iter().map(|it| it.message.as_str()).collect();

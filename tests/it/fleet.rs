@@ -286,7 +286,7 @@ impl Fleet {
 
     /// The fleet as the API shows it.
     pub fn view(&self) -> Value {
-        crate::http::over_socket(&self.path(".slate/api.sock"), "/v1/fleet").json()
+        crate::http::over_socket(&self.path(".slate/api.sock"), "/api/v1/fleet").json()
     }
 
     /// The supervisor's process.

@@ -61,7 +61,7 @@ fn who_leases_what_is_the_same_in_every_form() {
     assert_eq!((by_card(0).len(), by_card(1).len()), (3, 2), "{runners:#?}");
 
     let json = fleet.cli(&["gpus", "--format", "json"]).ok().json();
-    let served = over_socket(&fleet.path(".slate/api.sock"), "/v1/gpus").json();
+    let served = over_socket(&fleet.path(".slate/api.sock"), "/api/v1/gpus").json();
     for (index, committed) in [(0, 12_000), (1, 4000)] {
         let shown = &json["gpus"][index as usize];
         assert_eq!(leases(shown), by_card(index), "{shown:#}");

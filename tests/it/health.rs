@@ -42,7 +42,7 @@ fn the_port_of_slate_listen_shows_health_and_nothing_of_jobs() {
     assert_eq!(get("/healthz").status, 200);
     assert_eq!(get("/readyz").status, 200);
     assert_eq!(get("/api/runners").json()["total_runners"], 1);
-    assert_eq!(get("/v1/jobs").status, 404, "jobs are for the socket's owner");
+    assert_eq!(get("/api/v1/jobs").status, 404, "jobs are for the socket's owner");
     let rebound = over_port(&address, "evil.example", "/healthz").expect("an answer");
     assert_eq!(rebound.status, 403);
 }
@@ -65,7 +65,7 @@ fn a_runners_health_can_be_asked_by_cli_and_api() {
     assert!(wide.contains("healthy"), "{wide}");
     let name = format!("{}-light-01", fleet.project);
     let ask = |name: &str| {
-        over_socket(&fleet.path(".slate/api.sock"), &format!("/v1/runners/{name}/health"))
+        over_socket(&fleet.path(".slate/api.sock"), &format!("/api/v1/runners/{name}/health"))
     };
     assert_eq!(ask(&name).json()["health"], "healthy");
     assert_eq!(ask("runner-001").json()["health"], "healthy");

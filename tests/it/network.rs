@@ -192,7 +192,7 @@ fn the_password_is_nowhere(fleet: &Fleet) {
         &["ps", "--format", "json"],
     ];
     let mut told: Vec<String> = verbs.iter().map(|args| fleet.cli(args).to_string()).collect();
-    let spec = crate::http::over_socket(&fleet.path(".slate/api.sock"), "/v1/spec").json();
+    let spec = crate::http::over_socket(&fleet.path(".slate/api.sock"), "/api/v1/spec").json();
     assert!(spec["proxy"]["https"].as_str().is_some_and(|it| it.contains("***@")), "{spec}");
     told.push(spec.to_string());
     for container in fleet.containers() {
