@@ -252,7 +252,7 @@ fn invalid(detail: String) -> Problem {
 mod tests {
     use super::*;
     use crate::ids::ProjectName;
-    use crate::spec::{ForgeKind, ForkJobs, SecretSource};
+    use crate::spec::SecretSource;
 
     fn pool(name: &str, scope: &str, access: ForgeAccess) -> Pool {
         let forge = ForgePool::plain(scope, access);

@@ -188,8 +188,7 @@ pub fn budget_of(pool: &ForgePool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ScopeUrl;
-    use crate::spec::{ForgeApp, ForgeKind, ForkJobs};
+    use crate::spec::ForgeApp;
 
     fn governor() -> Governor {
         Governor::new(std::sync::Arc::new(|| Time(1_000_000)))

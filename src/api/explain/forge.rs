@@ -173,7 +173,7 @@ fn is_ours(fleet: &FleetView, it: &ForgeJobView) -> bool {
 mod tests {
     use super::*;
     use crate::fleet::forge::ForgeJobFact;
-    use crate::ids::{ForgeJobId, ForgeRunId};
+    use crate::ids::ForgeRunId;
     use crate::units::Time;
 
     fn view(id: u64, run: u64, status: ForgeJobStatus) -> ForgeJobView {

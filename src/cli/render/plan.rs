@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::fleet::view::PlannedCard;
     use crate::ids::{GpuUuid, ProfileName, SlotId};
-    use crate::spec::{DockerAccess, ForgeAccess, ForgeKind, ForgePool, ForkJobs};
+    use crate::spec::{DockerAccess, ForgeAccess, ForgePool, ForkJobs};
     use crate::units::GpuMib;
 
     fn change(number: u32, change: Change, reason: &str) -> PlannedChange {

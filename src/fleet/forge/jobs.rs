@@ -169,7 +169,6 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ForgeRunId;
 
     fn job(id: u64, status: ForgeJobStatus) -> ForgeJobFact {
         ForgeJobFact { status, ..ForgeJobFact::plain(id, "me/site", Time(1000)) }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::ids::{PoolName, ProfileName, ScopeUrl};
-use crate::spec::{
-    Elastic, ForgeAccess, ForgeKind, ForgePool, ForkJobs, Pool, PoolSize, Reuse, SecretSource,
-};
+use crate::ids::{PoolName, ProfileName};
+use crate::spec::{Elastic, ForgeAccess, ForgePool, Pool, PoolSize, Reuse, SecretSource};
 
 pub(in crate::fleet) const SCOPE: &str = "https://github.com/me/site";
 

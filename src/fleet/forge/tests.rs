@@ -22,8 +22,8 @@ use crate::fleet::forge::testing::SCOPE;
 use crate::fleet::state::Restored;
 use crate::fleet::view::RunnerView;
 use crate::ids::{
-    ContainerId, FleetId, ForgeJobId, ForgeRunId, ForgeRunnerId, ImageId, IncarnationId, OpId,
-    RequestId, ScopeUrl, SlotId,
+    ContainerId, FleetId, ForgeRunId, ForgeRunnerId, ImageId, IncarnationId, OpId, RequestId,
+    ScopeUrl, SlotId,
 };
 use crate::sim::script::{host, spec};
 use crate::spec::{Pool, Spec};

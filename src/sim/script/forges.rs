@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::fleet::view::RunnerStatus;
-use crate::ids::{ForgeJobId, ScopeUrl};
+use crate::ids::ForgeJobId;
 use crate::sim::Sim;
 use crate::sim::world::forge::jobs::Push;
 use crate::sim::world::forge::{JobStage, SCOPE, Token};
-use crate::spec::{ForgeAccess, ForgeKind, ForgePool, ForkJobs, Pool, Reuse, SecretSource};
+use crate::spec::{ForgeAccess, ForgePool, Pool, Reuse, SecretSource};
 
 fn forge_pool(access: ForgeAccess, labels: &[&str]) -> ForgePool {
     ForgePool {

@@ -113,7 +113,7 @@ pub(super) fn words(entry: &ForgeEntry) -> String {
 mod tests {
     use super::*;
     use crate::ids::{PoolName, ProjectName};
-    use crate::spec::{ForkJobs, Pool, SecretSource};
+    use crate::spec::{Pool, SecretSource};
 
     fn pool(name: &str, scope: &str, repositories: &[&str], token: Option<&str>) -> Pool {
         let access = match token {

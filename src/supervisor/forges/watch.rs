@@ -158,8 +158,6 @@ fn rank(contact: &ForgeContact) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::forge::ForgeJobStatus;
-    use crate::ids::ForgeRunId;
 
     fn job(id: u64, created: u64) -> ForgeJobFact {
         ForgeJobFact::plain(id, "acme/site", Time(created * 1000))

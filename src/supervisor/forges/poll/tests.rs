@@ -7,11 +7,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::fleet::forge::{
-    ForgeEntry, ForgeError, ForgeJobFact, ForgeJobStatus, ForgeRunnerFact, RegisterOrder,
-};
+use crate::fleet::forge::{ForgeEntry, ForgeError, ForgeJobFact, ForgeRunnerFact, RegisterOrder};
 use crate::forge::{Dispatch, Dispatched, Finding, Grant, Removal};
-use crate::ids::{ForgeJobId, ForgeRunId};
+use crate::ids::ForgeJobId;
 
 const POLL: Duration = Duration::from_secs(30);
 
