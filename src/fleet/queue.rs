@@ -78,6 +78,16 @@ impl Line {
         }
     }
 
+    /// All jobs of the kind.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The job that waits longest.
+    pub fn oldest(&self) -> Option<JobId> {
+        self.by_run.values().chain([&self.free]).filter_map(|it| it.ids.first().copied()).min()
+    }
+
     /// The jobs of these runs, and those of none.
     pub fn count(&self, runs: &BTreeSet<String>) -> usize {
         self.crowds(runs).map(|crowd| crowd.ids.len()).sum()

@@ -1,6 +1,7 @@
 //! The read model: what the API, the CLI and the metrics see. They never see the core's state.
 
 mod planned;
+mod shared;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::ids::{
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 pub use planned::{Change, PlanView, PlannedCard, PlannedChange};
+pub use shared::{HostView, LaneView, OldestView};
 
 /// The whole fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,15 @@ pub struct FleetView {
     pub queued: u32,
     /// Jobs that run.
     pub running: u32,
+    /// The job that waits longest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<OldestView>,
+    /// Every lane, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneView>,
+    /// The host.
+    #[serde(default)]
+    pub host: HostView,
     /// Every scope at a forge.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forges: Vec<ForgeView>,

@@ -1,5 +1,7 @@
 //! The read model made from the state.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignment;
@@ -64,6 +66,9 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         forges: forge::views::scopes(state, now),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
+        oldest: shared::oldest(state),
+        lanes: shared::lanes(state),
+        host: shared::host(state),
         runners,
     }
 }

@@ -12,8 +12,8 @@ use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
 use slate_fleet::fleet::forge::{ForgeJobView, ForgeRunnerView};
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PlanView, PoolView, RunnerStatus,
-    RunnerView, SizeReason,
+    FleetPhase, FleetView, GpusView, Health, HostView, JobStatus, JobView, PlanView, PoolView,
+    RunnerStatus, RunnerView, SizeReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
 use slate_fleet::forge::{CallError, Dispatched, RunState};
@@ -335,6 +335,9 @@ fn fleet() -> FleetView {
         forges: Vec::new(),
         queued: 0,
         running: 0,
+        oldest: None,
+        lanes: Vec::new(),
+        host: HostView::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::fleet::forge::{
     ForgeContact, ForgeJobFact, ForgeJobStatus, ForgeJobView, ForgeRunnerView, ForgeView, WorkFact,
 };
 use crate::fleet::view::{
-    FleetPhase, FleetView, GpusView, Health, JobStatus, JobView, PoolView, RunnerStatus,
+    FleetPhase, FleetView, GpusView, Health, HostView, JobStatus, JobView, PoolView, RunnerStatus,
     RunnerView, SizeReason,
 };
 use crate::ids::{
@@ -40,6 +40,9 @@ pub(in crate::cli) fn fleet() -> FleetView {
         forges: Vec::new(),
         queued: 0,
         running: 3,
+        oldest: None,
+        lanes: Vec::new(),
+        host: HostView::default(),
     }
 }
 
