@@ -7,6 +7,7 @@
 
 mod ask;
 mod control;
+mod dashboard;
 pub mod dispatch;
 pub mod doctor;
 pub mod dto;
@@ -92,6 +93,8 @@ impl Api {
 
     fn public_routes() -> Router<Arc<Self>> {
         Router::new()
+            .route("/", get(dashboard::page))
+            .route("/dashboard/{file}", get(dashboard::file))
             .route("/healthz", get(fleet::healthz))
             .route("/readyz", get(fleet::readyz))
             .route("/api/runners", get(fleet::specification_one))
