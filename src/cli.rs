@@ -42,6 +42,7 @@ mod status;
 mod submit;
 mod suggest;
 mod supervise;
+mod token;
 mod up;
 mod version;
 mod wait;
@@ -109,6 +110,7 @@ enum Verb {
     Resume(runners::ResumeArgs),
     Restart(runners::RestartArgs),
     Gc(gc::GcArgs),
+    Token(token::TokenArgs),
     Config(config::ConfigArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
@@ -189,6 +191,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Resume(_)
         | Verb::Restart(_)
         | Verb::Gc(_)
+        | Verb::Token(_)
         | Verb::Config(_)
         | Verb::Completion(_)
         | Verb::Version(_)
@@ -228,6 +231,7 @@ impl Verb {
             Self::Resume(args) => args.run(context).await,
             Self::Restart(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
+            Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
             Self::Completion(args) => args.run(),
             Self::Version(args) => args.run(),

@@ -166,6 +166,15 @@ impl Client {
         read_json(response).await
     }
 
+    /// Removes something.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        let response = self.send(request(Method::DELETE, path, empty())?).await?;
+        read_json(response).await
+    }
+
     /// Reads one JSON document per line for as long as they come.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "fleet", derive(schemars::JsonSchema))]
         #[serde(from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
@@ -63,6 +64,7 @@ macro_rules! number_id {
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
+        #[cfg_attr(feature = "fleet", derive(schemars::JsonSchema))]
         #[serde(transparent)]
         pub struct $name(pub $number);
 
@@ -137,6 +139,10 @@ name_id!(
     /// Where runners register: the address of a repository, an organization or an enterprise, such
     /// as `https://github.com/me/site`, without a slash at its end.
     ScopeUrl
+);
+name_id!(
+    /// A token of the API: eight hexadecimal digits, and nothing of its secret.
+    TokenId
 );
 name_id!(
     /// The project: the fleet's name, used in container names and labels.

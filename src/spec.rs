@@ -13,6 +13,7 @@ use crate::ids::{CacheName, ImageRef, LaneName, PoolName, ProfileName, ProjectNa
 use crate::units::{Bytes, MilliCpu};
 
 mod address;
+mod api;
 mod builtin;
 mod diagnostic;
 mod document;
@@ -37,6 +38,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use api::{ApiPolicy, TlsFiles};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use forge::{
     DockerAccess, ForgeAccess, ForgeApp, ForgeKind, ForgePolicy, ForgePool, ForkJobs, SecretSource,
@@ -74,6 +76,9 @@ pub struct Spec {
     /// How forges are spoken to.
     #[serde(default)]
     pub forge: ForgePolicy,
+    /// Where the API is reached beside its socket.
+    #[serde(default)]
+    pub api: ApiPolicy,
     /// The shared report store.
     pub reports: Reports,
     /// How long what is over is kept.

@@ -1,5 +1,7 @@
 //! Where the supervisor keeps its things: every path of the state folder, in one place.
 
+pub mod write;
+
 use std::path::{Path, PathBuf};
 
 use crate::ids::{BlobId, IncarnationId, JobId};
@@ -42,6 +44,7 @@ impl StateDir {
             beside(&database, "-journal"),
             database,
             self.audit_head(),
+            self.tokens(),
             self.reserve(),
             self.pulled_images(),
             self.lock(),
@@ -81,6 +84,12 @@ impl StateDir {
     #[must_use]
     pub fn pulled_images(&self) -> PathBuf {
         self.0.join("pulled-images.json")
+    }
+
+    /// Hashes of the API's tokens, readable by the owner alone.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.0.join("tokens.json")
     }
 
     /// Space that is kept for the record.

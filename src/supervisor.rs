@@ -56,7 +56,7 @@ pub struct Options {
     pub host: HostFacts,
     /// Where cards are looked for.
     pub gpus: GpuSources,
-    /// A loopback address for `/healthz` and what anybody may read.
+    /// Where the API is reached beside its socket, instead of where the spec says.
     pub listen: Option<String>,
     /// What to do at the start.
     pub intent: Intent,

@@ -11,6 +11,7 @@
 )]
 
 mod cli {
+    mod access;
     mod api;
     mod audit;
     pub mod fake;

@@ -15,9 +15,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::AgentsError;
-use super::enrolment::{Durability, write_atomically};
 use crate::ids::{FleetId, IncarnationId};
 use crate::state_dir::StateDir;
+use crate::state_dir::write::{Durability, write_atomically};
 use crate::units::Time;
 use crate::wire::SERVER_NAME;
 
@@ -68,7 +68,8 @@ impl Authority {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_private_folder(&folder)?;
                 let pem = generate(fleet, now)?;
-                write_atomically(&path, pem.as_bytes(), 0o600, Durability::Synced)?;
+                write_atomically(&path, pem.as_bytes(), 0o600, Durability::Synced)
+                    .map_err(|source| AgentsError::file("write", &path, source))?;
                 pem
             }
             Err(source) => return Err(AgentsError::file("read the fleet's CA", path, source)),

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use ring::digest::{SHA256, digest};
 
 use super::AgentsError;
-use super::enrolment::{Durability, write_atomically};
 use crate::state_dir::StateDir;
+use crate::state_dir::write::{Durability, write_atomically};
 use crate::wire::enrolment::to_hex;
 
 /// The agent, built by `build.rs` for the machine that this program runs on.
@@ -48,7 +48,8 @@ pub fn install(state: &StateDir) -> Result<Installed, AgentsError> {
     let folder = state.shared_with_runners();
     fs::create_dir_all(&folder)
         .map_err(|source| AgentsError::file("make the folder", folder, source))?;
-    write_atomically(&path, AGENT, 0o755, Durability::Synced)?;
+    write_atomically(&path, AGENT, 0o755, Durability::Synced)
+        .map_err(|source| AgentsError::file("write", &path, source))?;
     Ok(Installed::Written)
 }
 

@@ -6,10 +6,9 @@
 //! is no session: a container that the engine restarts has lost its key, and must be able to enrol
 //! again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -20,6 +19,7 @@ use tokio::time::sleep;
 use super::authority::{Validity, random};
 use super::{Access, AgentsError, Shared};
 use crate::ids::IncarnationId;
+use crate::state_dir::write::{Durability, write_atomically};
 use crate::units::Time;
 use crate::wire::SILENCE;
 use crate::wire::enrolment::{ENROLMENT_FILE, Enrolment, from_hex, to_hex};
@@ -178,42 +178,5 @@ fn write(
         .map_err(|error| AgentsError::file("write the enrolment", &path, error.into()))?;
     // After a power cut no agent lives that could use it.
     write_atomically(&path, &text, shared.config.access.file_mode(), Durability::Cached)
-}
-
-/// Whether a file must outlive a power cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// It must.
-    Synced,
-    /// It is made anew when it is lost.
-    Cached,
-}
-
-/// Writes a file so that a reader sees the old or the new contents, and nobody else reads it first.
-pub(super) fn write_atomically(
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    durability: Durability,
-) -> Result<(), AgentsError> {
-    let beside = path.with_extension("new");
-    let file_error = |source| AgentsError::file("write", path, source);
-    match fs::remove_file(&beside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(file_error(source)),
-    }
-    let write = || -> io::Result<()> {
-        let mut file: File =
-            OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        // The umask may have narrowed it.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        match durability {
-            Durability::Synced => file.sync_all()?,
-            Durability::Cached => {}
-        }
-        fs::rename(&beside, path)
-    };
-    write().map_err(file_error)
+        .map_err(|source| AgentsError::file("write", &path, source))
 }

@@ -1,4 +1,4 @@
-//! Where the API listens: the unix socket, and a loopback port for those who only read.
+//! Where the API listens: the unix socket, and a port for those who have a token or only read.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::http::header::HOST;
+use axum::http::HeaderMap;
+use axum::http::header::{HOST, ORIGIN};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Api;
 use super::peer::Peer;
+use super::port::Port;
 use super::problem::{Problem, ProblemKind};
 use super::seats::Seats;
 use super::socket::SocketPath;
@@ -56,11 +57,22 @@ pub enum ListenError {
         source: io::Error,
     },
     /// An address that others can reach.
-    #[error("SLATE_LISTEN is `{0}`; without tokens it must be a loopback address: 127.0.0.1:PORT")]
-    NotLoopback(SocketAddr),
+    #[error(
+        "the API is to listen on {0}, which others can reach; write `api: {{tls: {{cert: FILE, \
+         key: FILE}}}}` in the fleet file, or listen on 127.0.0.1"
+    )]
+    NeedsTls(SocketAddr),
     /// Not an address.
-    #[error("SLATE_LISTEN is `{0}`, which is no address: use 127.0.0.1:PORT")]
+    #[error("the API is to listen on `{0}`, which is no address; write 127.0.0.1:7373")]
     NoAddress(String),
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {} for TLS: {why}", path.display())]
+    Tls {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Makes the socket. It never exists with wider permissions, and replaces a dead supervisor's.
@@ -88,18 +100,6 @@ pub fn bind_socket(api: &Api, access: SocketAccess) -> Result<UnixListener, List
     Ok(listener)
 }
 
-/// Takes the loopback port that `SLATE_LISTEN` names.
-///
-/// # Errors
-/// [`ListenError`] when the text is no loopback address or the port cannot be taken.
-pub async fn bind_port(text: &str) -> Result<TcpListener, ListenError> {
-    let address: SocketAddr = text.parse().map_err(|_| ListenError::NoAddress(text.to_owned()))?;
-    if !address.ip().is_loopback() {
-        return Err(ListenError::NotLoopback(address));
-    }
-    TcpListener::bind(address).await.map_err(|source| ListenError::Port { address, source })
-}
-
 /// Serves the whole API, to so many connections at a time, until `stop` changes; then ends open
 /// requests within a bound.
 ///
@@ -124,23 +124,25 @@ pub async fn serve_socket(
     end
 }
 
-/// Serves what anybody on this host may read, to so many connections at a time, until `stop`
-/// changes.
+/// Serves the API on a port, to so many connections at a time, until `stop` changes.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve_port(
     api: Arc<Api>,
-    (listener, seats): (TcpListener, usize),
+    (port, seats): (Port, usize),
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let router = local_only(api.public_router());
-    let server = axum::serve(
-        Seats::new(listener, seats),
-        router.into_make_service_with_connect_info::<Peer>(),
-    )
-    .with_graceful_shutdown(stopped(stop.clone()))
-    .into_future();
+    let router = api.router().layer(middleware::from_fn(check_origin));
+    let router = match port.peer() {
+        Peer::Loopback => router.layer(middleware::from_fn(check_host)),
+        // Its names are its operator's business, and nothing is done or told there by a name alone.
+        Peer::Remote | Peer::User(_) | Peer::Owner => router,
+    };
+    let server =
+        axum::serve(Seats::new(port, seats), router.into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(stopped(stop.clone()))
+            .into_future();
     bounded(server, stop).await
 }
 
@@ -163,10 +165,6 @@ async fn bounded(
 
 /// Refuses requests that name another host: a web page in the operator's browser could send them
 /// here by rebinding its own name to the loopback address.
-fn local_only(router: Router) -> Router {
-    router.layer(middleware::from_fn(check_host))
-}
-
 async fn check_host(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
     match is_local(host) {
@@ -177,6 +175,27 @@ async fn check_host(request: Request, next: Next) -> Response {
         )
         .into_response(),
     }
+}
+
+/// Refuses what a web page of another origin wants changed. Only browsers say where a page is from,
+/// and they always do for what is not a plain read.
+async fn check_origin(request: Request, next: Next) -> Response {
+    match is_foreign(request.headers()) && !request.method().is_safe() {
+        false => next.run(request).await,
+        true => Problem::new(
+            ProblemKind::NotAllowed,
+            "this came from a web page of another origin, which may not change the fleet",
+        )
+        .into_response(),
+    }
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    header(ORIGIN).is_some_and(|origin| {
+        let place = origin.split_once("://").map(|(_, place)| place);
+        place.is_none() || place != header(HOST)
+    })
 }
 
 fn is_local(host: &str) -> bool {
@@ -199,12 +218,5 @@ mod tests {
         for host in ["", "evil.example", "evil.example:80", "127.0.0.1.evil.example", "::1:x"] {
             assert!(!is_local(host), "{host}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_address_that_others_can_reach_is_refused() {
-        assert!(matches!(bind_port("0.0.0.0:0").await, Err(ListenError::NotLoopback(_))));
-        assert!(matches!(bind_port("here").await, Err(ListenError::NoAddress(_))));
-        assert!(bind_port("127.0.0.1:0").await.is_ok());
     }
 }

@@ -1,14 +1,16 @@
-//! Who asks: the user at the other end of the unix socket, as the kernel says.
+//! The other end of a connection: the user of the unix socket, as the kernel says, or a port's.
 
 use std::convert::Infallible;
 use std::fs;
 
+use axum::extract::FromRequestParts;
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 
+use super::access::Asker;
+use super::port::Port;
 use super::seats::Seats;
 use crate::fleet::audit::Client;
 
@@ -20,21 +22,23 @@ const USERS: &str = "/etc/passwd";
 pub enum Peer {
     /// A process of this user.
     User(u32),
+    /// Whoever may open the socket; the kernel does not say who.
+    Owner,
     /// Whoever is on this machine.
     Loopback,
-    /// The kernel does not say.
-    Unknown,
+    /// Whoever reaches a port from elsewhere.
+    Remote,
 }
 
 impl Connected<IncomingStream<'_, Seats<UnixListener>>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Seats<UnixListener>>) -> Self {
-        stream.io().stream.peer_cred().map_or(Self::Unknown, |user| Self::User(user.uid()))
+        stream.io().stream.peer_cred().map_or(Self::Owner, |user| Self::User(user.uid()))
     }
 }
 
-impl Connected<IncomingStream<'_, Seats<TcpListener>>> for Peer {
-    fn connect_info(_: IncomingStream<'_, Seats<TcpListener>>) -> Self {
-        Self::Loopback
+impl Connected<IncomingStream<'_, Seats<Port>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Seats<Port>>) -> Self {
+        stream.io().stream.peer
     }
 }
 
@@ -44,8 +48,9 @@ impl Peer {
     pub fn client(self) -> Client {
         match self {
             Self::User(uid) => Client::new(user_name(uid).unwrap_or_else(|| format!("uid {uid}"))),
+            Self::Owner => Client::new("unknown"),
             Self::Loopback => Client::new("loopback"),
-            Self::Unknown => Client::new("unknown"),
+            Self::Remote => Client::new("remote"),
         }
     }
 }
@@ -58,8 +63,8 @@ impl<S: Sync> FromRequestParts<S> for By {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
-        Ok(Self(peer.map_or(Peer::Unknown, |ConnectInfo(peer)| *peer).client()))
+        let asker = parts.extensions.get::<Asker>();
+        Ok(Self(asker.map_or_else(|| Peer::Remote.client(), |asker| asker.client.clone())))
     }
 }
 

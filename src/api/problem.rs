@@ -4,6 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::access::challenge;
 use crate::fleet::effect::{Refusal, RefusalKind};
 use crate::fleet::forge::ForgeErrorClass;
 use crate::forge::CallError;
@@ -29,8 +30,12 @@ pub enum ProblemKind {
     TooLarge,
     /// Too much at a time.
     Busy,
+    /// Nobody knows who asks: there is no token, or it is none of this fleet's.
+    Unauthenticated,
     /// The caller may not do this.
     NotAllowed,
+    /// The body is of another type than the route takes.
+    WrongType,
     /// The supervisor is starting, going away, or not ready.
     Unavailable,
     /// The loop did not answer in time.
@@ -51,7 +56,9 @@ impl ProblemKind {
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::WrongType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotNow | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -68,7 +75,9 @@ impl ProblemKind {
             Self::WrongMethod => "Wrong method",
             Self::TooLarge => "Too large",
             Self::Busy => "Too many requests",
+            Self::Unauthenticated => "Who asks is not known",
             Self::NotAllowed => "Not allowed",
+            Self::WrongType => "Wrong type of body",
             Self::Unavailable => "Unavailable",
             Self::Timeout => "No answer in time",
             Self::Internal => "Internal error",
@@ -156,7 +165,11 @@ impl From<CallError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        (self.kind.status(), [(header::CONTENT_TYPE, "application/problem+json")], body)
-            .into_response()
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.kind.status(), kind, body).into_response();
+        if self.kind == ProblemKind::Unauthenticated {
+            challenge(&mut response);
+        }
+        response
     }
 }

@@ -121,7 +121,7 @@ pub(super) struct SuperviseOptions {
     pub intent: Intent,
     /// Where cards are looked for.
     pub gpus: GpuSources,
-    /// A loopback address for those who only read (`SLATE_LISTEN`).
+    /// Where the API is reached beside its socket, instead of where the file says (`SLATE_LISTEN`).
     pub listen: Option<String>,
 }
 

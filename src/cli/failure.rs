@@ -107,10 +107,11 @@ fn exit_of(kind: ProblemKind) -> Exit {
         ProblemKind::NotFound => Exit::NotFound,
         ProblemKind::Invalid => Exit::Usage,
         ProblemKind::NoCapacity | ProblemKind::NotNow => Exit::NoCapacity,
-        ProblemKind::NotAllowed => Exit::NotAllowed,
+        ProblemKind::NotAllowed | ProblemKind::Unauthenticated => Exit::NotAllowed,
         ProblemKind::Unavailable | ProblemKind::Timeout => Exit::Unreachable,
         ProblemKind::Conflict
         | ProblemKind::WrongMethod
+        | ProblemKind::WrongType
         | ProblemKind::TooLarge
         | ProblemKind::Busy
         | ProblemKind::Internal => Exit::Failed,

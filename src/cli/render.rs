@@ -20,6 +20,7 @@ pub mod ps;
 pub mod status;
 mod table;
 pub mod tasks;
+pub mod tokens;
 mod yaml;
 
 use serde::Serialize;

@@ -106,6 +106,8 @@ fn a_command_line_of_each_verb_is_understood() {
         "jobs --status queued,running -n 5",
         "jobs show job-42",
         "cancel job-1 job-2",
+        "token create --role operator --name ci --expires 30d",
+        "token revoke 3f2a91bc",
         "explain job-42 --format yaml",
         "cordon runner-001",
         "drain runner-001",

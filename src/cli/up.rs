@@ -1,5 +1,6 @@
 //! `up`: brings the fleet to its file, and keeps it there.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -25,7 +26,8 @@ use crate::state_dir::StateDir;
 /// ends only the supervisor; the runners go on, and the next `up` adopts them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet up -d                       leave a supervisor \
-                        in the background\n  slate-fleet up -d --timeout 2m\n  slate-fleet up      \
+                        in the background\n  slate-fleet up -d --timeout 2m\n  \
+                        slate-fleet up -d --listen 127.0.0.1:7373\n  slate-fleet up      \
                                              supervise until Ctrl-C")]
 pub(super) struct UpArgs {
     /// Leave a supervisor in the background
@@ -35,6 +37,9 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m",
           value_parser = clock::parse_duration)]
     timeout: Duration,
+    /// Where the API and the dashboard are reached, instead of what the fleet file says
+    #[arg(long, value_name = "ADDRESS", env = "SLATE_LISTEN")]
+    listen: Option<SocketAddr>,
     /// Where GitHub's API is, instead of what the fleet file says; for tests
     #[arg(long, value_name = "URL", env = "SLATE_GITHUB_API_URL", value_parser = api_url)]
     github_api_url: Option<String>,
@@ -54,6 +59,9 @@ impl UpArgs {
         let mut spec = context.spec()?;
         if let Some(url) = &self.github_api_url {
             spec.forge.github_api = Some(url.clone());
+        }
+        if let Some(address) = self.listen {
+            spec.api.listen = Some(address);
         }
         let state = context.state_dir()?;
         match Client::connect(&state).await {

@@ -15,7 +15,7 @@ use super::host::HostFacts;
 use super::oom::Finding;
 use crate::ids::{
     AttemptNo, BlobId, ContainerId, ImageId, ImageRef, IncarnationId, JobId, LaneName, OpId,
-    PoolName, ProfileName, RequestId, SlotId, TaskName,
+    PoolName, ProfileName, RequestId, SlotId, TaskName, TokenId,
 };
 use crate::spec::Spec;
 use crate::units::{Bytes, Time};
@@ -349,6 +349,25 @@ pub enum Request {
         /// When those that have a job.
         when: RestartTime,
     },
+    /// Put on record what became of a token of the API. The fleet keeps none.
+    Token {
+        /// Which.
+        token: TokenId,
+        /// What became of it.
+        change: TokenChange,
+        /// For what, and for how long.
+        why: String,
+    },
+}
+
+/// What becomes of a token of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenChange {
+    /// It may be used from now on.
+    Made,
+    /// It may not be used any more.
+    Revoked,
 }
 
 /// When a runner that has a job is restarted.

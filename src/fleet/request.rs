@@ -7,7 +7,7 @@ mod tasks;
 use super::desired;
 use super::downgrade;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
-use super::event::{Cordon, DownMode, Request, RestartTime};
+use super::event::{Cordon, DownMode, Request, RestartTime, TokenChange};
 use super::failures;
 use super::forge;
 use super::gpus;
@@ -15,7 +15,7 @@ use super::job::StopBy;
 use super::runner::{Cause, Runner};
 use super::state::{Place, State};
 use super::transition::{retire, stop};
-use crate::ids::{JobId, RequestId, SlotId};
+use crate::ids::{JobId, RequestId, SlotId, TokenId};
 use crate::spec::Reuse;
 use crate::units::Time;
 
@@ -32,6 +32,7 @@ pub(super) fn answer(state: &mut State, now: Time, id: RequestId, request: Reque
         Request::Cordon { slots, to } => cordon(state, now, &slots, to),
         Request::CordonCards { cards, to } => gpus::request::cordon(state, now, &cards, to),
         Request::Restart { slots, when } => restart(state, now, &slots, when),
+        Request::Token { token, change, why } => Ok(note_token(state, now, &token, (change, why))),
     };
     let answer = answer.unwrap_or_else(Answer::Refused);
     state.effect(Effect::Answer { request: id, answer });
@@ -144,6 +145,21 @@ fn restart(
         failures::forgive(state, &Place::Slot(*slot));
     }
     Ok(Answer::Accepted)
+}
+
+/// Who may use the API is on record, too; whoever asks for it is checked before it comes here.
+fn note_token(
+    state: &mut State,
+    now: Time,
+    token: &TokenId,
+    (change, why): (TokenChange, String),
+) -> Answer {
+    let what = match change {
+        TokenChange::Made => "made",
+        TokenChange::Revoked => "revoked",
+    };
+    state.tell(now, format!("token {token}"), what, why);
+    Answer::Accepted
 }
 
 fn known(state: &State, slots: &[SlotId]) -> Result<(), Refusal> {

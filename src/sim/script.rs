@@ -20,9 +20,9 @@ use crate::ids::{
 };
 use crate::sim::fault::Faults;
 use crate::spec::{
-    DockerAccess, Elastic, ForgePolicy, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog, JobUser,
-    Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports, Retention, Reuse,
-    Spec,
+    ApiPolicy, DockerAccess, Elastic, ForgePolicy, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog,
+    JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports, Retention,
+    Reuse, Spec,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
@@ -108,6 +108,7 @@ pub fn spec() -> Spec {
         proxy: None,
         runners_file: None,
         env_file: None,
+        api: ApiPolicy::default(),
     }
 }
 

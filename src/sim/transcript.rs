@@ -306,6 +306,9 @@ pub fn of_request(request: &Request) -> String {
         Request::Restart { slots, when: RestartTime::Now } => {
             format!("restart {slots:?} by force")
         }
+        Request::Token { token, change, why } => {
+            format!("token {token} {change:?}: {why}").to_lowercase()
+        }
     };
     format!("{line}?")
 }

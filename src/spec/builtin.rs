@@ -8,8 +8,9 @@ use crate::ids::{ImageRef, ProfileName, ProjectName};
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::{
-    DockerAccess, ForgePolicy, GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog,
-    JobUser, Limits, Overcommit, Profile, ReportSharing, Reports, Retention, Spec, XidClasses,
+    ApiPolicy, DockerAccess, ForgePolicy, GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing,
+    GpuWatchdog, JobUser, Limits, Overcommit, Profile, ReportSharing, Reports, Retention, Spec,
+    XidClasses,
 };
 
 /// The image of a fleet that names none; `images/` builds it.
@@ -174,6 +175,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         proxy: None,
         runners_file: None,
         env_file: None,
+        api: ApiPolicy::default(),
     }
 }
 

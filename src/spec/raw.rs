@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod api;
 mod forge;
 mod values;
 
+pub(super) use api::{RawApi, RawTls};
 pub(super) use forge::{
     RawApp, RawGitea, RawGithub, RawGithubPolicy, RawSecret, RawVault, RawWebhook, SECRET_TITLE,
 };
@@ -59,6 +61,8 @@ pub(super) struct RawFleet {
     pub(super) gpu: Option<RawGpu>,
     /// How GitHub is spoken to; which jobs are taken is said by each pool.
     pub(super) github: Option<RawGithubPolicy>,
+    /// Where the API is reached beside its socket.
+    pub(super) api: Option<RawApi>,
     /// Where reports of jobs go.
     pub(super) reports: Option<RawReports>,
     /// How long what is over is kept, and how much of it.

@@ -1,15 +1,16 @@
 //! A [`Spec`] as YAML with every default written out; loading it gives the same spec.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::quantity::{show_duration, show_size};
 use super::scalar::{Kind, plain_kind};
 use super::validate::show_gpu;
+use super::{ApiPolicy, Proxy, ProxyUrl, Retention, Reuse, Spec};
 use super::{
     Cache, Elastic, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports,
 };
-use super::{Proxy, ProxyUrl, Retention, Reuse, Spec};
 use crate::ids::CacheName;
 
 /// The resolved file, complete: it may hold values of secret variables. To show it to people use
@@ -74,6 +75,7 @@ fn fleet(spec: &Spec) -> Yaml {
         ("limits", Some(limits(&spec.limits))),
         ("gpu", Some(gpu::policy(&spec.gpu))),
         ("github", Some(forge::policy(&spec.forge))),
+        ("api", api(&spec.api)),
         ("reports", Some(reports(&spec.reports))),
         ("retention", Some(retention(&spec.retention))),
         ("ca", spec.ca.as_ref().map(|path| Yaml::text(path.display()))),
@@ -179,6 +181,16 @@ fn limits(limits: &Limits) -> Yaml {
         ("start_timeout", Some(duration(limits.start_timeout))),
         ("overcommit", Some(Yaml::map([("memory", Some(Yaml::plain(overcommit)))]))),
     ])
+}
+
+/// Nothing where nobody asked for an address.
+fn api(api: &ApiPolicy) -> Option<Yaml> {
+    let tls = api.tls.as_ref().map(|tls| {
+        let path = |path: &Path| Some(Yaml::text(path.display()));
+        Yaml::map([("cert", path(&tls.cert)), ("key", path(&tls.key))])
+    });
+    let listen = api.listen.map(Yaml::text);
+    (listen.is_some() || tls.is_some()).then(|| Yaml::map([("listen", listen), ("tls", tls)]))
 }
 
 fn reports(reports: &Reports) -> Yaml {

@@ -16,6 +16,7 @@ use super::raw::{RawFleet, RawLane, RawReports};
 use super::{Env, Lane, Profile, ReportSharing, Reports, RunnersOptions, Spec};
 use super::{builtin, quantity, suggest};
 
+mod api;
 mod cache;
 mod forge;
 mod gpu;
@@ -273,6 +274,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let lanes = lanes(raw, cx);
     let task_types = task_types(raw, &profiles, cx);
     let reports = reports(raw.reports.as_ref(), cx);
+    let api = api::api(raw.api.as_ref(), cx);
     let retention = limits::retention(raw.retention.as_ref(), cx);
     let ca = raw.ca.as_deref().map(|path| cx.path(path));
     let gpu = gpu::policy(raw.gpu.as_ref(), cx);
@@ -286,6 +288,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
         lanes,
         task_types,
         limits,
+        api,
         reports,
         retention,
         ca,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -19,7 +18,7 @@ use super::runners_file;
 use super::start::Parts;
 use super::{Intent, Options, SupervisorError};
 use crate::api::listen::{self, SocketAccess};
-use crate::api::{Api, logs::JobLogs, peer::Peer};
+use crate::api::{Api, logs::JobLogs, peer::Peer, port::Port};
 use crate::engine::Engine;
 use crate::failpoint::{reach, variant};
 use crate::fleet::Fleet;
@@ -30,6 +29,7 @@ use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
 use crate::ids::{FleetId, RequestId};
+use crate::spec::Spec;
 
 /// Requests that wait for the loop; beyond it clients wait.
 const MESSAGES_MAX: usize = 1024;
@@ -83,13 +83,13 @@ pub(super) async fn run<E: Engine>(
         is_finished: false,
     };
     // Before anything is done: an address that cannot be had must not leave half a fleet.
-    let port = bind_port(options).await?;
+    let port = bind_port(options, it.fleet.spec()).await?;
     let known = known(parts.identity, options, (cards, parts.disks.found));
     it.begin(options, parts.rolled_back.into_iter().chain(known).collect()).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
     let file = runners_file::start(&handle, runners_file);
-    let api = Api::new(handle, options.state.clone(), logs);
+    let api = Api::new(handle, options.state.clone(), logs, it.executor.clock().reader());
     let (stop, servers) = serve(&api, port, parts.connections.api)?;
     let (mut ticks, mut collections) = clocks();
     while !it.is_finished {
@@ -124,9 +124,12 @@ fn clocks() -> (Interval, Interval) {
     (ticks, collections)
 }
 
-async fn bind_port(options: &Options) -> Result<Option<TcpListener>, SupervisorError> {
-    match &options.listen {
-        Some(address) => Ok(Some(listen::bind_port(address).await?)),
+/// The port where the API is reached beside its socket, if anybody asks for one.
+async fn bind_port(options: &Options, recorded: &Spec) -> Result<Option<Port>, SupervisorError> {
+    let wanted = &options.spec.as_ref().unwrap_or(recorded).api;
+    let listen = options.listen.clone().or_else(|| wanted.listen.map(|it| it.to_string()));
+    match listen {
+        Some(address) => Ok(Some(Port::bind(&address, wanted.tls.as_ref()).await?)),
         None => Ok(None),
     }
 }
@@ -347,7 +350,7 @@ type Servers = Vec<JoinHandle<std::io::Result<()>>>;
 
 fn serve(
     api: &Arc<Api>,
-    port: Option<TcpListener>,
+    port: Option<Port>,
     seats: usize,
 ) -> Result<(watch::Sender<bool>, Servers), SupervisorError> {
     let (stop, stopped) = watch::channel(false);
@@ -355,6 +358,8 @@ fn serve(
     let mut servers =
         vec![tokio::spawn(listen::serve_socket(Arc::clone(api), (socket, seats), stopped.clone()))];
     if let Some(port) = port {
+        tracing::info!("the API is reached at {}", port.origin());
+        api.reached_at(port.origin());
         servers.push(tokio::spawn(listen::serve_port(Arc::clone(api), (port, seats), stopped)));
     }
     Ok((stop, servers))

@@ -17,7 +17,7 @@ const AGENTS_MOST: u64 = 20_000;
 /// How many connections may be open at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Connections {
-    /// Of clients, for each of the two listeners.
+    /// Of clients, for the socket and for the port each.
     pub api: usize,
     /// Of agents.
     pub agents: usize,

@@ -1,12 +1,10 @@
 //! The API over a real unix socket.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use futures_util::stream;
 use slate_fleet::api::dto::{Accepted, CordonBody, Healthy, SubmitBody, Submitted, SubmittedAll};
 use slate_fleet::api::explain::Explanation;
-use slate_fleet::api::listen;
 use slate_fleet::api::problem::ProblemKind;
 use slate_fleet::api::record::{Record, RecordKind};
 use slate_fleet::api::spec_one::RunnersSummary;
@@ -20,8 +18,6 @@ use slate_fleet::ids::{BlobId, JobId, SlotId};
 use slate_fleet::post_mortems::{PostMortem, PostMortems};
 use slate_fleet::wire::frame::Stream;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
 
 use super::fake::{Fake, NOW};
 
@@ -299,57 +295,6 @@ async fn a_follower_of_the_fleet_sees_each_change() {
     fake.change(|world| world.fleet.phase = FleetPhase::GoingDown);
     let next: FleetView = views.next().await.expect("a view").expect("a view");
     assert_eq!(next.phase, FleetPhase::GoingDown);
-}
-
-async fn over_tcp(request: &str, port: u16) -> String {
-    let mut connection =
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
-    connection.write_all(request.as_bytes()).await.expect("sent");
-    let mut answer = String::new();
-    let read = connection.read_to_string(&mut answer);
-    tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time").expect("read");
-    answer
-}
-
-#[tokio::test]
-async fn the_port_answers_this_host_alone_and_shows_no_jobs() {
-    let (_folder, fake, _client) = begin().await;
-    let listener = listen::bind_port("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(listen::serve_port(std::sync::Arc::clone(&fake.api), (listener, 64), stopped));
-    let get = |path: &str, host: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-    };
-    let answer = over_tcp(&get("/healthz", "127.0.0.1"), port).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let answer = over_tcp(&get("/healthz", "evil.example"), port).await;
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    for path in ["/api/v1/jobs", "/api/v1/spec", "/api/v1/events"] {
-        let answer = over_tcp(&get(path, "localhost"), port).await;
-        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
-    }
-    let down = "POST /api/v1/down HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: \
-                close\r\n\r\n";
-    assert!(over_tcp(down, port).await.starts_with("HTTP/1.1 404 "));
-}
-
-#[test]
-fn every_route_is_in_the_reference() {
-    let routes = include_str!("../../src/api.rs");
-    let reference = include_str!("../../docs/reference/api.md");
-    let mut count = 0;
-    for line in routes.lines().filter(|line| line.contains(".route(\"")) {
-        let path = line.split('"').nth(1).expect("a path");
-        let methods = ["get(", "post(", "put("].iter().filter(|method| line.contains(**method));
-        for method in methods {
-            let method = method.trim_end_matches('(').to_uppercase();
-            let entry = format!("`{method} {path}`");
-            assert!(reference.contains(&entry), "{entry} is not in api.md");
-            count += 1;
-        }
-    }
-    assert!(count > 15, "the routes were not found");
 }
 
 fn post_mortem(incarnation: u64, job: Option<JobId>) -> PostMortem {

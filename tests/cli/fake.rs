@@ -80,7 +80,7 @@ impl Fake {
         let (steps, steps_in) = watch::channel(0);
         let (_never, stuck) = watch::channel(None);
         let handle = Handle::new(messages, steps_in, stuck);
-        let api = Api::new(handle, state.clone(), Arc::clone(&logs) as _);
+        let api = Api::new(handle, state.clone(), Arc::clone(&logs) as _, Arc::new(|| NOW));
         let world = Arc::new(Mutex::new(World {
             fleet: fleet(),
             jobs: BTreeMap::new(),
@@ -174,7 +174,8 @@ impl Fake {
             | Request::Scale(_)
             | Request::Cordon { .. }
             | Request::CordonCards { .. }
-            | Request::Restart { .. } => Answer::Accepted,
+            | Request::Restart { .. }
+            | Request::Token { .. } => Answer::Accepted,
         }
     }
 

@@ -1,0 +1,176 @@
+//! The API on a port: who gets in, by what token, and what a web page may not do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slate_fleet::api::access::Role;
+use slate_fleet::api::dto::{Accepted, CordonBody};
+use slate_fleet::api::listen;
+use slate_fleet::api::port::Port;
+use slate_fleet::api::tokens::{MadeToken, NewToken, Token};
+use slate_fleet::client::Client;
+use slate_fleet::fleet::event::{Cordon, Request, TokenChange};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::fake::Fake;
+
+/// A played supervisor that is reached on a port, too.
+struct Played {
+    _folder: TempDir,
+    fake: Arc<Fake>,
+    client: Client,
+    port: u16,
+    _stop: watch::Sender<bool>,
+}
+
+/// An answer's status and the rest of it.
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+async fn begin() -> Played {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Fake::start(&folder.path().join("state"));
+    let client = Client::connect(&fake.state).await.expect("the socket takes connections");
+    let port = Port::bind("127.0.0.1:0", None).await.expect("a port");
+    let number = port.address().port();
+    fake.api.reached_at(port.origin());
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(listen::serve_port(Arc::clone(&fake.api), (port, 64), stopped));
+    Played { _folder: folder, fake, client, port: number, _stop: stop }
+}
+
+impl Played {
+    /// Asks as `METHOD /path` with more lines of the head.
+    async fn ask(&self, what: &str, head: &[String]) -> Answer {
+        let mut lines = vec![format!("{what} HTTP/1.1")];
+        if !head.iter().any(|line| line.starts_with("Host:")) {
+            lines.push(format!("Host: 127.0.0.1:{}", self.port));
+        }
+        lines.extend(["Content-Length: 2".to_owned(), "Connection: close".to_owned()]);
+        lines.extend(head.iter().cloned());
+        let request = format!("{}\r\n\r\n{{}}", lines.join("\r\n"));
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).await.expect("connects");
+        connection.write_all(request.as_bytes()).await.expect("sent");
+        let mut text = String::new();
+        let read = connection.read_to_string(&mut text);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time").expect("read");
+        let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+        Answer { status: status.expect("a status"), text }
+    }
+
+    async fn status(&self, what: &str, head: &[String]) -> u16 {
+        self.ask(what, head).await.status
+    }
+
+    async fn token(&mut self, role: Role) -> MadeToken {
+        let body = NewToken { role, name: Some("ci".to_owned()), expires_seconds: None };
+        self.client.post("/api/v1/tokens", &body).await.expect("made")
+    }
+}
+
+fn bearer(secret: &str) -> Vec<String> {
+    vec![format!("Authorization: Bearer {secret}")]
+}
+
+#[tokio::test]
+async fn the_port_answers_this_host_alone_and_shows_no_jobs() {
+    let played = begin().await;
+    assert_eq!(played.status("GET /healthz", &[]).await, 200);
+    assert_eq!(played.status("GET /api/v1/fleet", &[]).await, 200);
+    assert_eq!(played.status("GET /healthz", &["Host: evil.example".to_owned()]).await, 403);
+    for path in ["/api/v1/jobs", "/api/v1/spec", "/api/v1/events", "/api/v1/tokens"] {
+        let answer = played.ask(&format!("GET {path}"), &[]).await;
+        assert_eq!(answer.status, 401, "{path}: {}", answer.text);
+        let head = answer.text.to_lowercase();
+        assert!(head.contains("www-authenticate: bearer"), "{head}");
+        assert!(head.contains("application/problem+json"), "{head}");
+    }
+    assert_eq!(played.status("POST /api/v1/down", &[]).await, 401);
+    assert_eq!(played.fake.requests(), []);
+}
+
+#[tokio::test]
+async fn a_token_may_what_its_role_may_until_it_is_revoked() {
+    let mut played = begin().await;
+    let viewer = played.token(Role::Viewer).await;
+    let operator = played.token(Role::Operator).await;
+    let admin = played.token(Role::Admin).await;
+    let tries = ["GET /api/v1/jobs", "POST /api/v1/gc", "GET /api/v1/tokens"];
+    for (made, expected) in
+        [(&viewer, [200, 403, 403]), (&operator, [200, 400, 403]), (&admin, [200, 400, 200])]
+    {
+        for (what, expected) in tries.into_iter().zip(expected) {
+            let found = played.ask(what, &bearer(&made.secret)).await;
+            // An operator's request is let in, and is told that `{}` is no order.
+            let found =
+                if found.status == 200 && what.contains("/gc") { 400 } else { found.status };
+            assert_eq!(found, expected, "{what} as {}", made.token.role);
+        }
+    }
+    let me = played.ask("GET /api/v1/whoami", &bearer(&operator.secret)).await.text;
+    assert!(me.contains(r#""role":"operator""#) && me.contains("(ci)"), "{me}");
+    assert!(me.contains(&format!("http://127.0.0.1:{}", played.port)), "{me}");
+    let path = format!("/api/v1/tokens/{}", operator.token.id);
+    let _: Accepted = played.client.delete(&path).await.expect("revoked");
+    assert_eq!(played.status("GET /api/v1/whoami", &bearer(&operator.secret)).await, 401);
+    assert_eq!(played.status("GET /healthz", &bearer("slate_wrong")).await, 401);
+    let left: Vec<Token> = played.client.get("/api/v1/tokens").await.expect("a list");
+    assert_eq!(left, [viewer.token, admin.token]);
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_token_is_put_on_record_without_its_secret() {
+    let mut played = begin().await;
+    let made = played.token(Role::Viewer).await;
+    let path = format!("/api/v1/tokens/{}", made.token.id);
+    let _: Accepted = played.client.delete(&path).await.expect("revoked");
+    let changes: Vec<_> = played
+        .fake
+        .requests()
+        .into_iter()
+        .map(|request| match request {
+            Request::Token { token, change, why } => {
+                assert!(!why.contains(&made.secret), "{why}");
+                (token, change)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let id = made.token.id;
+    assert_eq!(changes, [(id.clone(), TokenChange::Made), (id, TokenChange::Revoked)]);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_changes_nothing() {
+    let mut played = begin().await;
+    let made = played.token(Role::Admin).await;
+    let from = |origin: String| {
+        let mut head = bearer(&made.secret);
+        head.push(format!("Origin: {origin}"));
+        head
+    };
+    let own = format!("http://127.0.0.1:{}", played.port);
+    // Reports have a port of their own, and may be hostile.
+    let reports = format!("http://127.0.0.1:{}", played.port ^ 1);
+    for origin in [reports, "null".to_owned(), "http://evil.example".to_owned()] {
+        assert_eq!(played.status("POST /api/v1/cordon", &from(origin.clone())).await, 403);
+        assert_eq!(played.status("GET /api/v1/jobs", &from(origin)).await, 200);
+    }
+    assert_eq!(played.status("POST /api/v1/cordon", &from(own)).await, 400);
+}
+
+#[tokio::test]
+async fn the_sockets_owner_needs_no_token() {
+    let mut played = begin().await;
+    let body = CordonBody {
+        runners: vec!["slate-light-02".to_owned()],
+        gpus: Vec::new(),
+        to: Cordon::Closed,
+    };
+    let _: Accepted = played.client.post("/api/v1/cordon", &body).await.expect("accepted");
+}
