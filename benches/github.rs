@@ -58,6 +58,9 @@ impl Options {
 /// Longest wait for anything.
 const BOUND: Duration = Duration::from_secs(600);
 
+/// Idle runners use a small part of their limits, whose sum many machines do not have.
+const LIMITS: &str = "limits: {scale_max: 200, overcommit: {memory: true}}\n";
+
 /// A fleet in a folder of its own; gone when it is dropped.
 struct Fleet {
     folder: PathBuf,
@@ -109,8 +112,7 @@ fn at_forge(api: &str, github: &str, pool: &str) -> String {
     format!(
         "image: {IMAGE}
 github: {{api_url: {api}, {github}}}
-limits: {{scale_max: 200}}
-pools:
+{LIMITS}pools:
   - name: ci
     profile: light
     spares: 0
@@ -124,8 +126,9 @@ pools:
 
 fn up(options: &Options) {
     let n = options.runners;
-    let plain =
-        format!("image: {IMAGE}\npools: [{{name: ci, profile: light, count: {n}, spares: 0}}]\n");
+    let plain = format!(
+        "image: {IMAGE}\n{LIMITS}pools: [{{name: ci, profile: light, count: {n}, spares: 0}}]\n"
+    );
     let fleet = Fleet::new(&options.slate_fleet, "plain", &plain, "");
     let begun = Instant::now();
     fleet.cli(&["up", "-d"]);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::listener::hooks::{Hook, Moment};
+use super::listener::inside::Asked;
 use super::listener::{Places, Waits};
 use super::{Settings, cpus};
 
@@ -23,6 +24,8 @@ pub enum Invocation {
     },
     /// Tell the agent of a moment in a job; its listener runs the agent so, as the job's user.
     Hook(Hook),
+    /// Answer a job that runs `slate-fleet`.
+    Inside(Asked),
     /// Print the version.
     Version,
 }
@@ -37,6 +40,7 @@ const USAGE: &str = "usage: slate-runner [--cpus 0,3] [--enrolment FILE] [--endp
        slate-runner health [--enrolment FILE]
        slate-runner unpack FOLDER
        slate-runner hook started|completed SOCKET [refuse-forks]
+       slate-runner inside RUNNER [WORD...]
        slate-runner --version";
 
 /// Reads the arguments after the program's name.
@@ -65,6 +69,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Invocation, 
             "--version" if first => return Ok(Invocation::Version),
             "unpack" if first => return Ok(Invocation::Unpack { folder: value()?.into() }),
             "hook" if first => return parse_hook(arguments).map(Invocation::Hook),
+            "inside" if first => {
+                let runner = value()?;
+                return Ok(Invocation::Inside(Asked { runner, words: arguments.collect() }));
+            }
             "health" if first => health = true,
             "--enrolment" => settings.enrolment = value()?.into(),
             "--work" => settings.work = value()?.into(),
@@ -149,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_job_asks_is_taken_word_for_word() {
+        let Ok(Invocation::Inside(asked)) = parsed("inside a-1 --complete a-1") else {
+            panic!("a job's question")
+        };
+        assert_eq!((asked.runner.as_str(), asked.words.join(" ")), ("a-1", "--complete a-1".into()));
+    }
+
+    #[test]
     fn nonsense_is_refused_with_the_usage() {
         for line in [
             "--cpus",
@@ -157,6 +173,7 @@ mod tests {
             "--endpoint http://a",
             "health x",
             "unpack",
+            "inside",
             "--hurry x",
         ] {
             let error = parsed(line).unwrap_err().to_string();

@@ -7,8 +7,8 @@
 //!
 //! Rooms: `places` (folders and waits), `files` (its registration on disk), `registration` (one that
 //! is kept), `configure` (registering), `program` (its process), `words` (what it says), `work` (its
-//! job), `progress` (alive is not working), `hooks` and `fork` (inside of a job). They are about
-//! GitHub's program; `gitea` says what is other for Gitea's.
+//! job), `progress` (alive is not working), `hooks`, `fork` and `inside` (inside of a job). They are
+//! about GitHub's program; `gitea` says what is other for Gitea's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ mod files;
 mod fork;
 mod gitea;
 pub mod hooks;
+pub mod inside;
 mod places;
 mod program;
 mod progress;
@@ -196,6 +197,9 @@ impl Listener {
     }
 
     fn prepare(&mut self, now: Instant) -> Result<Phase, ListenerEnd> {
+        if let Err(why) = inside::install(&self.settings.listeners.hooks, &self.order.name) {
+            say(&why);
+        }
         if self.order.forge == ForgeKind::Gitea {
             return self.prepare_gitea(now);
         }
@@ -273,6 +277,7 @@ impl Listener {
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.extend(self.hooks.iter().flat_map(Hooks::env));
+        inside::add_to(env.entry("PATH".to_owned()).or_default(), &self.settings.listeners.hooks);
         Ok(env)
     }
 

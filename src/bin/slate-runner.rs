@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use slate_fleet::agent::args::{Invocation, parse};
-use slate_fleet::agent::listener::hooks;
+use slate_fleet::agent::listener::{hooks, inside};
 use slate_fleet::agent::unpack::{Bounds, unpack};
 use slate_fleet::agent::{Agent, AgentError, Ended, Settings, health, setup};
 
@@ -32,6 +32,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Invocation::Inside(asked)) => {
+            let answer = inside::answer(&asked);
+            complain(&answer.line);
+            ExitCode::from(answer.code)
+        }
         Ok(Invocation::Version) => {
             print(concat!("slate-runner ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

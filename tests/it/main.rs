@@ -25,7 +25,11 @@ mod fleet;
 #[path = "../support/github.rs"]
 mod forge_stand_in;
 mod gc;
+mod gitea;
+#[path = "../support/gitea.rs"]
+mod gitea_stand_in;
 mod github;
+mod github_accounts;
 mod github_kept;
 mod gpu_oom;
 mod gpus;

@@ -45,7 +45,7 @@ impl GitHub {
 
     pub fn start_with(options: &[&str]) -> Self {
         let advertise = format!("http://{}", bridge());
-        let mut child = Command::new(built())
+        let mut child = Command::new(example("github_stand_in"))
             .args(["--listen", "0.0.0.0:0", "--poll-seconds", "5", "--advertise", &advertise])
             .args(options)
             .stdout(Stdio::piped())
@@ -127,23 +127,7 @@ impl GitHub {
         head: &[(&str, &str)],
         body: &str,
     ) -> Option<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let lines: String =
-            head.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: {length}\r\n\
-             Connection: close\r\n\r\n{body}"
-        )
-        .ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        let text = String::from_utf8_lossy(&bytes);
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        ask(self.port, method, path, head, body)
     }
 
     /// Queues a run of one job; the job's id.
@@ -204,12 +188,38 @@ impl Drop for GitHub {
     }
 }
 
+/// A request to a port of this host; none where the connection ends without an answer.
+pub fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    head: &[(&str, &str)],
+    body: &str,
+) -> Option<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let lines: String = head.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}
+
 pub fn name_of(runner: &Value) -> String {
     runner["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The host's address on the engine's own bridge.
-fn bridge() -> String {
+pub fn bridge() -> String {
     static BRIDGE: OnceLock<String> = OnceLock::new();
     let find = || {
         let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
@@ -246,14 +256,14 @@ pub fn need_image() {
     });
 }
 
-/// Cargo builds it with the tests, unless single targets of them are named.
-fn built() -> PathBuf {
+/// Cargo builds them with the tests, unless single targets of them are named.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of this program");
     let profile = test.ancestors().nth(2).unwrap_or(Path::new(""));
-    let program = profile.join("examples/github_stand_in");
+    let program = profile.join("examples").join(name);
     assert!(
         program.exists(),
-        "{} is not built; run: cargo build --example github_stand_in",
+        "{} is not built; run: cargo build --example {name}",
         program.display()
     );
     program

@@ -138,7 +138,7 @@ impl Hooks {
 }
 
 /// Where this program is, or the newer one that has taken its place.
-fn own_path() -> io::Result<String> {
+pub(super) fn own_path() -> io::Result<String> {
     let path = std::env::current_exe()?.display().to_string();
     Ok(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
 }

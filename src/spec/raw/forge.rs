@@ -70,8 +70,9 @@ pub(in super::super) struct RawGitea {
     /// Without them those that the forge lists.
     #[schemars(example = ["acme/site"])]
     pub(in super::super) repositories: Option<Vec<String>>,
-    /// Whether jobs that run code of a fork are served: `deny` or `allow`.
-    #[schemars(extend("default" = "deny"))]
+    /// Whether jobs that run code of a fork are served. Write `allow`: the forge gives them to any
+    /// runner with their labels, and nothing here can keep them out.
+    #[schemars(example = &"allow")]
     pub(in super::super) fork_jobs: Option<Forks>,
 }
 

@@ -15,11 +15,12 @@ const CONFIG: [(&str, &str); 6] = [
 const REFERENCE: &str = include_str!("../../../docs/reference/config.md");
 
 /// Pages with fleet files on them.
-const GUIDES: [&str; 4] = [
+const GUIDES: [&str; 5] = [
     include_str!("../../../docs/github/README.md"),
     include_str!("../../../docs/github/webhooks.md"),
     include_str!("../../../docs/github/kept-runners.md"),
     include_str!("../../../docs/github/security.md"),
+    include_str!("../../../docs/gitea.md"),
 ];
 
 fn ready(name: &str) -> Spec {

@@ -54,7 +54,10 @@ pub(super) fn pool(n: u64) -> Pool {
         labels,
         group: (kind == ForgeKind::Github && !of_repository).then(|| "a group: 1".to_owned()),
         repositories: many("acme/site"),
-        fork_jobs: if n.is_multiple_of(2) { ForkJobs::Deny } else { ForkJobs::Allow },
+        fork_jobs: match kind {
+            ForgeKind::Github if n.is_multiple_of(2) => ForkJobs::Deny,
+            ForgeKind::Github | ForgeKind::Gitea => ForkJobs::Allow,
+        },
     };
     Pool {
         name: PoolName::new("forge"),
@@ -135,7 +138,9 @@ fn the_api_registers_runners_for_one_job_each() {
     assert_eq!(pat.scope.as_str(), "https://github.com/a/b");
     let command = vec!["/srv/slate/get".to_owned(), "x".to_owned()];
     assert_eq!(pat.access, ForgeAccess::Personal(SecretSource::Command(command)));
-    let whole = forge_of("gitea: {url: 'https://git.example:3000/', token: {env: GITEA}}");
+    let whole = forge_of(
+        "gitea: {url: 'https://git.example:3000/', token: {env: GITEA}, fork_jobs: allow}",
+    );
     assert_eq!((whole.kind, whole.scope.as_str()), (ForgeKind::Gitea, "https://git.example:3000"));
     let big = forge_of("github: {url: https://github.com/enterprises/big, pat: {env: P}}");
     assert_eq!(big.scope.as_str(), "https://github.com/enterprises/big");
@@ -197,6 +202,11 @@ fn every_check_of_a_forge_has_its_message() {
             "on an enterprise cannot be looked up",
         ),
         ("gitea: {url: https://g.e}".to_owned(), "`pools[0].gitea` has no `token`"),
+        ("gitea: {url: https://g.e, token: {env: T}}".to_owned(), "write `fork_jobs: allow`"),
+        (
+            "gitea: {url: https://g.e, token: {env: T}, fork_jobs: deny}".to_owned(),
+            "cannot be kept from a runner of Gitea or Forgejo",
+        ),
     ];
     for (keys, message) in table {
         let shown = errors_of(&github(&keys));

@@ -123,7 +123,7 @@ fn gitea(
     let labels = labels(spot.key("labels"), raw.labels.as_deref(), around, cx);
     let written = Written { list: raw.repositories.as_deref(), scope: scope.as_ref() };
     let repositories = repositories(spot.key("repositories"), &written, cx);
-    let fork_jobs = forks(spot.key("fork_jobs"), raw.fork_jobs.as_ref(), cx);
+    let fork_jobs = giteas_forks(spot, raw.fork_jobs.as_ref(), cx);
     let (scope, _) = scope?;
     Some(ForgePool {
         kind: ForgeKind::Gitea,
@@ -350,6 +350,23 @@ fn repositories(spot: Spot<'_>, written: &Written<'_>, cx: &mut Context<'_>) -> 
 
 fn forks(spot: Spot<'_>, raw: Option<&Forks>, cx: &mut Context<'_>) -> ForkJobs {
     cx.read(spot, raw.map(|forks| forks.0.as_str()), quantity::forks).unwrap_or_default()
+}
+
+/// Gitea gives a job to any runner with its labels, and its runner asks nobody before it begins:
+/// `deny` could not be kept, so whoever has a pool there says that he knows.
+fn giteas_forks(spot: Spot<'_>, raw: Option<&Forks>, cx: &mut Context<'_>) -> ForkJobs {
+    let key = spot.key("fork_jobs");
+    let read = cx.read(key, raw.map(|forks| forks.0.as_str()), quantity::forks);
+    if read == Some(ForkJobs::Deny) || raw.is_none() {
+        let span = if key.is_written() { key.span } else { spot.key };
+        cx.findings
+            .error(span, "jobs from forks cannot be kept from a runner of Gitea or Forgejo")
+            .help(
+                "write `fork_jobs: allow`, and let the forge ask for an approval before it runs \
+                 a stranger's pull request",
+            );
+    }
+    read.unwrap_or_default()
 }
 
 /// Two pools of one scope are spoken for by one right.
