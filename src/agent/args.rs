@@ -161,7 +161,10 @@ mod tests {
         let Ok(Invocation::Inside(asked)) = parsed("inside a-1 --complete a-1") else {
             panic!("a job's question")
         };
-        assert_eq!((asked.runner.as_str(), asked.words.join(" ")), ("a-1", "--complete a-1".into()));
+        assert_eq!(
+            (asked.runner.as_str(), asked.words.join(" ")),
+            ("a-1", "--complete a-1".into())
+        );
     }
 
     #[test]

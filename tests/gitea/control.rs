@@ -35,9 +35,7 @@ impl World {
     }
 
     fn queue(&mut self, body: &Value) -> Reply {
-        let text = |key: &str, otherwise: &str| {
-            body[key].as_str().unwrap_or(otherwise).to_owned()
-        };
+        let text = |key: &str, otherwise: &str| body[key].as_str().unwrap_or(otherwise).to_owned();
         let run = Run {
             id: self.number(),
             repository: text("repository", "me/site"),

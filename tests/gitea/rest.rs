@@ -87,7 +87,8 @@ impl World {
         }
         let limit = limit.clamp(1, PAGE_MAX);
         let count = all.len();
-        let shown: Vec<Value> = all.into_iter().skip((page.max(1) - 1) * limit).take(limit).collect();
+        let shown: Vec<Value> =
+            all.into_iter().skip((page.max(1) - 1) * limit).take(limit).collect();
         (200, json!({"total_count": count, key: shown}))
     }
 

@@ -32,29 +32,29 @@ struct Options {
 }
 
 /// A request, taken apart.
-pub struct Ask {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub headers: HeaderMap,
+struct Ask {
+    method: String,
+    path: String,
+    query: String,
+    headers: HeaderMap,
     /// `null` if there is none.
-    pub body: Value,
+    body: Value,
 }
 
 /// A status and a document; `null` for none.
-pub type Reply = (u16, Value);
+type Reply = (u16, Value);
 
 impl Ask {
-    pub fn header(&self, name: &str) -> &str {
+    fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    pub fn word(&self, name: &str) -> Option<&str> {
+    fn word(&self, name: &str) -> Option<&str> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    pub fn what(&self) -> String {
+    fn what(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// A call that Gitea does not have.
-    pub fn unknown(&mut self, ask: &Ask) -> Reply {
+    fn unknown(&mut self, ask: &Ask) -> Reply {
         self.violation(format!("{}: there is no such call", ask.what()));
         rest::error(404, "not found")
     }

@@ -75,7 +75,10 @@ fn down_waits_for_giteas_job_and_leaves_no_runner_there() {
     }
     down.finish().ok();
     let shown = gitea.job(id);
-    assert_eq!((&shown["conclusion"], shown["began"].as_array().map(Vec::len)), (&json!("success"), Some(1)));
+    assert_eq!(
+        (&shown["conclusion"], shown["began"].as_array().map(Vec::len)),
+        (&json!("success"), Some(1))
+    );
     assert_eq!(docker::objects(&fleet.project), Vec::<String>::new());
     assert_eq!(gitea.runners(), Vec::<Value>::new());
     gitea.no_violations();
@@ -86,9 +89,7 @@ fn a_workflow_of_gitea_is_dispatched_with_its_inputs() {
     let gitea = Gitea::start();
     let fleet = up(&gitea, "    min_runners: 0\n");
     fleet.cli(&["dispatch", "ci.yml", "--input", "task_id=42"]).ok();
-    wait_until("its job is over", || {
-        gitea.jobs().iter().any(|one| one["status"] == "completed")
-    });
+    wait_until("its job is over", || gitea.jobs().iter().any(|one| one["status"] == "completed"));
     let shown = gitea.jobs().remove(0);
     assert_eq!(shown["conclusion"], "success", "{shown}");
     assert!(shown["log"].to_string().contains("42"), "{shown}");
