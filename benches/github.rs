@@ -4,11 +4,11 @@
 //! `cargo build --release --bins --examples && cargo bench --bench github -- --slate-fleet
 //! target/release/slate-fleet`
 //!
-//! `up`: from `up -d` until the last of N one-job runners listens, with nothing and with 300 ms in each
-//! answer of the API, beside the moment when the engine has started the last container, and beside
-//! the same fleet without a forge. `reaction`: from a
-//! job's being queued to its first step, with no idle runner, by webhook and by polling alone.
-//! `requests`: those of some minutes, counted for 200 listed runners, as of an hour.
+//! `up`: from `up -d` until the last of N one-job runners listens, with nothing and with 300 ms in
+//! each answer of the API, beside the moment when the engine has started the last container, and
+//! beside the same fleet without a forge. `reaction`: from a job's being queued to its first step,
+//! with no idle runner, by webhook and by polling alone. `requests`: those of some minutes, counted
+//! for 200 listed runners, as of an hour.
 #![cfg(feature = "fleet")]
 #![expect(
     clippy::expect_used,
