@@ -8,6 +8,7 @@
 
 pub mod access;
 mod ask;
+pub mod changes;
 mod control;
 mod dashboard;
 pub mod dispatch;

@@ -15,6 +15,7 @@ mod clock;
 mod completion;
 mod config;
 mod context;
+mod dashboard;
 mod dispatch;
 mod doctor;
 mod down;
@@ -103,6 +104,7 @@ enum Verb {
     Complete(assign::CompleteArgs),
     Dispatch(dispatch::DispatchArgs),
     Explain(explain::ExplainArgs),
+    Dashboard(dashboard::DashboardArgs),
     Doctor(doctor::DoctorArgs),
     Gpus(gpus::GpusArgs),
     Cordon(runners::CordonArgs),
@@ -184,6 +186,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Complete(_)
         | Verb::Dispatch(_)
         | Verb::Explain(_)
+        | Verb::Dashboard(_)
         | Verb::Doctor(_)
         | Verb::Gpus(_)
         | Verb::Cordon(_)
@@ -224,6 +227,7 @@ impl Verb {
             Self::Complete(args) => args.run(context).await,
             Self::Dispatch(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Dashboard(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
             Self::Gpus(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,

@@ -45,6 +45,7 @@ impl StateDir {
             database,
             self.audit_head(),
             self.tokens(),
+            self.dashboard(),
             self.reserve(),
             self.pulled_images(),
             self.lock(),
@@ -90,6 +91,12 @@ impl StateDir {
     #[must_use]
     pub fn tokens(&self) -> PathBuf {
         self.0.join("tokens.json")
+    }
+
+    /// A page that leads a browser to the dashboard with its token, readable by the owner alone.
+    #[must_use]
+    pub fn dashboard(&self) -> PathBuf {
+        self.0.join("dashboard.html")
     }
 
     /// Space that is kept for the record.

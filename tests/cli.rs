@@ -14,6 +14,8 @@ mod cli {
     mod access;
     mod api;
     mod audit;
+    mod changes;
+    mod dashboard;
     pub mod fake;
     mod forges;
     mod program;

@@ -35,10 +35,11 @@ macro_rules! asset {
 
 const INDEX: Asset = asset!("index.html", PAGE);
 
-const FILES: [Asset; 16] = [
+const FILES: [Asset; 17] = [
     asset!("actions.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("app.js", SCRIPT),
+    asset!("boot.js", SCRIPT),
     asset!("capacity.js", SCRIPT),
     asset!("detail.js", SCRIPT),
     asset!("dom.js", SCRIPT),

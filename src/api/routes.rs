@@ -10,8 +10,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::access::{Needs, Role, gate};
 use super::{
-    Api, control, dashboard, doctor, explain, fleet, forges, jobs, post_mortems, stream, tasks,
-    tokens, uploads,
+    Api, changes, control, dashboard, doctor, explain, fleet, forges, jobs, post_mortems, stream,
+    tasks, tokens, uploads,
 };
 
 /// One route.
@@ -103,6 +103,7 @@ fn reading() -> Vec<Route> {
     vec![
         Route::get("/api/runners", fleet::specification_one).local(),
         Route::get("/api/v1/fleet", fleet::fleet).local(),
+        Route::get("/api/v1/stream", changes::stream).local(),
         Route::get("/api/v1/gpus", fleet::gpus).local(),
         Route::get("/api/v1/runners", fleet::runners).local(),
         Route::get("/api/v1/runners/{name}", fleet::runner).local(),

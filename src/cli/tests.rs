@@ -109,6 +109,7 @@ fn a_command_line_of_each_verb_is_understood() {
         "token create --role operator --name ci --expires 30d",
         "token revoke 3f2a91bc",
         "explain job-42 --format yaml",
+        "dashboard --print --role viewer --expires 1h",
         "cordon runner-001",
         "drain runner-001",
         "resume runner-001",

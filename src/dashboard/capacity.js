@@ -19,7 +19,8 @@ function makeHost() {
   const title = h('h3', {}, 'This host');
   const cpu = meter('CPU');
   const memory = meter('Memory');
-  const element = h('div', { class: 'host' }, title, cpu.element, memory.element);
+  const disks = h('div', { class: 'host' });
+  const element = h('div', { class: 'host' }, title, cpu.element, memory.element, disks);
   return {
     element,
     draw(host) {
@@ -40,6 +41,20 @@ function makeHost() {
       );
       attribute(cpu.element, 'data-over', host.cpus_promised > host.cpus * 1000);
       attribute(memory.element, 'data-over', host.memory_promised > host.memory);
+      keyed(disks, known.fleet.disks ?? [], (disk) => disk.path, makeDisk);
+    },
+  };
+}
+
+function makeDisk() {
+  const bar = meter('Disk');
+  return {
+    element: bar.element,
+    draw(disk) {
+      const used = disk.total - disk.free;
+      bar.draw([['used', disk.total ? used / disk.total : 0]], `${bytes(disk.free)} of ${bytes(disk.total)} free: ${disk.holds}`);
+      attribute(bar.element, 'data-low', disk.low);
+      attribute(bar.element, 'title', disk.path);
     },
   };
 }
@@ -95,7 +110,8 @@ function blocks(card) {
     kind: 'lease',
     state: stateOf(lease),
     share: (lease.exclusive ? all : lease.reserved) / all,
-    name: `${lease.profile.replace(/^gpu_/, '')} ${/\d*$/.exec(lease.name)[0]}`,
+    name: lease.profile.replace(/^gpu_/, ''),
+    number: /\d*$/.exec(lease.name)[0],
     words: vram(lease.reserved),
     used: lease.used === null ? null : lease.used / Math.max(1, lease.reserved),
     title: `${lease.name}: ${lease.profile}, ${vram(lease.reserved)} reserved`
@@ -116,7 +132,8 @@ function stateOf(lease) {
 }
 
 function makeBlock() {
-  const name = h('span', { class: 'name' });
+  const [word, number] = [h('span', { class: 'word' }), h('span')];
+  const name = h('span', { class: 'name' }, word, ' ', number);
   const words = h('span', { class: 'figure' });
   const used = h('span', { class: 'level', 'aria-hidden': 'true' });
   const element = h('li', { class: 'block' }, name, words, used);
@@ -127,7 +144,8 @@ function makeBlock() {
       attribute(element, 'data-state', part.state);
       attribute(element, 'title', part.title);
       style(element, 'flex-grow', String(Math.max(part.share, 0.01)));
-      text(name, part.name);
+      text(word, part.name);
+      text(number, part.number ?? '');
       text(words, part.words);
       hidden(used, part.used === null);
       if (part.used !== null) style(used, 'width', `${Math.min(100, part.used * 100).toFixed(0)}%`);

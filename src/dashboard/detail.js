@@ -106,7 +106,7 @@ function runnerFacts(it, jobLink) {
     ['CPU', used?.cpu_percent === undefined || used?.cpu_percent === null ? `${cpus(it.cpus)} at most` : `${cpus(used.cpu_percent * 10)} of ${cpus(it.cpus)}`],
     ['Memory', used?.memory ? `${bytes(used.memory)} of ${bytes(it.memory)}` : `${bytes(it.memory)} at most`],
     ['GPU', it.gpu],
-    ['Health', it.heard ? `${it.health}, heard ${age(now() - it.heard)} ago` : it.health],
+    ['Health', it.health],
     ['Forge', it.forge ? `${it.forge.name ?? 'not registered'} at ${it.forge.scope}` : null],
     ['Waits for you', it.forge?.hold],
     ['Jobs done', String(it.tasks_completed)],

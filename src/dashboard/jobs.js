@@ -15,8 +15,8 @@ export function drawQueue() {
   hidden(none, shown);
   if (!shown) text(none, may('viewer') ? 'Nothing waits.' : NEEDS_TOKEN);
   keyed(byId('queue-list'), shown ? queue : [], (job) => job.id, makeWaiting);
-  const more = fleet.queued - queue.length;
-  text(byId('queue-more'), known.jobsProblem ?? (shown && more > 0 ? `and ${more} more` : ''));
+  const ahead = (queue[0]?.position ?? 1) - 1;
+  text(byId('queue-more'), known.jobsProblem ?? (shown && ahead > 0 ? `${ahead} more are before these` : ''));
 }
 
 function makeWaiting(job) {
@@ -71,7 +71,7 @@ function makeBar(job) {
   const words = h('span', { class: 'job' });
   const told = h('span', { class: 'unseen' });
   const [before, queued, assigned, ran] = ['before', 'queued', 'assigned', 'ran'].map((kind) => h('span', { class: kind }));
-  const lane = h('span', { class: 'lane', 'aria-hidden': 'true' }, before, queued, assigned, ran);
+  const lane = h('span', { class: 'line', 'aria-hidden': 'true' }, before, queued, assigned, ran);
   const length = h('span', { class: 'figure' });
   const element = h('li', {}, h('span', { class: 'who' }, link, ' ', words), told, lane, length);
   const part = { queued, assigned, ran, before, told, words, length, element };

@@ -33,6 +33,8 @@ const SILENCE = 35_000;
 const RETRY_LEAST = 500;
 const RETRY_MOST = 10_000;
 const USAGE_EVERY = 3_000;
+// Figures that are older than this say nothing of now.
+const USAGE_KEPT = 12_000;
 // A fleet in a hurry changes its jobs many times a second, and eyes do not.
 const JOBS_EVERY = 700;
 
@@ -214,9 +216,12 @@ async function readJobs() {
     known.jobsProblem = null;
   } catch (error) {
     known.jobsProblem = told(error);
+    askAgain = !(error instanceof Problem);
   }
   changed('jobs');
 }
+
+let usageAt = 0;
 
 /** What runners use is measured only while somebody looks. */
 async function sampleUsage() {
@@ -224,12 +229,11 @@ async function sampleUsage() {
   try {
     const { runners } = await read('/api/v1/usage');
     known.usage = new Map(runners.map((runner) => [runner.slot, runner]));
-    changed('usage');
+    usageAt = Date.now();
   } catch {
-    // The stream tells of a lost contact; without figures the columns are empty.
-    if (known.usage.size) {
-      known.usage = new Map();
-      changed('usage');
-    }
+    // The stream tells of a lost contact.
+    if (!known.usage.size || Date.now() - usageAt < USAGE_KEPT) return;
+    known.usage = new Map();
   }
+  changed('usage');
 }

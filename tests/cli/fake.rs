@@ -53,6 +53,8 @@ pub struct World {
     pub requests: Vec<Request>,
     pub spec: Spec,
     pub forge_jobs: Vec<ForgeJobView>,
+    /// Why scaling is refused, if so.
+    pub refusal: Option<String>,
     pub report: ForgeReport,
     pub dispatched: Vec<DispatchOrder>,
     /// What a dispatch is answered with.
@@ -88,6 +90,7 @@ impl Fake {
             requests: Vec::new(),
             spec: spec(),
             forge_jobs: Vec::new(),
+            refusal: None,
             report: ForgeReport::default(),
             dispatched: Vec::new(),
             begun: Ok(Dispatched { run: None, url: None }),
@@ -145,6 +148,10 @@ impl Fake {
     }
 
     fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        let refusal = self.world.lock().expect("no player panicked").refusal.clone();
+        if let (Some(why), Request::Scale(_)) = (refusal, &request) {
+            return refused(RefusalKind::NoCapacity, &why);
+        }
         self.change(|world| world.requests.push(request.clone()));
         match request {
             Request::Submit(spec) => self.submit(*spec),

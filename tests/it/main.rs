@@ -12,11 +12,14 @@
 
 mod any_image;
 mod assign;
+#[path = "../support/browser.rs"]
+mod browser;
 mod caches;
 mod capacity;
 mod clean_machine;
 mod crashes;
 mod damage;
+mod dashboard;
 mod disk;
 mod docker;
 mod elastic;

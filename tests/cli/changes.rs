@@ -1,0 +1,109 @@
+//! The stream of changes: the whole once, then what is other, and no entry missed or told twice.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use slate_fleet::fleet::audit::{Actor, AuditEntry};
+use slate_fleet::fleet::view::RunnerStatus;
+use slate_fleet::units::Time;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::fake::Fake;
+
+/// Longest wait for an event.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Events(BufReader<UnixStream>);
+
+impl Events {
+    /// Follows as the socket's owner.
+    async fn follow(fake: &Fake, head: &str) -> Self {
+        let mut socket = UnixStream::connect(fake.state.api_socket()).await.expect("a socket");
+        let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        Self(BufReader::new(socket))
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.0.read_line(&mut line)).await;
+        read.expect("a line in time").expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    /// The next event: its name, its id, and what it says.
+    async fn next(&mut self) -> (String, Option<u64>, Value) {
+        let mut id = None;
+        let mut event = String::new();
+        loop {
+            let line = self.line().await;
+            match line.split_once(": ") {
+                Some(("id", number)) => id = Some(number.parse().expect("a number")),
+                Some(("event", name)) => event = name.to_owned(),
+                Some(("data", data)) if !event.is_empty() => {
+                    return (event, id, serde_json::from_str(data).expect("JSON"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn begin() -> (TempDir, std::sync::Arc<Fake>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Fake::start(&folder.path().join("state"));
+    (folder, fake)
+}
+
+fn entry(seq: u64) -> AuditEntry {
+    AuditEntry {
+        seq,
+        at: Time(seq),
+        actor: Actor::Fleet,
+        object: "runner-001".to_owned(),
+        incarnation: None,
+        what: "ready".to_owned(),
+        why: "the agent says so".to_owned(),
+        before: None,
+        after: None,
+    }
+}
+
+#[tokio::test]
+async fn a_follower_gets_the_fleet_once_and_then_what_is_other() {
+    let (_folder, fake) = begin();
+    let mut events = Events::follow(&fake, "").await;
+    let (event, id, fleet) = events.next().await;
+    assert_eq!((event.as_str(), id), ("fleet", None));
+    assert_eq!(fleet["runners"].as_array().map(Vec::len), Some(2));
+    fake.change(|world| world.fleet.runners[1].status = RunnerStatus::Running);
+    let (event, _, change) = events.next().await;
+    assert_eq!(event, "change");
+    let runners = change["runners"].as_array().expect("runners");
+    assert_eq!((runners.len(), &runners[0]["name"]), (1, &Value::from("slate-light-02")));
+    fake.change(|world| drop(world.fleet.runners.remove(0)));
+    let (_, _, change) = events.next().await;
+    assert_eq!(
+        (&change["gone"], &change["runners"]),
+        (&serde_json::json!([1]), &Value::Array(vec![]))
+    );
+}
+
+#[tokio::test]
+async fn who_was_cut_off_misses_no_entry_and_gets_none_twice() {
+    let (_folder, fake) = begin();
+    fake.change(|world| world.audit = (1..=5).map(entry).collect());
+    let mut events = Events::follow(&fake, "Last-Event-ID: 3\r\n").await;
+    assert_eq!(events.next().await.0, "fleet");
+    for seq in [4, 5] {
+        let (event, id, entry) = events.next().await;
+        assert_eq!((event.as_str(), id, &entry["seq"]), ("audit", Some(seq), &Value::from(seq)));
+    }
+    fake.change(|world| world.audit.push(entry(6)));
+    assert_eq!(events.next().await.1, Some(6));
+    let mut wrong = Events::follow(&fake, "Last-Event-ID: yesterday\r\n").await;
+    assert!(wrong.line().await.contains("400"));
+}
