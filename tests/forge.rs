@@ -98,7 +98,8 @@ impl StandIn {
         all.as_array().expect("a list").iter().map(name).collect()
     }
 
-    /// How often a call was made: `GET /repos/me/site/actions/runners`, with any status.
+    /// How often a call was made: `GET /repos/me/site/actions/runners`, with any status. Long
+    /// numbers in its path are `N`.
     async fn count(&self, call: &str) -> u64 {
         let seen = self.get("requests").await;
         let counts = seen["counts"].as_object().expect("counts").clone();
@@ -179,6 +180,7 @@ fn class<T: std::fmt::Debug>(result: Result<T, CallError>) -> (ForgeErrorClass, 
 }
 
 const RUNNERS: &str = "/repos/me/site/actions/runners";
+const TOKENS: &str = "POST /app/installations/N/access_tokens";
 
 #[tokio::test]
 async fn a_runner_is_registered_listed_and_removed() {
@@ -365,11 +367,10 @@ async fn an_app_registers_with_a_token_that_is_renewed_when_it_is_refused() {
     let first = order("a");
     let (one, two, three) = tokio::join!(github.register(&first), github.runners(), github.jobs());
     assert!(one.is_ok() && two.is_ok() && three.is_ok(), "{one:?} {two:?} {three:?}");
-    let made = format!("POST /app/installations/{installation}/access_tokens");
-    assert_eq!(stand_in.count(&made).await, 1);
+    assert_eq!(stand_in.count(TOKENS).await, 1);
     stand_in.post("tokens/revoke", json!({})).await;
     assert!(github.register(&order("b")).await.is_ok());
-    assert_eq!(stand_in.count(&made).await, 2, "renewed once");
+    assert_eq!(stand_in.count(TOKENS).await, 2, "renewed once");
     assert_eq!(stand_in.names().await.len(), 2);
     stand_in
         .control(
@@ -386,7 +387,7 @@ async fn an_app_registers_with_a_token_that_is_renewed_when_it_is_refused() {
 async fn an_app_on_a_host_whose_clock_is_wrong_takes_githubs_time_once() {
     let stand_in = StandIn::start();
     let rights = json!({"administration": "write", "actions": "read", "metadata": "read"});
-    let (right, installation) = stand_in.app(rights).await;
+    let (right, _) = stand_in.app(rights).await;
     for ahead in [-900, 900] {
         let github = stand_in.github("me/site", right.clone(), clock(ahead));
         assert!(github.runners().await.is_ok(), "{ahead} s");
@@ -395,8 +396,7 @@ async fn an_app_on_a_host_whose_clock_is_wrong_takes_githubs_time_once() {
             findings.iter().any(|it| it.level == Level::Warning && it.message.contains("clock"));
         assert!(told, "{findings:?}");
     }
-    let made = format!("POST /app/installations/{installation}/access_tokens");
-    assert_eq!(stand_in.count(&made).await, 2, "one each, since the lookup found the time");
+    assert_eq!(stand_in.count(TOKENS).await, 2, "one each, since the lookup found the time");
     let mine = stand_in.github("me/site", right, clock(0));
     let findings = mine.findings().await;
     assert!(findings.iter().all(|it| it.level == Level::Good), "{findings:?}");

@@ -99,7 +99,10 @@ impl World {
     }
 
     fn limits(&self) -> Value {
-        let shown = |(name, one): (&String, &crate::limits::Bucket)| json!({"bucket": name, "used": one.used, "points": one.points, "hasty": one.hasty});
+        let shown = |(name, one): (&String, &crate::limits::Bucket)| {
+            let (used, points, hasty) = (one.used, one.points, one.hasty);
+            json!({"bucket": name, "used": used, "points": points, "hasty": hasty})
+        };
         Value::Array(self.buckets.iter().map(shown).collect())
     }
 
@@ -304,7 +307,13 @@ impl World {
     fn rename(&mut self, body: &Value) -> Answer {
         let (from, to) = (text(body, "from")?, text(body, "to")?);
         let id = self.repository(&from).map(|one| one.id).ok_or("there is no such repository")?;
+        let scope = |name: &str| Scope::Repository(name.to_ascii_lowercase());
+        self.renamed.remove(&to.to_ascii_lowercase());
         self.renamed.insert(from.to_ascii_lowercase(), id);
+        // Runners belong to the repository, whatever it is called.
+        for runner in self.runners.values_mut().filter(|one| one.scope == scope(&from)) {
+            runner.scope = scope(&to);
+        }
         if let Some(one) = self.repositories.get_mut(&id) {
             one.full_name = to;
         }
