@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::desired::{self, Counts};
 use super::effect::{Refusal, Template};
+use super::forge::{Enlistment, ListenMode};
 use super::gpu::GpuFacts;
 use super::resize::{Admitted, admit, memory_of, total_of};
 use super::slot::{GpuLease, Slot};
@@ -130,7 +131,21 @@ fn kept(state: &State, spec: &Spec, pool: &Pool, slot: &Slot) -> (Change, String
         return (Change::Keep, String::new());
     }
     let when = if runner.is_at_work() { ", after its job" } else { "" };
-    (Change::Recreate, format!("{}{when}", differences.join(", ")))
+    let token = new_token(state, slot, (&runner.build.template, &wanted));
+    let token = token.map_or_else(String::new, |name| {
+        format!("; it registers anew and needs a new token in {name}")
+    });
+    (Change::Recreate, format!("{}{when}{token}", differences.join(", ")))
+}
+
+/// The variable of the token that a kept runner needs, if its registration is of no use any more.
+fn new_token(state: &State, slot: &Slot, (is, wanted): (&Template, &Template)) -> Option<String> {
+    let (is, wanted) = (is.forge.as_ref()?, wanted.forge.as_ref()?);
+    let ListenMode::Kept { variable } = &wanted.mode else { return None };
+    let is_same = (&is.scope, &is.labels, &is.group, is.mode == ListenMode::OneJob)
+        == (&wanted.scope, &wanted.labels, &wanted.group, false);
+    let number = desired::number(state, slot).to_string();
+    (!is_same).then(|| variable.replace("{n}", &number))
 }
 
 /// The fields in which two templates differ, in words.
@@ -149,6 +164,12 @@ fn differences(is: &Template, wanted: &Template) -> Vec<String> {
     compare("shm", is.shm.to_string(), wanted.shm.to_string());
     compare("labels", is.labels.join(" "), wanted.labels.join(" "));
     compare("cache", shown(&is.caches), shown(&wanted.caches));
+    if let (Some(is), Some(wanted)) = (&is.forge, &wanted.forge) {
+        let group = |it: &Enlistment| it.group.clone().unwrap_or_else(|| "default".to_owned());
+        compare("scope", is.scope.to_string(), wanted.scope.to_string());
+        compare("forge labels", is.labels.join(" "), wanted.labels.join(" "));
+        compare("group", group(is), group(wanted));
+    }
     if is.env != wanted.env {
         all.push("env".to_owned());
     }

@@ -208,3 +208,24 @@ fn a_kept_runner_counts_each_job_and_goes_on() {
     assert_eq!(desk.containers.keys().copied().collect::<Vec<_>>(), [IncarnationId(2)]);
     assert_eq!(desk.leftovers(), [] as [&str; 0], "its registration is kept");
 }
+
+#[test]
+fn a_plan_says_which_kept_runner_needs_a_new_token() {
+    let mut desk = Desk::before([kept_pool(2)]);
+    desk.listens(1);
+    desk.listens(2);
+    let mut pool = kept_pool(2);
+    let forge = pool.forge.as_mut().expect("it has a forge");
+    forge.labels.push("big".to_owned());
+    forge.group = Some("ci".to_owned());
+    let reasons = |pool: Pool| -> Vec<String> {
+        let plan = desk.fleet.preview(&spec().with(pool));
+        plan.changes.into_iter().map(|change| change.reason).collect()
+    };
+    let told = reasons(pool);
+    let why = "forge labels self-hosted linux -> self-hosted linux big, group default -> ci; \
+               it registers anew and needs a new token in RUNNER_TOKEN_2";
+    assert_eq!(told[1], why);
+    let other = Pool { profile: crate::ids::ProfileName::new("standard"), ..kept_pool(2) };
+    assert!(!reasons(other).concat().contains("token"), "the same registration serves");
+}
