@@ -52,12 +52,23 @@ pub struct LimitReport {
 pub struct SecretReport {
     /// Its name or place: `RUNNER_TOKEN_3`, `file /etc/app.pem`.
     pub source: String,
-    /// Who needs it: a runner's name, a pool's, or `webhook`.
-    pub of: String,
+    /// Who needs it.
+    pub of: SecretUser,
     /// Why it cannot be read; none if it can.
     pub trouble: Option<String>,
     /// Something to mend about it, though it can be read: a file that all may read.
     pub warning: Option<String>,
+}
+
+/// Who needs a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretUser {
+    /// The door of the webhooks.
+    Webhook,
+    /// A pool, to speak with its forge.
+    Pool(PoolName),
+    /// A runner of a pool, to register; by its number in the pool, from 1.
+    Runner(PoolName, u32),
 }
 
 /// The `.env` file.

@@ -7,7 +7,7 @@ mod vault;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::forge_report::{EnvFileReport, SecretReport};
+use super::forge_report::{EnvFileReport, SecretReport, SecretUser};
 use crate::causes::with_causes;
 use crate::fleet_file::{self, FleetFileError};
 use crate::forge::{ReadSecret, Secret, Web};
@@ -27,6 +27,9 @@ const SECRET_MAX: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A secret's file is for its owner and the owner's group.
 const OTHERS: u32 = 0o007;
+/// Where Docker and Kubernetes mount secrets. They are root's, read-only for everybody (mode 0444,
+/// 0644) unless the operator asked for less: who may look into the container may read them.
+const MOUNTED: &str = "/run/secrets";
 
 /// Why a secret cannot be had: the place, the trouble, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +179,7 @@ impl Secrets {
     }
 
     /// Whether a secret can be read now, for people.
-    pub async fn report(&self, source: &SecretSource, of: String) -> SecretReport {
+    pub async fn report(&self, source: &SecretSource, of: SecretUser) -> SecretReport {
         let trouble = self.read(source).await.err().map(|error| with_causes(&error));
         let warning = match (source, self.env_file()) {
             (SecretSource::Variable(_), Some(path)) => warning(&path),
@@ -236,14 +239,22 @@ fn read_file(path: &Path) -> Result<Secret, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file, so that it is the one that is read.
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 {
+    let about = file.metadata().map_err(failed)?;
+    let mode = about.permissions().mode() & 0o777;
+    let is_mounted = || path.canonicalize().is_ok_and(|it| is_mounted(&it, about.uid(), mode));
+    if mode & OTHERS != 0 && !is_mounted() {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     let place = format!("file {}", path.display());
     let mut bytes = Vec::new();
     file.take(SECRET_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     secret(&place, text(&place, bytes)?)
+}
+
+/// Whether a file is a secret that the platform mounted: nobody but root can put another there.
+fn is_mounted(path: &Path, owner: u32, mode: u32) -> bool {
+    const WRITABLE: u32 = 0o022;
+    path.starts_with(MOUNTED) && owner == 0 && mode & WRITABLE == 0
 }
 
 fn text(place: &str, bytes: Vec<u8>) -> Result<String, SecretError> {

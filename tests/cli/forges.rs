@@ -11,7 +11,9 @@ use slate_fleet::fleet::forge::{
 use slate_fleet::fleet::view::{FleetPhase, RunnerStatus};
 use slate_fleet::forge::{CallError, Dispatched, Finding, Level, RunState};
 use slate_fleet::ids::{ForgeJobId, ForgeRunId, PoolName, ScopeUrl};
-use slate_fleet::supervisor::forge_report::{ForgeReport, LimitReport, ScopeReport, SecretReport};
+use slate_fleet::supervisor::forge_report::{
+    ForgeReport, LimitReport, ScopeReport, SecretReport, SecretUser,
+};
 use slate_fleet::units::Time;
 
 use super::fake::NOW;
@@ -261,7 +263,7 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
             }],
             secrets: vec![SecretReport {
                 source: "GITHUB_PAT".to_owned(),
-                of: "light".to_owned(),
+                of: SecretUser::Pool(PoolName::new("light")),
                 trouble: None,
                 warning: None,
             }],
@@ -287,6 +289,14 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
     project.fake.change(|world| {
         world.fleet.forges = vec![view(ForgeContact::Denied("bad credentials".to_owned()), &[])];
         world.report.secrets[0].trouble = Some("it is not set".to_owned());
+        for number in [2, 3] {
+            world.report.secrets.push(SecretReport {
+                source: format!("RUNNER_TOKEN_{number}"),
+                of: SecretUser::Runner(PoolName::new("light"), number),
+                trouble: Some("it is not set".to_owned()),
+                warning: None,
+            });
+        }
     });
     let ran = project.run("doctor").await;
     assert_eq!(ran.code(), 1, "{}", ran.stderr);
@@ -294,6 +304,8 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
     for line in [
         "  error    it refuses: bad credentials\n",
         "  error    GITHUB_PAT (for light): it is not set\n           help: set GITHUB_PAT, then",
+        "  error    RUNNER_TOKEN_2 (for slate-light-02): it is not set\n",
+        "  warning  RUNNER_TOKEN_3 (for runner 3 of pool light): it is not set\n",
         "Security\n  ok       no setting is weaker than its default\n",
         "Fleet file\n  ok       1 pool, at most 2 runners\n",
     ] {

@@ -1,11 +1,13 @@
 //! Whether what the fleet registers with can be read.
 
 use super::Section;
-use crate::fleet::view::FleetView;
-use crate::supervisor::forge_report::{ForgeReport, SecretReport};
+use crate::fleet::view::{FleetView, RunnerView};
+use crate::ids::PoolName;
+use crate::spec::Spec;
+use crate::supervisor::forge_report::{ForgeReport, SecretReport, SecretUser};
 
 /// Nothing where no secret is needed.
-pub(super) fn section(fleet: &FleetView, report: &ForgeReport) -> Option<Section> {
+pub(super) fn section(fleet: &FleetView, spec: &Spec, report: &ForgeReport) -> Option<Section> {
     if report.secrets.is_empty() && report.env_file.is_none() {
         return None;
     }
@@ -24,23 +26,34 @@ pub(super) fn section(fleet: &FleetView, report: &ForgeReport) -> Option<Section
         }
     }
     for secret in &report.secrets {
-        tell(&mut section, fleet, secret);
+        tell(&mut section, (fleet, spec), secret);
     }
     Some(section)
 }
 
-fn tell(section: &mut Section, fleet: &FleetView, secret: &SecretReport) {
-    let SecretReport { source, of, trouble, warning } = secret;
+fn tell(section: &mut Section, (fleet, spec): (&FleetView, &Spec), secret: &SecretReport) {
+    let SecretReport { source, of: user, trouble, warning } = secret;
+    let runner = match user {
+        SecretUser::Runner(pool, number) => runner(fleet, spec, (pool, *number)),
+        SecretUser::Webhook | SecretUser::Pool(_) => None,
+    };
+    let of = match (user, runner) {
+        (SecretUser::Webhook, _) => "webhook".to_owned(),
+        (SecretUser::Pool(pool), _) => pool.to_string(),
+        (SecretUser::Runner(..), Some(runner)) => runner.name.clone(),
+        (SecretUser::Runner(pool, number), None) => format!("runner {number} of pool {pool}"),
+    };
     match (trouble, warning) {
         (None, None) => section.ok(format!("{source} is there (for {of})")),
         (None, Some(why)) => section.warning(format!("{source} (for {of}): {why}"), None),
-        (Some(_), _) if is_registered(fleet, of) => {
+        (Some(_), _) if runner.is_some_and(is_registered) => {
             section.ok(format!("{source} is not there; {of} is registered and does not need it"));
         }
         (Some(why), _) => {
             let advice = format!("set {source}, then `slate-fleet up -d`");
             let message = format!("{source} (for {of}): {why}");
-            match is_needed(fleet, of) {
+            // For a runner that is not there yet nothing fails now.
+            match runner.is_some() || !matches!(user, SecretUser::Runner(..)) {
                 true => section.error(message, Some(&advice)),
                 false => section.warning(message, Some(&advice)),
             }
@@ -48,18 +61,25 @@ fn tell(section: &mut Section, fleet: &FleetView, secret: &SecretReport) {
     }
 }
 
-/// Whether something cannot go on without it: a pool, the webhooks, or a runner that is there. For
-/// a runner that is not there yet, nothing fails now.
-fn is_needed(fleet: &FleetView, of: &str) -> bool {
-    of == "webhook"
-        || fleet.pools.iter().any(|pool| pool.name.as_str() == of)
-        || fleet.runners.iter().any(|runner| runner.name == of)
+/// A runner by its number in its pool: as its name says, or its place among the pool's.
+fn runner<'a>(
+    fleet: &'a FleetView,
+    spec: &Spec,
+    (pool, number): (&PoolName, u32),
+) -> Option<&'a RunnerView> {
+    let mut own: Vec<&RunnerView> = fleet.runners.iter().filter(|it| it.pool == *pool).collect();
+    own.sort_by_key(|it| it.id);
+    let pattern = spec.pools.iter().find(|it| it.name == *pool)?.runner_name.as_ref();
+    match pattern.filter(|pattern| pattern.contains("{n}")) {
+        Some(pattern) => {
+            let name = pattern.replace("{n}", &number.to_string());
+            own.into_iter().find(|it| it.name == name)
+        }
+        None => own.into_iter().nth(usize::try_from(number).ok()?.checked_sub(1)?),
+    }
 }
 
 /// A runner that is registered for good needs its token no more.
-fn is_registered(fleet: &FleetView, name: &str) -> bool {
-    fleet.runners.iter().any(|runner| {
-        let serves = runner.status.is_serving();
-        runner.name == name && runner.forge.is_some() && serves
-    })
+fn is_registered(runner: &RunnerView) -> bool {
+    runner.forge.is_some() && runner.status.is_serving()
 }

@@ -17,7 +17,19 @@ fn line(pool: &PoolView, now: Time) -> String {
         false => format!("{} to {}", pool.min, pool.max),
     };
     let why = reason(&pool.why, now);
-    format!("Pool {}: {} runners ({bounds}), {why}\n", pool.name, pool.desired)
+    let runners = counted(pool.desired, "runner");
+    format!("Pool {}: {runners} ({bounds}), {why}\n", pool.name)
+}
+
+/// `1 runner`, `2 runners`.
+fn counted(count: u32, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
+fn waits(waiting: u32) -> String {
+    let wait = if waiting == 1 { "waits" } else { "wait" };
+    format!("{} {wait}", counted(waiting, "job"))
 }
 
 /// Why a pool has the size that it has, in words that follow it.
@@ -30,10 +42,12 @@ pub(super) fn reason(why: &SizeReason, now: Time) -> String {
         }
         SizeReason::Least => "nothing asks for more".to_owned(),
         SizeReason::Warm => "kept warm beside the busy ones".to_owned(),
-        SizeReason::Queue { waiting } => format!("growing, because {waiting} jobs wait"),
-        SizeReason::Most { waiting } => format!("the most there may be, while {waiting} jobs wait"),
+        SizeReason::Queue { waiting } => format!("growing, because {}", waits(*waiting)),
+        SizeReason::Most { waiting } => {
+            format!("the most there may be, while {}", waits(*waiting))
+        }
         SizeReason::Held { waiting, why } => {
-            format!("cannot grow for {waiting} waiting jobs: {why}")
+            format!("cannot grow for {}: {why}", counted(*waiting, "waiting job"))
         }
         SizeReason::Idle { after } => {
             format!("which go when they were idle for {}", took(*after))
@@ -74,5 +88,14 @@ mod tests {
             (pool.min, pool.max, pool.why) = (2, 20, reason);
             assert_eq!(lines(&fleet), format!("Pool light: 8 runners (2 to 20), {line}\n"));
         }
+    }
+    #[test]
+    fn one_is_told_as_one() {
+        let mut fleet = fixture::fleet();
+        let pool = fleet.pools.first_mut().expect("there is one");
+        (pool.min, pool.max, pool.desired) = (0, 3, 1);
+        pool.why = SizeReason::Queue { waiting: 1 };
+        let told = "Pool light: 1 runner (0 to 3), growing, because 1 job waits\n";
+        assert_eq!(lines(&fleet), told);
     }
 }

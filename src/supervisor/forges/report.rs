@@ -8,8 +8,10 @@ use tokio::time::timeout;
 use super::{Forges, Scope, lock};
 use crate::forge::{Finding, Forge, Governor, Level};
 use crate::ids::PoolName;
-use crate::spec::{ForgeAccess, ForgePool, Pool, PoolSize, SecretSource, Webhook};
-use crate::supervisor::forge_report::{ForgeReport, LimitReport, ScopeReport, SecretReport};
+use crate::spec::{ForgeAccess, ForgePool, Pool, SecretSource, Webhook};
+use crate::supervisor::forge_report::{
+    ForgeReport, LimitReport, ScopeReport, SecretReport, SecretUser,
+};
 
 /// Clients wait half a minute for all of it.
 const FINDINGS_MOST: Duration = Duration::from_secs(20);
@@ -50,12 +52,12 @@ impl Forges {
     }
 
     async fn secret_reports(&self, pools: &[Pool], webhook: Option<&Webhook>) -> Vec<SecretReport> {
-        let mut wanted: Vec<(SecretSource, String)> = Vec::new();
+        let mut wanted: Vec<(SecretSource, SecretUser)> = Vec::new();
         for pool in pools {
             wanted.extend(secrets_of(pool));
         }
         let of_webhook = webhook.iter().flat_map(|it| &it.secrets);
-        wanted.extend(of_webhook.map(|source| (source.clone(), "webhook".to_owned())));
+        wanted.extend(of_webhook.map(|source| (source.clone(), SecretUser::Webhook)));
         join_all(
             wanted.into_iter().map(async |(source, of)| self.secrets.report(&source, of).await),
         )
@@ -115,20 +117,18 @@ fn limit(governor: &Governor) -> Option<LimitReport> {
 }
 
 /// Each secret that a pool needs, and who needs it.
-fn secrets_of(pool: &Pool) -> Vec<(SecretSource, String)> {
+fn secrets_of(pool: &Pool) -> Vec<(SecretSource, SecretUser)> {
+    let whole = || SecretUser::Pool(pool.name.clone());
     match pool.forge.as_ref().map(|forge| &forge.access) {
         None => Vec::new(),
-        Some(ForgeAccess::Personal(source)) => vec![(source.clone(), pool.name.to_string())],
-        Some(ForgeAccess::App(app)) => vec![(app.key.clone(), pool.name.to_string())],
+        Some(ForgeAccess::Personal(source)) => vec![(source.clone(), whole())],
+        Some(ForgeAccess::App(app)) => vec![(app.key.clone(), whole())],
         Some(ForgeAccess::Tokens(variable)) => {
-            let most = match pool.size {
-                PoolSize::Fixed(count) => count,
-                PoolSize::Elastic(elastic) => elastic.max,
+            let one = |n: u32| {
+                let source = SecretSource::Variable(variable.replace("{n}", &n.to_string()));
+                (source, SecretUser::Runner(pool.name.clone(), n))
             };
-            let numbered = |text: &str, n: u32| text.replace("{n}", &n.to_string());
-            let name = pool.runner_name.clone().unwrap_or_else(|| format!("{}-{{n}}", pool.name));
-            let one = |n| (SecretSource::Variable(numbered(variable, n)), numbered(&name, n));
-            (1..=most).map(one).collect()
+            (1..=pool.size.most()).map(one).collect()
         }
     }
 }

@@ -56,7 +56,7 @@ async fn a_bad_env_file_is_told_without_what_is_in_it() {
     let secrets = secrets(&[]);
     with_env_file(&secrets, write(&folder, ".env", "A=1\nTOKEN hunter2 x\n", 0o604));
     let source = SecretSource::Variable("A".to_owned());
-    let report = secrets.report(&source, "homelab-runner-1".to_owned()).await;
+    let report = secrets.report(&source, SecretUser::Webhook).await;
     let why = report.trouble.expect("it is bad");
     assert!(why.contains(".env:2") && !why.contains("hunter2"), "{why}");
     assert!(report.warning.expect("all may read it").contains("chmod 600"));
@@ -83,6 +83,21 @@ async fn a_file_that_everybody_may_read_is_refused() {
     for (path, words) in cases {
         let why = trouble(&secrets, &SecretSource::File(path)).await;
         assert!(why.contains(words), "{why}");
+    }
+}
+
+#[test]
+fn what_the_platform_mounts_may_be_readable_by_everybody() {
+    let is_mounted = |path: &str, owner, mode| is_mounted(Path::new(path), owner, mode);
+    assert!(is_mounted("/run/secrets/github_token", 0, 0o444), "Docker's default");
+    assert!(is_mounted("/run/secrets/github/..2026_11_21/token", 0, 0o644), "Kubernetes' default");
+    for (path, owner, mode) in [
+        ("/run/secrets/github_token", 1000, 0o444),
+        ("/run/secrets/github_token", 0, 0o664),
+        ("/run/secrets-of-mine/github_token", 0, 0o444),
+        ("/etc/slate/github_token", 0, 0o444),
+    ] {
+        assert!(!is_mounted(path, owner, mode), "{path} of {owner}, {mode:o}");
     }
 }
 
