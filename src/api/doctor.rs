@@ -109,7 +109,7 @@ pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Diagnosis
 #[must_use]
 pub fn examine(fleet: &FleetView, spec: &Spec, report: &ForgeReport) -> Diagnosis {
     let mut sections = vec![supervisor(fleet)];
-    sections.extend(secrets::section(fleet, report));
+    sections.extend(secrets::section(fleet, spec, report));
     sections.extend(forges::sections(fleet, spec, report));
     sections.extend(forges::webhooks(spec, report, fleet.at));
     sections.push(security::section(spec));

@@ -19,6 +19,12 @@ pub const JOB_STATUSES: [JobStatus; 9] = [
     JobStatus::Lost,
 ];
 
+/// `2.336.0` as numbers, for comparison.
+#[must_use]
+pub fn numbers(version: &str) -> Vec<u64> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
 /// A job's state in one word.
 #[must_use]
 pub fn job_status(status: JobStatus) -> &'static str {

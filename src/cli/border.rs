@@ -2,6 +2,7 @@
 //!
 //! Verbs know only these functions, so that what is behind them can change without them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::fleet::forge::ForgeEntry;
 use crate::fleet::state::Restored;
 use crate::fleet::view::PlanView;
 use crate::fleet_file::{self, FleetFile, FleetFileError};
-use crate::ids::{ContainerId, FleetId, PoolName, ProjectName, ScopeUrl};
+use crate::ids::{ContainerId, FleetId, ImageRef, PoolName, ProjectName, ScopeUrl};
 use crate::inventory::{GpuSources, Inventory};
 use crate::spec::{ForgeAccess, ForgePool, Pool, RunnersOptions, Spec};
 use crate::state_dir::StateDir;
@@ -250,6 +251,13 @@ fn start_log() {
         .with_target(false);
     // A second supervisor in one process (there is none) would share the first one's log.
     drop(log.try_init());
+}
+
+/// The labels of an image; none if the engine does not have it.
+pub(super) async fn image_labels(
+    image: &ImageRef,
+) -> Result<Option<HashMap<String, String>>, EngineError> {
+    connect(&ProjectName::new(""), &FleetId::new(""))?.image_labels(image).await
 }
 
 /// What the engine is.

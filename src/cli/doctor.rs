@@ -1,5 +1,7 @@
 //! `doctor`: whether all is well, and what to do where it is not.
 
+mod runner_age;
+
 use clap::Args;
 
 use super::border;
@@ -27,6 +29,9 @@ impl DoctorArgs {
         let mut found = Diagnosis::default();
         let spec = fleet_file(context, &mut found);
         found.sections.push(engine().await);
+        if let Some(spec) = &spec {
+            found.sections.extend(runner_age::section(context, spec).await);
+        }
         supervisor(context, spec.as_ref(), &mut found).await?;
         let text = render::machine_one(self.format, &found)
             .unwrap_or_else(|| render::doctor::text(&found, context.paint()));

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Section;
-use crate::api::words::time_of_day;
+use crate::api::words::{numbers, time_of_day};
 use crate::fleet::forge::{ForgeContact, ForgeView};
 use crate::fleet::view::{FleetView, RunnerView};
 use crate::forge::Level;
@@ -154,11 +154,6 @@ fn versions(section: &mut Section, runners: &[&RunnerView], newest: &str) {
             ),
         ),
     }
-}
-
-/// `2.336.0` as numbers, for comparison.
-fn numbers(version: &str) -> Vec<u64> {
-    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// The door of the webhooks, where one is asked for.

@@ -1,5 +1,6 @@
 //! Images: what a name means, pulling what is missing, and which images bring our own labels.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use bollard::errors::Error;
@@ -55,6 +56,24 @@ impl DockerEngine {
         match self.inspect_image(id.as_str()).await {
             Ok(found) => Ok(found.has_own_labels),
             Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The labels of an image; none if the engine does not have it.
+    ///
+    /// # Errors
+    /// [`EngineError`], when the engine does not answer or refuses.
+    pub async fn image_labels(
+        &self,
+        image: &ImageRef,
+    ) -> Result<Option<HashMap<String, String>>, EngineError> {
+        let call = self.call(format!("inspect image {image}"), deadline::INSPECT);
+        match call.run(self.client.inspect_image(image.as_str())).await {
+            Ok(found) => {
+                Ok(Some(found.config.and_then(|config| config.labels).unwrap_or_default()))
+            }
+            Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
