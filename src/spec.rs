@@ -92,8 +92,8 @@ pub struct Spec {
     /// Specification 1's file beside the fleet file; none where nobody said where that is.
     #[serde(default)]
     pub runners_file: Option<RunnersFile>,
-    /// The `.env` file beside the fleet file, where tokens are read when they are needed; none where
-    /// nobody said where that is.
+    /// The `.env` file beside the fleet file, where tokens are read when they are needed; none
+    /// where nobody said where that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<PathBuf>,
 }

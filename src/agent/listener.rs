@@ -2,13 +2,14 @@
 //! ended by the agent.
 //!
 //! It is another process with a life of its own, so nothing that it says once is relied on: where
-//! it stands is made from its process, its worker's and its words, again and again, and told when it
-//! differs from what was told last. While it has a job nothing here ends it but an order to do so.
+//! it stands is made from its process, its worker's and its words, again and again, and told when
+//! it differs from what was told last. While it has a job nothing here ends it but an order to do
+//! so.
 //!
-//! Rooms: `places` (folders and waits), `files` (its registration on disk), `registration` (one that
-//! is kept), `configure` (registering), `program` (its process), `words` (what it says), `work` (its
-//! job), `progress` (alive is not working), `hooks`, `fork` and `inside` (inside of a job). They are
-//! about GitHub's program; `gitea` says what is other for Gitea's.
+//! Rooms: `places` (folders and waits), `files` (its registration on disk), `registration` (one
+//! that is kept), `configure` (registering), `program` (its process), `words` (what it says),
+//! `work` (its job), `progress` (alive is not working), `hooks`, `fork` and `inside` (inside of a
+//! job). They are about GitHub's program; `gitea` says what is other for Gitea's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -16,7 +16,8 @@ const INPUT_BYTES_MAX: usize = 65_535;
 /// Longest name of a workflow, a repository or a branch.
 const NAME_MAX: usize = 255;
 
-/// Body of `POST /api/v1/dispatch`. Only `workflow` is needed where the fleet serves one repository.
+/// Body of `POST /api/v1/dispatch`. Only `workflow` is needed where the fleet serves one
+/// repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchBody {

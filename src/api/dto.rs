@@ -174,7 +174,8 @@ pub struct Submitted {
     pub id: JobId,
 }
 
-/// Answer to `POST /api/v1/jobs/batch`: the jobs' numbers follow each other, in the order of the lines.
+/// Answer to `POST /api/v1/jobs/batch`: the jobs' numbers follow each other, in the order of the
+/// lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmittedAll {
     /// The first job.

@@ -133,7 +133,10 @@ fn claim(state: &mut State, now: Time, id: IncarnationId, work: &WorkFact) {
     let (scope, name) = (enlistment.scope.clone(), it.name.clone());
     let pool = runner.build.template.pool.clone();
     let spec = &state.spec;
-    let may_be = |fact: &ForgeJobFact| matches!(labels::pool(spec, &scope, &fact.labels), Match::Pool(it) if it.name == pool);
+    let may_be = |fact: &ForgeJobFact| {
+        let found = labels::pool(spec, &scope, &fact.labels);
+        matches!(found, Match::Pool(it) if it.name == pool)
+    };
     if let Some(known) = state.forge.scopes.get_mut(&scope) {
         known.jobs.begun_by(now, (&name, work), may_be);
     }
