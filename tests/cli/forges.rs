@@ -289,14 +289,6 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
     project.fake.change(|world| {
         world.fleet.forges = vec![view(ForgeContact::Denied("bad credentials".to_owned()), &[])];
         world.report.secrets[0].trouble = Some("it is not set".to_owned());
-        for number in [2, 3] {
-            world.report.secrets.push(SecretReport {
-                source: format!("RUNNER_TOKEN_{number}"),
-                of: SecretUser::Runner(PoolName::new("light"), number),
-                trouble: Some("it is not set".to_owned()),
-                warning: None,
-            });
-        }
     });
     let ran = project.run("doctor").await;
     assert_eq!(ran.code(), 1, "{}", ran.stderr);
@@ -304,8 +296,6 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
     for line in [
         "  error    it refuses: bad credentials\n",
         "  error    GITHUB_PAT (for light): it is not set\n           help: set GITHUB_PAT, then",
-        "  error    RUNNER_TOKEN_2 (for slate-light-02): it is not set\n",
-        "  warning  RUNNER_TOKEN_3 (for runner 3 of pool light): it is not set\n",
         "Security\n  ok       no setting is weaker than its default\n",
         "Fleet file\n  ok       1 pool, at most 2 runners\n",
     ] {
@@ -314,6 +304,29 @@ async fn doctor_names_what_is_wrong_with_a_forge_and_what_to_do() {
     let json = project.run("doctor --format json").await.out();
     let parsed: Diagnosis = serde_json::from_str(&json).expect("a diagnosis");
     assert_eq!(parsed.worst(), CheckLevel::Error);
+}
+
+#[tokio::test]
+async fn doctor_names_the_runners_that_tokens_are_for() {
+    let project = project();
+    project.fake.change(|world| {
+        let secret = |number| SecretReport {
+            source: format!("RUNNER_TOKEN_{number}"),
+            of: SecretUser::Runner(PoolName::new("light"), number),
+            trouble: Some("it is not set".to_owned()),
+            warning: None,
+        };
+        world.report.secrets = vec![secret(1), secret(2), secret(3)];
+        world.fleet.runners[1].status = RunnerStatus::Error;
+    });
+    let text = project.run("doctor").await.out();
+    for line in [
+        "  ok       RUNNER_TOKEN_1 is not there; slate-light-01 is registered and does not need it\n",
+        "  error    RUNNER_TOKEN_2 (for slate-light-02): it is not set\n",
+        "  warning  RUNNER_TOKEN_3 (for runner 3 of pool light): it is not set\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 #[tokio::test]
