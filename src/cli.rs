@@ -32,6 +32,8 @@ mod init;
 mod interrupt;
 mod jobs;
 mod logs;
+mod man;
+mod names;
 mod plan;
 mod progress;
 mod ps;
@@ -39,11 +41,13 @@ mod render;
 mod run;
 mod runners;
 mod scale;
+mod stats;
 mod status;
 mod submit;
 mod suggest;
 mod supervise;
 mod token;
+mod top;
 mod up;
 mod version;
 mod wait;
@@ -105,8 +109,10 @@ enum Verb {
     Dispatch(dispatch::DispatchArgs),
     Explain(explain::ExplainArgs),
     Dashboard(dashboard::DashboardArgs),
+    Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Gpus(gpus::GpusArgs),
+    Top(top::TopArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
     Resume(runners::ResumeArgs),
@@ -115,6 +121,7 @@ enum Verb {
     Token(token::TokenArgs),
     Config(config::ConfigArgs),
     Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
     Version(version::VersionArgs),
     #[command(hide = true)]
     Supervise(supervise::SuperviseArgs),
@@ -131,6 +138,12 @@ pub fn command() -> clap::Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    match completion::answer(&args) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        // A shell that completes shows nothing that is not a completion.
+        Err(_unknown_shell) => return ExitCode::from(Exit::Usage.code()),
+    }
     let exit = run(args).unwrap_or_else(|failure| {
         // Nobody can be told that stderr is closed.
         let _told = io::stderr().lock().write_all(failure.render().as_bytes());
@@ -187,8 +200,10 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Dispatch(_)
         | Verb::Explain(_)
         | Verb::Dashboard(_)
+        | Verb::Stats(_)
         | Verb::Doctor(_)
         | Verb::Gpus(_)
+        | Verb::Top(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
         | Verb::Resume(_)
@@ -197,6 +212,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Token(_)
         | Verb::Config(_)
         | Verb::Completion(_)
+        | Verb::Man(_)
         | Verb::Version(_)
         | Verb::Healthz(_) => Builder::new_current_thread(),
     };
@@ -228,8 +244,10 @@ impl Verb {
             Self::Dispatch(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
             Self::Dashboard(args) => args.run(context).await,
+            Self::Stats(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
             Self::Gpus(args) => args.run(context).await,
+            Self::Top(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
             Self::Resume(args) => args.run(context).await,
@@ -238,6 +256,7 @@ impl Verb {
             Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
             Self::Completion(args) => args.run(),
+            Self::Man(args) => args.run(),
             Self::Version(args) => args.run(),
             Self::Supervise(args) => args.run(context).await,
             Self::Healthz(args) => args.run(context).await,

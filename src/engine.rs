@@ -27,6 +27,7 @@ pub mod docker;
 pub mod files;
 mod inspection;
 pub mod narrow;
+pub mod survey;
 pub mod translate;
 
 pub use inspection::Inspection;

@@ -43,6 +43,7 @@ pub mod runner;
 pub mod scale;
 pub mod slot;
 pub mod state;
+pub mod stats;
 mod task;
 mod transition;
 pub mod view;
@@ -54,7 +55,8 @@ use event::Event;
 use forge::ForgeJobView;
 use holdings::Holdings;
 use state::{Record, Restored, State};
-use view::{FleetView, JobStatus, JobView, PlanView};
+use stats::StatsView;
+use view::{FleetView, JobOrder, JobStatus, JobView, PlanView};
 use waiting::{PoolQueue, WaitingView};
 
 use crate::ids::{JobId, PoolName};
@@ -134,7 +136,13 @@ impl Fleet {
     /// Jobs, newest first; only those in one of `statuses` unless it is empty.
     #[must_use]
     pub fn jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
-        views::jobs(&self.state, statuses, limit)
+        views::jobs(&self.state, statuses, (JobOrder::Newest, limit))
+    }
+
+    /// Jobs that wait, the next one first; only those in one of `statuses` unless it is empty.
+    #[must_use]
+    pub fn queued_jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
+        views::jobs(&self.state, statuses, (JobOrder::Queue, limit))
     }
 
     /// The jobs of forges that are not over, newest first.
@@ -153,6 +161,12 @@ impl Fleet {
     #[must_use]
     pub fn holdings(&self) -> Holdings {
         holdings::holdings(&self.state)
+    }
+
+    /// What became of the jobs that ended since a moment.
+    #[must_use]
+    pub fn stats(&self, since: Time, now: Time) -> StatsView {
+        stats::of(&self.state, since, now)
     }
 
     /// How large a working folder may be, or why none may come in now.

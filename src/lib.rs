@@ -21,6 +21,8 @@ pub mod cli;
 #[cfg(feature = "fleet")]
 pub mod client;
 #[cfg(feature = "fleet")]
+pub mod doctor;
+#[cfg(feature = "fleet")]
 pub mod engine;
 #[cfg(feature = "fleet")]
 pub mod exit;

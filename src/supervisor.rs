@@ -20,6 +20,7 @@ mod runners_file;
 mod secrets;
 mod shortage;
 mod start;
+pub mod usage;
 mod watch;
 mod webhooks;
 

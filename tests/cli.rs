@@ -19,4 +19,6 @@ mod cli {
     pub mod fake;
     mod forges;
     mod program;
+    mod shells;
+    mod terminal;
 }

@@ -40,6 +40,9 @@ pub struct Section {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
+    /// Its name in the reference, if it is one of those with a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// How it went.
     pub level: CheckLevel,
     /// What is so.
@@ -53,6 +56,8 @@ pub struct Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckLevel {
+    /// Not looked at; the message says why.
+    Skipped,
     /// As it should be.
     Ok,
     /// Worth knowing; nothing fails for it now.
@@ -66,7 +71,18 @@ impl Diagnosis {
     #[must_use]
     pub fn worst(&self) -> CheckLevel {
         let checks = self.sections.iter().flat_map(|section| &section.checks);
-        checks.map(|check| check.level).max().unwrap_or(CheckLevel::Ok)
+        checks.map(|check| check.level).max().unwrap_or(CheckLevel::Ok).max(CheckLevel::Ok)
+    }
+
+    /// Drops what is as it should be, and the sections that have nothing else.
+    pub fn keep_problems(&mut self) {
+        for section in &mut self.sections {
+            section.checks.retain(|check| match check.level {
+                CheckLevel::Skipped | CheckLevel::Ok => false,
+                CheckLevel::Warning | CheckLevel::Error => true,
+            });
+        }
+        self.sections.retain(|section| !section.checks.is_empty());
     }
 }
 
@@ -92,9 +108,14 @@ impl Section {
         self.add(CheckLevel::Error, message, advice);
     }
 
+    /// Adds what is not looked at, and why.
+    pub fn skipped(&mut self, message: impl Into<String>) {
+        self.add(CheckLevel::Skipped, message, None);
+    }
+
     fn add(&mut self, level: CheckLevel, message: impl Into<String>, advice: Option<&str>) {
         let (message, advice) = (message.into(), advice.map(str::to_owned));
-        self.checks.push(Check { level, message, advice });
+        self.checks.push(Check { id: None, level, message, advice });
     }
 }
 

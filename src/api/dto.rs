@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::attempt::RetryOn;
 use crate::fleet::event::{Cordon, DownMode, JobSpec, RestartTime};
-use crate::fleet::view::Health;
+use crate::fleet::view::{Health, JobOrder};
 use crate::ids::{BlobId, JobId, LaneName, PoolName, ProfileName, SlotId};
+use crate::units::Time;
 
 /// Header of the answer to `POST /api/v1/run`: the job's id, known before its first byte of output.
 pub const JOB_HEADER: &str = "x-slate-job";
@@ -279,7 +280,10 @@ pub enum Healthy {
 pub struct JobsQuery {
     /// States, separated by commas; all if none.
     pub status: Option<String>,
-    /// At most this many, newest first.
+    /// The newest first, or those that wait in their order.
+    #[serde(default)]
+    pub order: JobOrder,
+    /// At most this many.
     pub limit: Option<usize>,
 }
 
@@ -344,6 +348,15 @@ pub struct EventsQuery {
     /// Wait for more.
     #[serde(default)]
     pub follow: bool,
+}
+
+/// Query of `GET /api/v1/stats`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatsQuery {
+    /// Jobs that ended from this moment on; all that are kept if none.
+    #[serde(default)]
+    pub since: Time,
 }
 
 /// Query of `GET /api/v1/fleet`.

@@ -11,14 +11,16 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::find_runner;
-use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth};
+use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth, StatsQuery};
 use super::extract::query;
 use super::problem::{Problem, ProblemKind};
 use super::spec_one::RunnersSummary;
 use super::words::runner_status;
 use super::{Api, stream};
+use crate::fleet::stats::StatsView;
 use crate::fleet::view::{FleetPhase, FleetView, GpusView, RunnerStatus, RunnerView};
 use crate::supervisor::handle::Query;
+use crate::supervisor::usage::UsageReport;
 
 /// A loop that needs longer than this for a look at itself is not healthy.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -99,6 +101,20 @@ async fn send_views(api: &Api, first: FleetView, out: &stream::Out) -> Result<()
 
 pub(super) async fn gpus(State(api): State<Arc<Api>>) -> Result<Json<GpusView>, Problem> {
     Ok(Json(api.fleet_view().await?.gpus))
+}
+
+/// What runners use of processor and memory, read while somebody asks.
+pub(super) async fn usage(State(api): State<Arc<Api>>) -> Result<Json<UsageReport>, Problem> {
+    Ok(Json(api.ask(Query::Usage).await?))
+}
+
+/// What became of the jobs that ended lately: how many, how soon, whose fault.
+pub(super) async fn stats(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+) -> Result<Json<StatsView>, Problem> {
+    let StatsQuery { since } = query(&uri)?;
+    Ok(Json(api.ask(|reply| Query::Stats(since, reply)).await?))
 }
 
 pub(super) async fn runners(State(api): State<Arc<Api>>) -> Result<Json<Vec<RunnerView>>, Problem> {

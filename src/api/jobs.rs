@@ -37,13 +37,13 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     uri: Uri,
 ) -> Result<Json<Vec<JobView>>, Problem> {
-    let JobsQuery { status, limit } = query(&uri)?;
+    let JobsQuery { status, order, limit } = query(&uri)?;
     let statuses = match status {
         None => Vec::new(),
         Some(text) => text.split(',').map(parse_status).collect::<Result<_, _>>()?,
     };
     let limit = limit.unwrap_or(JOBS_DEFAULT).min(JOBS_MAX);
-    let filter = JobFilter { statuses, limit };
+    let filter = JobFilter { statuses, order, limit };
     Ok(Json(api.ask(|reply| Query::Jobs(filter, reply)).await?))
 }
 

@@ -105,6 +105,8 @@ fn reading() -> Vec<Route> {
         Route::get("/api/v1/fleet", fleet::fleet).local(),
         Route::get("/api/v1/stream", changes::stream).local(),
         Route::get("/api/v1/gpus", fleet::gpus).local(),
+        Route::get("/api/v1/usage", fleet::usage).local(),
+        Route::get("/api/v1/stats", fleet::stats).local(),
         Route::get("/api/v1/runners", fleet::runners).local(),
         Route::get("/api/v1/runners/{name}", fleet::runner).local(),
         Route::get("/api/v1/runners/{name}/health", fleet::runner_health).local(),

@@ -14,7 +14,8 @@ use super::context::note;
 use super::failure::Failure;
 use crate::causes::with_causes;
 use crate::engine::docker::{DockerEngine, DockerEnv, EngineAddress};
-use crate::engine::{Engine, EngineError, EngineInfo, Project};
+use crate::engine::survey::EngineSurvey;
+use crate::engine::{Engine, EngineError, Project};
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::fleet::event::{DownMode, Event};
@@ -260,11 +261,10 @@ pub(super) async fn image_labels(
     connect(&ProjectName::new(""), &FleetId::new(""))?.image_labels(image).await
 }
 
-/// What the engine is.
-pub(super) async fn engine() -> Result<EngineInfo, Failure> {
-    let unreachable = |error: EngineError| Failure::new(Exit::Unreachable, error.describe());
-    let engine = connect(&ProjectName::new(""), &FleetId::new("")).map_err(unreachable)?;
-    engine.info().await.map_err(unreachable)
+/// What the engine is, and whether it has these images; or why it does not answer.
+pub(super) async fn engine(images: &[ImageRef]) -> Result<EngineSurvey, String> {
+    let engine = connect(&ProjectName::new(""), &FleetId::new("")).map_err(|it| it.describe())?;
+    engine.survey(images).await.map_err(|it| it.describe())
 }
 
 /// A program to run in a runner's container.

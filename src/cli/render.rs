@@ -17,10 +17,12 @@ pub mod jobs;
 pub mod plan;
 pub mod pools;
 pub mod ps;
+pub mod stats;
 pub mod status;
 mod table;
 pub mod tasks;
 pub mod tokens;
+pub mod top;
 mod yaml;
 
 use serde::Serialize;

@@ -6,6 +6,8 @@ use clap::{Arg, Command};
 
 use super::*;
 
+mod examples;
+
 /// Every command with its path of names, verbs first.
 fn verbs() -> Vec<(String, Command)> {
     fn collect(prefix: &str, command: &Command, into: &mut Vec<(String, Command)>) {

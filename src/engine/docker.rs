@@ -45,6 +45,7 @@ mod limits;
 mod project;
 mod reach;
 mod seen;
+mod survey;
 
 pub use address::{DockerEnv, EngineAddress};
 

@@ -82,13 +82,19 @@ impl Disks {
     }
 }
 
+/// The least space on a disk of this size, where a fleet file gives one for all disks.
+#[must_use]
+pub fn floor_on(floor: Bytes, total: Bytes) -> Bytes {
+    floor.min(Bytes(total.0 / FLOOR_SHARE))
+}
+
 /// Takes in what the disks have now.
 pub(super) fn observe(state: &mut State, now: Time, disks: Vec<DiskFacts>) {
     let floor = state.spec.limits.disk_floor;
     let before = state.disks.low.iter().map(|low| low.facts.path.clone()).collect::<Vec<_>>();
     let low: Vec<Low> = disks
         .into_iter()
-        .map(|facts| Low { floor: floor.min(Bytes(facts.total.0 / FLOOR_SHARE)), facts })
+        .map(|facts| Low { floor: floor_on(floor, facts.total), facts })
         .filter(|disk| is_low(disk, before.contains(&disk.facts.path)))
         .collect();
     for disk in low.iter().filter(|disk| !before.contains(&disk.facts.path)) {

@@ -421,6 +421,17 @@ pub struct JobView {
     pub position: Option<u32>,
 }
 
+/// In which order jobs are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOrder {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// Those that wait, the next one first.
+    Queue,
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,8 +19,8 @@ use super::scale;
 use super::slot::{Failure, Fate, Slot};
 use super::state::{EngineContact, Image, Place, State};
 use super::view::{
-    FailureView, FleetPhase, FleetView, Health, JobStatus, JobView, PoolView, RunnerStatus,
-    RunnerView, SizeReason,
+    FailureView, FleetPhase, FleetView, Health, JobOrder, JobStatus, JobView, PoolView,
+    RunnerStatus, RunnerView, SizeReason,
 };
 use crate::ids::{JobId, PoolName};
 use crate::spec::{Pool, PoolSize};
@@ -343,9 +343,16 @@ fn pool(
     }
 }
 
-pub(super) fn jobs(state: &State, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
+pub(super) fn jobs(
+    state: &State,
+    statuses: &[JobStatus],
+    (order, limit): (JobOrder, usize),
+) -> Vec<JobView> {
     let wanted = |job: &&Job| statuses.is_empty() || statuses.contains(&job.status());
-    let jobs: Vec<&Job> = state.jobs().rev().filter(wanted).take(limit).collect();
+    let jobs: Vec<&Job> = match order {
+        JobOrder::Newest => state.jobs().rev().filter(wanted).take(limit).collect(),
+        JobOrder::Queue => state.queue().filter(wanted).take(limit).collect(),
+    };
     let line = Waiting::of(state, &jobs);
     jobs.into_iter().map(|job| describe(state, &line, job)).collect()
 }

@@ -16,7 +16,7 @@ use super::keeper::Keeper;
 use super::recorder::Recorder;
 use super::runners_file;
 use super::start::Parts;
-use super::{Intent, Options, SupervisorError};
+use super::{Intent, Options, SupervisorError, usage};
 use crate::api::listen::{self, SocketAccess};
 use crate::api::{Api, logs::JobLogs, peer::Peer, port::Port};
 use crate::engine::Engine;
@@ -28,6 +28,7 @@ use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
+use crate::fleet::view::JobOrder;
 use crate::ids::{FleetId, RequestId};
 use crate::spec::Spec;
 
@@ -288,7 +289,10 @@ impl<E: Engine> Loop<E> {
         match query {
             Query::Fleet(reply) => drop(reply.send(self.fleet.view(now))),
             Query::Jobs(filter, reply) => {
-                drop(reply.send(self.fleet.jobs(&filter.statuses, filter.limit)));
+                drop(reply.send(match filter.order {
+                    JobOrder::Newest => self.fleet.jobs(&filter.statuses, filter.limit),
+                    JobOrder::Queue => self.fleet.queued_jobs(&filter.statuses, filter.limit),
+                }));
             }
             Query::Job(id, reply) => drop(reply.send(self.fleet.job(id))),
             Query::Waiting(id, reply) => drop(reply.send(self.fleet.waiting(id))),
@@ -302,6 +306,12 @@ impl<E: Engine> Loop<E> {
             Query::Plan(spec, reply) => drop(reply.send(self.fleet.preview(&spec))),
             Query::Room(reply) => drop(reply.send(self.fleet.room())),
             Query::Gc(order, reply) => self.executor.gc(self.fleet.holdings(), order, Some(reply)),
+            Query::Usage(reply) => {
+                let (reader, runners) =
+                    (self.executor.usage(), usage::present(&self.fleet.view(now)));
+                answer_aside(reply, async move { reader.read(runners).await });
+            }
+            Query::Stats(since, reply) => drop(reply.send(self.fleet.stats(since, now))),
             Query::Spec(reply) => drop(reply.send(self.fleet.spec().masked())),
             Query::ForgeJobs(limit, reply) => drop(reply.send(self.fleet.forge_jobs(limit))),
             Query::ForgeReport(reply) => {

@@ -9,6 +9,7 @@ use tokio::task::{block_in_place, spawn_blocking};
 use super::clock::Clock;
 use super::forges::Forges;
 use super::gc::{Collector, GcOrder, GcReport, PulledImages, mark_published};
+use super::usage::UsageReader;
 use super::{reports, shortage};
 use crate::agents::{Agents, Credential};
 use crate::causes::with_causes;
@@ -52,6 +53,7 @@ pub(super) struct Executor<E> {
     host: HostView,
     post_mortems: PostMortems,
     collector: Arc<Collector<E>>,
+    usage: Arc<UsageReader<E>>,
 }
 
 impl<E: Engine> Executor<E> {
@@ -65,7 +67,9 @@ impl<E: Engine> Executor<E> {
             pulled: PulledImages::open(&place.paths.state),
             alone: Mutex::new(()),
         });
+        let usage = UsageReader::new(Arc::clone(&place.engine), place.clock.clone());
         Arc::new(Self {
+            usage: Arc::new(usage),
             place,
             post_mortems,
             collector,
@@ -90,6 +94,10 @@ impl<E: Engine> Executor<E> {
 
     pub fn forges(&self) -> &Arc<Forges> {
         &self.place.forges
+    }
+
+    pub fn usage(&self) -> Arc<UsageReader<E>> {
+        Arc::clone(&self.usage)
     }
 
     /// Removes what is kept too long or left over, and tells whoever asked.

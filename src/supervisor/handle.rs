@@ -7,16 +7,18 @@ use tokio::time::timeout;
 
 use super::forge_report::ForgeReport;
 use super::gc::{GcOrder, GcReport};
+use super::usage::UsageReport;
 use crate::fleet::audit::{AuditEntry, Client};
 use crate::fleet::effect::{Answer, Refusal};
 use crate::fleet::event::Request;
 use crate::fleet::forge::ForgeJobView;
-use crate::fleet::view::{FleetView, JobStatus, JobView, PlanView};
+use crate::fleet::stats::StatsView;
+use crate::fleet::view::{FleetView, JobOrder, JobStatus, JobView, PlanView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
 use crate::forge::{CallError, Dispatch, Dispatched, RunState};
 use crate::ids::{ForgeRunId, JobId, PoolName};
 use crate::spec::Spec;
-use crate::units::Bytes;
+use crate::units::{Bytes, Time};
 
 /// A message to the loop.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub enum Message {
 pub enum Query {
     /// The whole fleet.
     Fleet(oneshot::Sender<FleetView>),
-    /// Jobs, newest first.
+    /// Jobs, in the filter's order.
     Jobs(JobFilter, oneshot::Sender<Vec<JobView>>),
     /// One job.
     Job(JobId, oneshot::Sender<Option<JobView>>),
@@ -55,6 +57,10 @@ pub enum Query {
     Room(oneshot::Sender<Result<Bytes, Refusal>>),
     /// Remove what is kept too long or left over; answered when it is done.
     Gc(GcOrder, oneshot::Sender<GcReport>),
+    /// What runners use of processor and memory; asks the engine.
+    Usage(oneshot::Sender<UsageReport>),
+    /// What became of the jobs that ended since a moment.
+    Stats(Time, oneshot::Sender<StatsView>),
     /// The spec in force.
     Spec(oneshot::Sender<Spec>),
     /// At most this many of the forges' jobs: what is not over first, then the newest.
@@ -94,6 +100,8 @@ pub struct RunOrder {
 pub struct JobFilter {
     /// Only these states; all if empty.
     pub statuses: Vec<JobStatus>,
+    /// In which order.
+    pub order: JobOrder,
     /// At most this many.
     pub limit: usize,
 }

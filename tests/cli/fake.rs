@@ -11,9 +11,10 @@ use slate_fleet::fleet::audit::AuditEntry;
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
 use slate_fleet::fleet::forge::{ForgeJobView, ForgeRunnerView};
+use slate_fleet::fleet::stats::StatsView;
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, GpusView, Health, HostView, JobStatus, JobView, PlanView, PoolView,
-    RunnerStatus, RunnerView, SizeReason,
+    FleetPhase, FleetView, GpusView, Health, HostView, JobOrder, JobStatus, JobView, PlanView,
+    PoolView, RunnerStatus, RunnerView, SizeReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
 use slate_fleet::forge::{CallError, Dispatched, RunState};
@@ -29,6 +30,7 @@ use slate_fleet::state_dir::StateDir;
 use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
 use slate_fleet::supervisor::handle::{DispatchOrder, Handle, Message, Query};
+use slate_fleet::supervisor::usage::UsageReport;
 use slate_fleet::units::{Bytes, MilliCpu, Time};
 use slate_fleet::wire::frame::{Output, Stream};
 use tokio::sync::{mpsc, watch};
@@ -52,6 +54,10 @@ pub struct World {
     pub audit: Vec<AuditEntry>,
     pub requests: Vec<Request>,
     pub spec: Spec,
+    pub usage: UsageReport,
+    /// It answers no question any more.
+    pub mute: bool,
+    pub stats: StatsView,
     pub forge_jobs: Vec<ForgeJobView>,
     /// Why scaling is refused, if so.
     pub refusal: Option<String>,
@@ -89,6 +95,9 @@ impl Fake {
             audit: Vec::new(),
             requests: Vec::new(),
             spec: spec(),
+            usage: UsageReport::default(),
+            mute: false,
+            stats: StatsView::default(),
             forge_jobs: Vec::new(),
             refusal: None,
             report: ForgeReport::default(),
@@ -244,14 +253,23 @@ async fn play(fake: Arc<Fake>, mut inbox: mpsc::Receiver<Message>) {
 
 fn tell(fake: &Fake, query: Query) {
     let mut world = fake.world.lock().expect("no player panicked");
+    if world.mute {
+        return;
+    }
     match query {
         Query::Fleet(reply) => drop(reply.send(world.fleet.clone())),
         Query::Jobs(filter, reply) => {
             let wanted = |job: &&JobView| {
                 filter.statuses.is_empty() || filter.statuses.contains(&job.status)
             };
-            let jobs = world.jobs.values().rev().filter(wanted).take(filter.limit);
-            drop(reply.send(jobs.cloned().collect()));
+            let mut jobs: Vec<JobView> =
+                world.jobs.values().rev().filter(wanted).cloned().collect();
+            if filter.order == JobOrder::Queue {
+                jobs.retain(|job| job.position.is_some());
+                jobs.sort_by_key(|job| job.position);
+            }
+            jobs.truncate(filter.limit);
+            drop(reply.send(jobs));
         }
         Query::Job(id, reply) => drop(reply.send(world.jobs.get(&id).cloned())),
         Query::Waiting(_, reply) => drop(reply.send(None)),
@@ -263,6 +281,8 @@ fn tell(fake: &Fake, query: Query) {
         Query::Plan(_, reply) => {
             drop(reply.send(PlanView::default()));
         }
+        Query::Usage(reply) => drop(reply.send(world.usage.clone())),
+        Query::Stats(_, reply) => drop(reply.send(world.stats.clone())),
         Query::Gc(_, reply) => drop(reply.send(GcReport::default())),
         Query::Room(reply) => drop(reply.send(Ok(spec().limits.workspace_max))),
         Query::Spec(reply) => drop(reply.send(world.spec.clone())),

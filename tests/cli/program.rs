@@ -37,6 +37,10 @@ impl Project {
         Self { folder, fake }
     }
 
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub async fn run(&self, line: &str) -> Ran {
         run(self.folder.path(), line).await
     }
@@ -48,7 +52,7 @@ impl Project {
     }
 }
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("slate.yaml"), FLEET_FILE).expect("a fleet file");
     folder

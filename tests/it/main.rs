@@ -59,6 +59,7 @@ mod runners_file;
 #[path = "../support/second_daemon.rs"]
 mod second_daemon;
 mod secrets;
+mod see;
 mod size;
 mod slots;
 mod words;

@@ -21,6 +21,7 @@ pub fn text(found: &Diagnosis, paint: Paint) -> String {
 
 fn line(out: &mut String, check: &Check, paint: Paint) {
     let (word, tone) = match check.level {
+        CheckLevel::Skipped => ("skipped", Tone::Dim),
         CheckLevel::Ok => ("ok", Tone::Good),
         CheckLevel::Warning => ("warning", Tone::Busy),
         CheckLevel::Error => ("error", Tone::Bad),
@@ -33,19 +34,26 @@ fn line(out: &mut String, check: &Check, paint: Paint) {
         let _infallible = writeln!(out, "{}", format!("  {head}  {}", one_line(text)).trim_end());
     }
     if let Some(advice) = &check.advice {
-        let _infallible = writeln!(out, "           help: {}", one_line(advice));
+        let id = check.id.as_ref().map(|id| paint.paint(Tone::Dim, &format!(" ({id})")));
+        let (advice, id) = (one_line(advice), id.unwrap_or_default());
+        let _infallible = writeln!(out, "           help: {advice}{id}");
     }
 }
 
 fn counts(found: &Diagnosis) -> String {
     let checks = found.sections.iter().flat_map(|section| &section.checks);
     let count = |level| checks.clone().filter(|check| check.level == level).count();
-    format!(
-        "{} ok, {} warnings, {} errors\n",
-        count(CheckLevel::Ok),
-        count(CheckLevel::Warning),
-        count(CheckLevel::Error)
-    )
+    let counted = [
+        (count(CheckLevel::Ok), "ok"),
+        (count(CheckLevel::Skipped), "skipped"),
+        (count(CheckLevel::Warning), "warnings"),
+        (count(CheckLevel::Error), "errors"),
+    ];
+    let words = counted.map(|(count, what)| match count {
+        1 => format!("1 {}", what.trim_end_matches('s')),
+        _ => format!("{count} {what}"),
+    });
+    words.join(", ") + "\n"
 }
 
 #[cfg(test)]
@@ -71,7 +79,7 @@ github.com/acme/site
   error    slate.yaml:3: no such key
              3 | profil\\u{1b}[2J
 
-1 ok, 1 warnings, 1 errors
+1 ok, 0 skipped, 1 warning, 1 error
 ";
         assert_eq!(text(&found, Paint::Off), expected);
         assert_eq!(found.worst(), CheckLevel::Error);

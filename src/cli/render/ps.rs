@@ -86,7 +86,7 @@ fn status(runner: &RunnerView, now: Time) -> Cell {
     Cell::toned(Some(tone), status_text(runner, now))
 }
 
-fn word(status: RunnerStatus) -> (&'static str, Tone) {
+pub(super) fn word(status: RunnerStatus) -> (&'static str, Tone) {
     match status {
         RunnerStatus::Planned => ("Planned", Tone::Dim),
         RunnerStatus::Creating => ("Creating", Tone::Busy),

@@ -50,7 +50,7 @@ impl DockerEngine {
     }
 }
 
-fn translate(info: SystemInfo, api: String) -> EngineInfo {
+pub(super) fn translate(info: SystemInfo, api: String) -> EngineInfo {
     let mut runtimes: Vec<String> =
         info.runtimes.as_ref().map(|all| all.keys().cloned().collect()).unwrap_or_default();
     runtimes.sort_unstable();

@@ -1,0 +1,91 @@
+//! Names, packets and addresses: what a runner needs to reach anything, and who reaches the fleet.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::facts::Facts;
+use super::{Check, error, fine, no_engine, unread, warning};
+
+/// Networks that Docker makes of its own ranges: 172.17 to 172.31, and 192.168 in sixteen parts.
+const DOCKERS_OWN: u64 = 31;
+/// A fleet needs one; others on the engine need theirs.
+const NETWORKS_FEW: u64 = 3;
+
+pub(super) fn dns(facts: &Facts) -> Vec<Check> {
+    let Some(servers) = &facts.host.resolvers else { return unread("the servers of names") };
+    let reached =
+        servers.iter().find(|it| it.parse::<IpAddr>().is_ok_and(|address| !address.is_loopback()));
+    match reached {
+        Some(server) => vec![fine(format!("runners ask {server} for names"))],
+        None => vec![warning(
+            "all servers of names are this machine's own, which runners do not reach: they ask a \
+             public one",
+            "set `\"dns\": [\"ADDRESS\"]` in /etc/docker/daemon.json, then restart the engine",
+        )],
+    }
+}
+
+pub(super) fn forwarding(facts: &Facts) -> Vec<Check> {
+    let Some(engine) = &facts.engine else { return no_engine("forwarding") };
+    match engine.forwards {
+        Some(true) => vec![fine("the host passes runners' packets on")],
+        Some(false) => vec![error(
+            "the host does not pass runners' packets on: they reach nothing",
+            "`echo 'net.ipv4.ip_forward = 1' | sudo tee -a /etc/sysctl.d/90-slate-fleet.conf && \
+             sudo sysctl --system`",
+        )],
+        None => unread("net.ipv4.ip_forward"),
+    }
+}
+
+pub(super) fn address_pools(facts: &Facts) -> Vec<Check> {
+    let Some(engine) = &facts.engine else { return no_engine("address pools") };
+    let all = match engine.pools.as_slice() {
+        [] => DOCKERS_OWN,
+        pools => pools.iter().map(|it| it.networks()).sum(),
+    };
+    let used = u64::try_from(engine.networks).unwrap_or(u64::MAX);
+    let free = all.saturating_sub(used);
+    let advice = "`docker network prune`; more ranges: `\"default-address-pools\": [{\"base\": \
+                  \"10.200.0.0/16\", \"size\": 24}]` in /etc/docker/daemon.json";
+    if free == 0 {
+        return vec![error(format!("all {all} networks of the engine are taken"), advice)];
+    }
+    match free < NETWORKS_FEW {
+        true => vec![warning(format!("{free} of {all} networks of the engine are left"), advice)],
+        false => vec![fine(format!(
+            "{free} of {all} networks of the engine are left; a fleet needs one"
+        ))],
+    }
+}
+
+pub(super) fn mtu(facts: &Facts) -> Vec<Check> {
+    let Some((out, bridge)) = facts.host.mtu else { return unread("the sizes of packets") };
+    match bridge > out {
+        true => vec![warning(
+            format!(
+                "runners send packets of {bridge} bytes, and the way out takes {out}: TLS may stall"
+            ),
+            format!("set `\"mtu\": {out}` in /etc/docker/daemon.json, then restart the engine"),
+        )],
+        false => vec![fine(format!("runners' packets of {bridge} bytes fit the way out ({out})"))],
+    }
+}
+
+pub(super) fn listen(facts: &Facts) -> Vec<Check> {
+    let Some(listen) = &facts.env.listen else {
+        return vec![fine("SLATE_LISTEN is not set: it opens no port")];
+    };
+    match listen.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => {
+            vec![fine(format!("SLATE_LISTEN is {listen}: only this machine reaches it"))]
+        }
+        Ok(_) => vec![warning(
+            format!("SLATE_LISTEN is {listen}, which other machines reach"),
+            "`SLATE_LISTEN=127.0.0.1:PORT`, and a proxy with TLS before it",
+        )],
+        Err(_) => vec![error(
+            format!("SLATE_LISTEN is `{listen}`, which is no address"),
+            "`SLATE_LISTEN=127.0.0.1:PORT`",
+        )],
+    }
+}
