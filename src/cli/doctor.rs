@@ -118,7 +118,7 @@ async fn facts(
         cards: inventory.as_ref().map_or_else(CardsState::default, look::cards),
         folders: folders.filter_map(|(holds, path)| look::folder(holds, &path)).collect(),
         env_file: env_file.and_then(|path| look::secrets_file(&path)),
-        env: look::env(),
+        env: look::env(spec),
     })
 }
 

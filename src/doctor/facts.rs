@@ -27,7 +27,7 @@ pub struct Facts {
     pub folders: Vec<Folder>,
     /// The fleet's file of secrets, if it is there.
     pub env_file: Option<SecretsFile>,
-    /// `DOCKER_HOST` and `SLATE_LISTEN`, as this program was started.
+    /// Where engine and API are reached.
     pub env: EnvState,
 }
 
@@ -151,13 +151,15 @@ pub struct SecretsFile {
     pub mode: u32,
 }
 
-/// Variables that expose something.
+/// Addresses that expose something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvState {
     /// `DOCKER_HOST`.
     pub docker_host: Option<String>,
     /// Whether the engine is spoken to with TLS.
     pub docker_tls: bool,
-    /// `SLATE_LISTEN`.
+    /// `SLATE_LISTEN`, else the fleet file's `api.listen`.
     pub listen: Option<String>,
+    /// Whether the API has a certificate to show there.
+    pub api_tls: bool,
 }

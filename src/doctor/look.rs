@@ -205,14 +205,16 @@ pub fn secrets_file(path: &Path) -> Option<SecretsFile> {
     Some(SecretsFile { path: path.to_owned(), mode })
 }
 
-/// The variables that expose something.
+/// The addresses that expose something, by variables and the fleet file.
 #[must_use]
-pub fn env() -> EnvState {
+pub fn env(spec: Option<&Spec>) -> EnvState {
+    let api = spec.map(|spec| &spec.api);
     let read = |name| std::env::var(name).ok().filter(|it| !it.is_empty());
     EnvState {
         docker_host: read("DOCKER_HOST"),
         docker_tls: read("DOCKER_TLS_VERIFY").is_some(),
-        listen: read("SLATE_LISTEN"),
+        listen: read("SLATE_LISTEN").or_else(|| Some(api?.listen?.to_string())),
+        api_tls: api.is_some_and(|api| api.tls.is_some()),
     }
 }
 

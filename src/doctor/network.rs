@@ -73,19 +73,24 @@ pub(super) fn mtu(facts: &Facts) -> Vec<Check> {
 
 pub(super) fn listen(facts: &Facts) -> Vec<Check> {
     let Some(listen) = &facts.env.listen else {
-        return vec![fine("SLATE_LISTEN is not set: it opens no port")];
+        return vec![fine("the API opens no port: only its socket's owner reaches it")];
     };
-    match listen.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => {
-            vec![fine(format!("SLATE_LISTEN is {listen}: only this machine reaches it"))]
+    let Ok(address) = listen.parse::<SocketAddr>() else {
+        return vec![error(
+            format!("the API's address is `{listen}`, which is none"),
+            "`SLATE_LISTEN=127.0.0.1:PORT`, or `api: {listen: ADDRESS:PORT}`",
+        )];
+    };
+    match (address.ip().is_loopback(), facts.env.api_tls) {
+        (true, _) => {
+            vec![fine(format!("the API listens on {listen}: only this machine reaches it"))]
         }
-        Ok(_) => vec![warning(
-            format!("SLATE_LISTEN is {listen}, which other machines reach"),
-            "`SLATE_LISTEN=127.0.0.1:PORT`, and a proxy with TLS before it",
-        )],
-        Err(_) => vec![error(
-            format!("SLATE_LISTEN is `{listen}`, which is no address"),
-            "`SLATE_LISTEN=127.0.0.1:PORT`",
+        (false, true) => vec![fine(format!(
+            "the API listens on {listen} with TLS: others reach it, and need a token"
+        ))],
+        (false, false) => vec![error(
+            format!("the API's address is {listen}, which others reach, and it has no TLS"),
+            "`api.tls` in the fleet file, or `SLATE_LISTEN=127.0.0.1:PORT`",
         )],
     }
 }

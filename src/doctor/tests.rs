@@ -288,14 +288,14 @@ const CASES: &[Case] = &[
     (
         "listen-address",
         |it| it.env.listen = Some("0.0.0.0:7373".to_owned()),
-        CheckLevel::Warning,
-        "other machines",
+        CheckLevel::Error,
+        "no TLS",
     ),
     (
         "listen-address",
         |it| it.env.listen = Some("7373".to_owned()),
         CheckLevel::Error,
-        "no address",
+        "which is none",
     ),
     (
         "gpu-cards",
