@@ -313,9 +313,9 @@ fn foot_line(look: &Look, runners: usize) -> Line<'static> {
     let keys: Vec<String> = keys.collect();
     let above = match look.above {
         0 => String::new(),
-        above => format!(" · from {} of {runners}", above + 1),
+        above => format!(" · {}/{runners}", above + 1),
     };
-    let text = format!("[q]uit [r]everse sort: {}{above}", keys.join(" "));
+    let text = format!("[q]uit [r]everse · {}{above}", keys.join(" "));
     Line::styled(text, style(look.paint, Some(Tone::Dim)))
 }
 

@@ -78,7 +78,9 @@ fn commands(line: &str) -> Vec<Vec<String>> {
             (None, '\\') => word.get_or_insert_default().extend(letters.next()),
             (None, '#') if word.is_none() => break,
             (None, ' ' | '\t' | '|' | '&' | ';' | '<' | '>' | '(' | ')') => {
-                all.last_mut().expect("one at least").extend(word.take());
+                // What another command tells stands for a word that is not known here.
+                let told = word.take().filter(|word| !(c == '(' && word == "$"));
+                all.last_mut().expect("one at least").extend(told);
                 if c != ' ' && c != '\t' {
                     all.push(Vec::new());
                 }
@@ -169,6 +171,10 @@ fn command_lines_are_found_where_a_shell_would_find_them() {
     assert_eq!(
         found("A=1 sudo slate-fleet run -- sh -c 'a; b'  # why"),
         ["slate-fleet_run_--_sh_-c_a; b"]
+    );
+    assert_eq!(
+        found("slate-fleet wait $(slate-fleet submit -- make)"),
+        ["slate-fleet_wait", "slate-fleet_submit_--_make"]
     );
     assert_eq!(found("docker run slate-fleet ps"), Vec::<String>::new());
     let page = "```sh\nslate-fleet run \\\n  true\n```\n\n```yaml\nslate-fleet: x\n```\n";

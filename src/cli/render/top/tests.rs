@@ -89,7 +89,7 @@ fn runners_stand_in_each_order_and_the_other_way_round() {
 fn moving_down_shows_later_runners_and_says_from_where() {
     let look = Look { above: 15, ..look(Sort::Name) };
     let text = screen(&view(), &look, (80, 24));
-    assert!(text.contains("from 16 of 19"), "{text}");
+    assert!(text.contains("· 16/19"), "{text}");
     assert!(!text.contains("slate-gpu-heavy-01"), "{text}");
 }
 
