@@ -26,6 +26,7 @@ mod order;
 pub(in crate::fleet) mod plan;
 mod register;
 mod registration;
+pub(in crate::fleet) mod revival;
 #[cfg(test)]
 mod testing;
 mod view;

@@ -343,6 +343,7 @@ impl Oracle {
         };
         let of_pool = |runner: &&Runner| runner.build.template.pool == pool.name;
         let runners = records.runners.values().filter(in_service).filter(of_pool);
+        let runners = runners.filter(|runner| !forges::is_back(records, runner));
         let slots = records.slots.values().filter(|slot| slot.pool == pool.name).count();
         let most = slots + pool.spares as usize;
         let count = runners.count();

@@ -15,6 +15,7 @@ mod forges;
 mod gpu_oom;
 mod gpu_time;
 mod jobs;
+mod kept;
 mod life;
 mod load;
 mod pains;

@@ -22,7 +22,7 @@ use super::fault::{Fault, Faults};
 use super::rng::Rng;
 use super::transcript::{self, Transcript};
 use crate::fleet::effect::Effect;
-use crate::fleet::event::{ContainerState, EngineEvent, Event};
+use crate::fleet::event::{ContainerExit, ContainerState, EngineEvent, Event};
 use crate::fleet::forge::{ListenOrder, ListenerStage};
 use crate::fleet::runner::OpKind;
 use crate::ids::{
@@ -84,6 +84,10 @@ pub struct Container {
     pub state: ContainerState,
     /// Its last fall.
     pub(super) fall: Turn,
+    /// When that was, and how.
+    pub(super) fell: Option<(Time, ContainerExit)>,
+    /// Since when its first process lives, if it does.
+    pub since: Time,
     /// Its first process.
     pub agent: Agent,
     /// Every attempt that began in it, and in which life of its first process.
@@ -276,6 +280,7 @@ impl World {
         let epoch = self.epoch;
         let wait = self.span(10);
         self.clock.after(wait, Due::ListAgain(epoch));
+        self.replay_deaths();
         self.clock.after(self.tick_every, Due::Tick(epoch));
         if !self.cards.is_empty() {
             self.clock.after(Duration::ZERO, Due::Read(epoch));

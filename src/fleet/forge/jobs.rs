@@ -3,7 +3,7 @@
 //! A webhook may be late, doubled or overtaken, so it only ever moves a job on. A list is the truth
 //! of its time: it may also move a job back, or end it by not having it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::fact::{ForgeJobFact, ForgeJobStatus, WorkFact};
@@ -33,6 +33,8 @@ pub(in crate::fleet) struct Known {
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct Jobs {
     known: BTreeMap<ForgeJobId, Known>,
+    /// Those that are over, the one that was told of first first.
+    over: BTreeSet<(Time, ForgeJobId)>,
     /// When the last list was begun.
     pub begun: Option<Time>,
 }
@@ -55,6 +57,11 @@ impl Known {
 
     fn is_over(&self) -> bool {
         matches!(self.fact.status, ForgeJobStatus::Completed(_))
+    }
+
+    /// Since when it is over, if it is.
+    fn end(&self) -> Option<(Time, ForgeJobId)> {
+        self.is_over().then_some((self.said, self.fact.id))
     }
 
     /// Takes over what is newer.
@@ -82,11 +89,13 @@ impl Known {
 impl Jobs {
     /// A webhook.
     pub fn told(&mut self, now: Time, fact: ForgeJobFact) {
-        if let Some(known) = self.known.get_mut(&fact.id) {
+        let id = fact.id;
+        if let Some(known) = self.known.get_mut(&id) {
             known.raise(fact, now, now);
         } else if self.has_room() {
-            self.known.insert(fact.id, Known::new(fact, now, now));
+            self.known.insert(id, Known::new(fact, now, now));
         }
+        self.over.extend(self.known.get(&id).and_then(Known::end));
     }
 
     /// A complete list of what is not over.
@@ -109,6 +118,7 @@ impl Jobs {
             true => now.since(known.said) < TOMBSTONE,
             false => known.said >= begun,
         });
+        self.over = self.known.values().filter_map(Known::end).collect();
     }
 
     /// A runner of the fleet has begun a job: of those that wait, the one that it names, else the
@@ -160,9 +170,7 @@ impl Jobs {
         if self.known.len() < KEPT {
             return true;
         }
-        let over = self.known.values().filter(|known| known.is_over());
-        let oldest = over.min_by_key(|known| known.said).map(|known| known.fact.id);
-        oldest.is_some_and(|id| self.known.remove(&id).is_some())
+        self.over.pop_first().is_some_and(|(_, id)| self.known.remove(&id).is_some())
     }
 }
 
@@ -267,5 +275,18 @@ mod tests {
         }
         assert_eq!(jobs.known.len(), KEPT);
         assert_eq!(statuses(&jobs).len(), KEPT);
+    }
+
+    #[test]
+    fn of_what_is_over_the_oldest_makes_room_first() {
+        let mut jobs = Jobs::default();
+        for (id, at) in [(1, 2002), (2, 2001), (3, 2003)] {
+            jobs.told(Time(at), job(id, over()));
+        }
+        for id in 10..=10 + KEPT as u64 - 2 {
+            jobs.told(Time(3000), job(id, ForgeJobStatus::Queued));
+        }
+        let over: Vec<u64> = jobs.over.iter().map(|(_, id)| id.0).collect();
+        assert_eq!((over, jobs.known.len()), (vec![3], KEPT));
     }
 }

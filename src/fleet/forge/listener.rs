@@ -6,7 +6,7 @@
 use super::fact::{ForgeJobFact, ListenerEnd, ListenerStage, ListenerStatus, WorkFact};
 use super::labels::{self, Match};
 use super::order::ListenMode;
-use super::{ForgeCause, holds, names, register};
+use super::{ForgeCause, holds, names, register, revival};
 use crate::fleet::effect::Effect;
 use crate::fleet::failures;
 use crate::fleet::runner::{Cause, Phase, Runner};
@@ -46,6 +46,9 @@ pub(in crate::fleet) fn follow(state: &mut State, now: Time, id: IncarnationId) 
     let Some(status) = state.forge.listeners.get(&id).and_then(|it| it.status.clone()) else {
         return;
     };
+    if state.runner(id).is_some_and(Runner::is_retiring) {
+        revival::speaks(state, now, id, &status);
+    }
     let Some(phase) = state.runner(id).map(|runner| runner.phase.clone()) else { return };
     let (container, is_leaving) = match &phase {
         Phase::Registering { container }

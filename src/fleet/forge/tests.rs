@@ -4,6 +4,7 @@ mod demand;
 mod leave;
 mod leftovers;
 mod life;
+mod revival;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +42,8 @@ struct Desk {
     /// Everything else worth a word.
     seen: Vec<String>,
     containers: BTreeMap<IncarnationId, ContainerId>,
+    /// Removals are asked for, and nothing becomes of them.
+    stops_removing: bool,
     spec: Spec,
 }
 
@@ -64,6 +67,7 @@ impl Desk {
             told: Vec::new(),
             seen: Vec::new(),
             containers: BTreeMap::new(),
+            stops_removing: false,
             spec: spec.clone(),
         };
         desk.hear(Event::Host(host()));
@@ -125,6 +129,7 @@ impl Desk {
                         Outcome::Created(container)
                     }
                     EngineAction::Start(_) => Outcome::Done,
+                    EngineAction::Remove { .. } if self.stops_removing => return,
                     EngineAction::Remove { .. } => {
                         self.containers.remove(&incarnation);
                         self.seen.push(format!("{incarnation} removed"));

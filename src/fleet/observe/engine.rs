@@ -9,7 +9,7 @@ use crate::fleet::event::{
     ContainerExit, ContainerFact, ContainerState, EngineEvent, OpError, OpErrorClass, Outcome,
 };
 use crate::fleet::failures;
-use crate::fleet::forge::listener;
+use crate::fleet::forge::{listener, revival};
 use crate::fleet::runner::{Cause, Contact, OpKind, Phase};
 use crate::fleet::state::{EngineContact, Image, State};
 use crate::fleet::transition::{gone, retire};
@@ -32,14 +32,19 @@ pub(super) fn observe(state: &mut State, now: Time, event: EngineEvent) {
         EngineEvent::Ended { container, code } => {
             // The end of a job hangs on the cause; a runner without one is replaced at once.
             let runner = by_container(state, &container).and_then(|id| state.runner(id));
-            if let Some(id) = runner.filter(|it| !it.is_at_work()).map(|it| it.id) {
+            let runner = runner.filter(|it| !it.is_at_work()).map(|it| it.id);
+            if let Some(id) = runner.filter(|id| !revival::is_doubtful(state, *id)) {
                 died(state, now, id, Cause::Died(ContainerExit { code, oom: false }));
             }
         }
         EngineEvent::Died { container, exit } => {
             if let Some(id) = by_container(state, &container) {
+                let why = Cause::Died(exit);
                 failures::learn(state, id, exit);
-                died(state, now, id, Cause::Died(exit));
+                match revival::is_doubtful(state, id) {
+                    true => revival::look(state, now, id, &why),
+                    false => died(state, now, id, why),
+                }
             }
         }
         EngineEvent::Removed { container } => {
@@ -107,7 +112,7 @@ fn listed(state: &mut State, now: Time, begun: Time, containers: Vec<ContainerFa
                 contact.uncertain = false;
             }
             let was_known = knows_container(state, id);
-            compare(state, now, id, listed.get(&id));
+            compare(state, now, (id, begun), listed.get(&id));
             if !was_known && knows_container(state, id) {
                 seen(state, now, id);
             }
@@ -168,7 +173,12 @@ fn is_orphan(state: &State, fact: &ContainerFact) -> bool {
         && fact.state != ContainerState::Removing
 }
 
-fn compare(state: &mut State, now: Time, id: IncarnationId, fact: Option<&ContainerFact>) {
+fn compare(
+    state: &mut State,
+    now: Time,
+    (id, begun): (IncarnationId, Time),
+    fact: Option<&ContainerFact>,
+) {
     let Some(runner) = state.runner(id) else { return };
     match (&runner.phase, fact) {
         (Phase::Retiring { .. }, None) => gone(state, now, id),
@@ -176,8 +186,14 @@ fn compare(state: &mut State, now: Time, id: IncarnationId, fact: Option<&Contai
             let phase = Phase::Retiring { container: Some(fact.id.clone()), why: why.clone() };
             state.enter(now, id, phase, LISTED);
         }
+        (Phase::Retiring { .. }, Some(fact)) if fact.state == ContainerState::Running => {
+            revival::runs(state, now, id);
+        }
         (Phase::Planned, None) | (Phase::Retiring { .. }, Some(_)) => {}
         (_, None) => retire(state, now, id, Cause::Vanished),
+        (_, Some(fact))
+            if matches!(fact.state, ContainerState::Exited(_))
+                && revival::speaks_since(state, id, begun) => {}
         (phase, Some(fact)) => {
             let phase = phase.clone();
             exists(state, now, (id, &phase), fact);
@@ -306,6 +322,8 @@ fn failed(state: &mut State, now: Time, (id, kind): (IncarnationId, OpKind), err
                 contact.removals_failed = contact.removals_failed.saturating_add(1);
                 contact.retry_at = now + wait.min(REMOVE_RETRY_MAX);
             }
+            // Its agent may have said meanwhile that it has a job.
+            listener::follow(state, now, id);
         }
         (OpKind::Start, OpErrorClass::Gone) => retire(state, now, id, Cause::Vanished),
         (OpKind::Register | OpKind::Deregister, _) => {}

@@ -98,6 +98,8 @@ fn unwanted(
     match (runner.slot, slot) {
         (Some(_), None) => return Some(Cause::Surplus),
         (Some(_), Some(slot)) if slot.fate == Fate::Leave => return Some(Cause::Surplus),
+        // Another fills its slot by now.
+        (Some(_), Some(slot)) if slot.runner != Some(runner.id) => return Some(Cause::Surplus),
         (Some(_), Some(_)) => {}
         (None, _) => {
             let left = spares_left.get_mut(pool)?;

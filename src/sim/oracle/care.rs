@@ -23,6 +23,11 @@ impl Care {
         self.is_engine_known
     }
 
+    /// When the newest list was begun.
+    pub(super) fn listed(&self) -> Time {
+        self.listed
+    }
+
     /// A supervisor starts and knows nothing.
     pub(super) fn started(&mut self) {
         *self = Self::default();

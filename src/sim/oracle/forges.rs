@@ -7,8 +7,8 @@ use super::{Oracle, SILENCE};
 use crate::fleet::Step;
 use crate::fleet::effect::{AgentOrder, Effect, EngineAction, ForgeAction, Patience};
 use crate::fleet::event::{DownMode, Event};
-use crate::fleet::forge::{ForgeCause, ForgeContact, ForgeEvent};
-use crate::fleet::runner::{Cause, Phase};
+use crate::fleet::forge::{ForgeCause, ForgeContact, ForgeEvent, ListenMode};
+use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::ids::{IncarnationId, PoolName, ScopeUrl};
 use crate::sim::records::Records;
 use crate::sim::world::forge::{Entry, JobStage, Whose, matches};
@@ -121,19 +121,33 @@ impl Oracle {
         match why {
             Cause::Forced | Cause::CardLost(_) | Cause::GpuOveruse(_) => true,
             Cause::Stale => world.now().since(container.agent.heard) >= SILENCE,
-            // It died, was started again by the engine, and its death was told late.
-            Cause::Died(_) | Cause::Forge(_) => container.is_revived(),
+            Cause::Died(_) | Cause::Forge(_) => self.is_unheard(world, container),
             Cause::Down => {
                 let told = self.forges.cancelled.get(&id);
                 let is_told = told.is_some_and(|(at, grace)| world.now().since(*at) >= *grace);
-                // Its agent has said nothing since the job began: nobody could know of it.
-                let work = container.forge_work().and_then(|job| world.forge.jobs.get(&job));
-                let begun = work.and_then(|job| job.started);
-                is_told || begun.is_some_and(|begun| container.agent.heard <= begun)
+                is_told || self.is_unheard(world, container)
             }
             _ => false,
         }
     }
+
+    /// Nobody could know of a container's job: its agent has said nothing since that began. Either
+    /// its word is on its way, or it could not say any, and the newest list is older than its life.
+    fn is_unheard(&self, world: &World, container: &Container) -> bool {
+        let work = container.forge_work().and_then(|job| world.forge.jobs.get(&job));
+        let Some(begun) = work.and_then(|job| job.started) else { return false };
+        let is_on_its_way = container.agent.session.is_some() && container.agent.has_spoken;
+        let is_new = self.care.listed() < container.since;
+        container.agent.heard <= begun && (is_on_its_way || is_new)
+    }
+}
+
+/// Whether a kept runner came back when its slot was gone or filled already: it serves on until it
+/// may leave.
+pub(super) fn is_back(records: &Records, runner: &Runner) -> bool {
+    let is_kept = runner.enlistment().is_some_and(|it| it.mode != ListenMode::OneJob);
+    let slot = runner.slot.and_then(|slot| records.slots.get(&slot));
+    is_kept && slot.is_none_or(|slot| slot.runner != Some(runner.id))
 }
 
 /// What is still missing at the forge for a fleet at rest: its list shows the fleet's runners and

@@ -27,6 +27,8 @@ pub struct Agent {
     pub hangs: bool,
     /// When the supervisor last heard of it.
     pub heard: Time,
+    /// Whether this supervisor has heard what its listener does.
+    pub has_spoken: bool,
     /// What it has to do, or has done without a word of thanks.
     pub work: Option<Work>,
     /// What takes a forge's jobs, once it was told to.
@@ -165,6 +167,7 @@ impl World {
         }
         if let Some(agent) = self.agent(id, |_| true) {
             agent.heard = now;
+            agent.has_spoken |= matches!(event, AgentEvent::Listener(_));
         }
         let Some(container) = self.containers.get(id) else { return Happening::Unnoticed };
         let incarnation = container.incarnation;
@@ -358,7 +361,7 @@ impl World {
     /// The supervisor is gone, so is the session; the agent calls again.
     pub(super) fn hang_up(&mut self, id: &ContainerId) {
         let Some(agent) = self.agent(id, |_| true) else { return };
-        agent.session = None;
+        (agent.session, agent.has_spoken) = (None, false);
         let life = agent.life;
         self.clock.after(CALL_AGAIN, Due::Connect(id.clone(), life));
     }

@@ -17,6 +17,9 @@ use crate::units::Time;
 /// An engine that cannot let go of a container lets go after this long, in milliseconds.
 const HANG_MAX: u64 = 300_000;
 
+/// How far before its own beginning a stream of events begins.
+const OVERLAP: Duration = Duration::from_secs(10);
+
 /// How a container falls that is killed.
 pub(super) const KILLED: ContainerExit = ContainerExit { code: 137, oom: false };
 
@@ -41,6 +44,8 @@ impl World {
             reuse: plan.template.reuse,
             state: ContainerState::Created,
             fall: 0,
+            fell: None,
+            since: self.now(),
             agent: Agent::default(),
             served: BTreeMap::new(),
             listens: None,
@@ -50,6 +55,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self, id: &ContainerId) -> Outcome {
+        let now = self.now();
         let Some(container) = self.containers.get_mut(id) else { return gone(id) };
         match container.state {
             ContainerState::Running => return Outcome::Done,
@@ -57,6 +63,7 @@ impl World {
             ContainerState::Created | ContainerState::Exited(_) => {}
         }
         container.state = ContainerState::Running;
+        container.since = now;
         self.boot(id);
         Outcome::Done
     }
@@ -148,12 +155,12 @@ impl World {
 
     /// Whether a container fell that ran.
     pub(super) fn fall(&mut self, id: &ContainerId, exit: ContainerExit) -> bool {
-        let fall = self.turn();
+        let (fall, now) = (self.turn(), self.now());
         let Some(container) = self.containers.get_mut(id) else { return false };
         if container.state != ContainerState::Running {
             return false;
         }
-        container.fall = fall;
+        (container.fall, container.fell) = (fall, Some((now, exit)));
         container.state = ContainerState::Exited(exit);
         self.truth.died.insert(id.clone());
         self.leave_card(id);
@@ -197,6 +204,21 @@ impl World {
             self.tell(again, event.clone());
         }
         self.tell(wait, event);
+    }
+
+    /// A stream of events begins a little before its time: what the last one may have lost is told,
+    /// be it over or not.
+    pub(super) fn replay_deaths(&mut self) {
+        let now = self.now();
+        let lately = self.containers.iter().filter_map(|(id, it)| {
+            let (at, exit) = it.fell.filter(|(at, _)| now.since(*at) <= OVERLAP)?;
+            Some((now.since(at), EngineEvent::Died { container: id.clone(), exit }))
+        });
+        for (age, event) in lately.collect::<Vec<_>>() {
+            // Before the first list, or after it.
+            let wait = Duration::from_millis(u64::try_from(age.as_millis() % 40).unwrap_or(0));
+            self.tell(wait, Event::Engine(event));
+        }
     }
 
     /// The shell asks for a list.

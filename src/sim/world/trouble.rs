@@ -82,12 +82,13 @@ impl World {
     }
 
     pub(super) fn revive(&mut self, id: &ContainerId, fall: Turn) {
+        let now = self.now();
         let Some(container) = self.containers.get_mut(id) else { return };
         let lies = matches!(container.state, ContainerState::Exited(_));
         if !lies || container.fall != fall || !self.is_engine_up {
             return;
         }
-        container.state = ContainerState::Running;
+        (container.state, container.since) = (ContainerState::Running, now);
         self.note(format!("the engine starts {id} again"));
         self.boot(id);
     }
