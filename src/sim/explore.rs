@@ -93,6 +93,8 @@ mod tests {
         100_126,               // an entry that a list hid was held to be removed
         100_221,               // a forge that answered again was not asked for what it had refused
         100_286,               // what a fleet leaves behind was told again and again
+        7_012_826_516_882_706, // a kept runner that was to go came back with a job, and went
+        7_012_851_462_027_886, // a runner whose agent hung was let go for its silence with a job
         7_012_826_516_881_751, // a restart by force called itself one that spares jobs
     ];
 

@@ -135,7 +135,9 @@ fn stop(state: &State, now: Time, (runner, why): (&Runner, &Cause)) -> Option<De
         None => (now, Time(0)),
     };
     if state.awake.patience_used(now, since) > STOP_PATIENCE {
-        return Some(Decision::Retire(runner.id, why.clone()));
+        // One that says nothing at all may have a job; its silence is looked at elsewhere.
+        let is_heard = contact.heard >= told || state.is_going_down();
+        return is_heard.then(|| Decision::Retire(runner.id, why.clone()));
     }
     let is_due = told < calls_since || now.since(told) >= STOP_AGAIN;
     is_due.then_some(Decision::Forge(ForgeDecision::Stop(runner.id, Patience::Spare)))

@@ -22,7 +22,7 @@ fn comes_back(runner: &Runner) -> bool {
     is_kept && runner.registration.is_some()
 }
 
-/// Whether a death that is told proves nothing: it may be that of a former life, told late or again.
+/// Whether a death that is told proves nothing: it may be a former life's, told late or again.
 pub(in crate::fleet) fn is_doubtful(state: &State, id: IncarnationId) -> bool {
     state.runner(id).is_some_and(|runner| !runner.is_retiring() && comes_back(runner))
 }

@@ -125,7 +125,7 @@ impl Oracle {
             Cause::Down => {
                 let told = self.forges.cancelled.get(&id);
                 let is_told = told.is_some_and(|(at, grace)| world.now().since(*at) >= *grace);
-                is_told || self.is_unheard(world, container)
+                is_told || is_silent_since(world, container)
             }
             _ => false,
         }
@@ -134,12 +134,17 @@ impl Oracle {
     /// Nobody could know of a container's job: its agent has said nothing since that began. Either
     /// its word is on its way, or it could not say any, and the newest list is older than its life.
     fn is_unheard(&self, world: &World, container: &Container) -> bool {
-        let work = container.forge_work().and_then(|job| world.forge.jobs.get(&job));
-        let Some(begun) = work.and_then(|job| job.started) else { return false };
         let is_on_its_way = container.agent.session.is_some() && container.agent.has_spoken;
         let is_new = self.care.listed() < container.since;
-        container.agent.heard <= begun && (is_on_its_way || is_new)
+        is_silent_since(world, container) && (is_on_its_way || is_new)
     }
+}
+
+/// Whether a container's agent has said nothing since its job of the forge began.
+fn is_silent_since(world: &World, container: &Container) -> bool {
+    let work = container.forge_work().and_then(|job| world.forge.jobs.get(&job));
+    let begun = work.and_then(|job| job.started);
+    begun.is_some_and(|begun| container.agent.heard <= begun)
 }
 
 /// Whether a kept runner came back when its slot was gone or filled already: it serves on until it
