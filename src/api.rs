@@ -22,6 +22,7 @@ mod forges;
 mod jobs;
 pub mod listen;
 pub mod logs;
+mod metrics;
 pub mod peer;
 pub mod port;
 mod post_mortems;

@@ -50,6 +50,8 @@ pub mod view;
 mod views;
 pub mod waiting;
 
+use std::collections::BTreeMap;
+
 use effect::{Effect, Refusal};
 use event::Event;
 use forge::ForgeJobView;
@@ -188,6 +190,12 @@ impl Fleet {
     #[must_use]
     pub fn waiting_for(&self, pool: &PoolName) -> PoolQueue {
         waiting::for_pool(&self.state, pool)
+    }
+
+    /// How many jobs wait for each pool; a job counts for one of those that may serve it.
+    #[must_use]
+    pub fn queue_depths(&self, now: Time) -> BTreeMap<PoolName, u32> {
+        demand::depths(&self.state, now)
     }
 
     /// What a spec would change, without changing anything.

@@ -39,6 +39,8 @@ pub mod inventory;
 #[cfg(feature = "fleet")]
 pub mod logs;
 #[cfg(feature = "fleet")]
+pub mod metrics;
+#[cfg(feature = "fleet")]
 pub mod post_mortems;
 #[cfg(feature = "fleet")]
 pub mod sim;

@@ -14,6 +14,7 @@ pub mod gc;
 mod gpus;
 pub mod handle;
 mod keeper;
+mod metered;
 mod recorder;
 mod reports;
 mod runners_file;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use self::metered::Metered;
 use self::watch::Calls;
 use crate::agents::AgentsError;
 use crate::api::listen::ListenError;
@@ -42,6 +44,7 @@ use crate::fleet::host::HostFacts;
 use crate::ids::{FleetId, ProjectName};
 use crate::inventory::GpuSources;
 use crate::logs::LogError;
+use crate::metrics::{Meters, MetricsError};
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
 use crate::store::StoreError;
@@ -141,6 +144,9 @@ pub enum SupervisorError {
     /// The API cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Nothing can be counted.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
 }
 
 /// Runs a supervisor until its fleet is down. `connect` makes the engine once the fleet's identity
@@ -162,13 +168,16 @@ pub async fn run<E: Engine>(
         Intent::Keep => runners_file::claim(wanted)?,
         Intent::Remove(_) => runners_file::Writer::default(),
     };
-    let engine = Arc::new(connect(&opened.spec.project, &opened.fleet)?);
+    let meters = Arc::new(Meters::new()?);
+    let engine = connect(&opened.spec.project, &opened.fleet)?;
+    let engine = Arc::new(Metered::new(engine, Arc::clone(&meters)));
     let info = start::prepare(options.intent, &opened.spec.project, &engine).await?;
     reach(|| "after preparing the engine".to_owned());
     let (events, events_in) = mpsc::channel(EVENTS_MAX);
     let engine_here = (Arc::clone(&engine), info);
     let connections = descriptors::raise();
-    let parts = start::assemble((&options, connections), opened, engine_here, events.clone())?;
+    let around = (events.clone(), meters);
+    let parts = start::assemble((&options, connections), opened, engine_here, around)?;
     reach(|| "after putting the parts together".to_owned());
     let cards =
         gpus::start(options.gpus.clone(), parts.executor.clock().clone(), events.clone()).await;

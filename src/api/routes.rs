@@ -10,8 +10,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::access::{Needs, Role, gate};
 use super::{
-    Api, changes, control, dashboard, doctor, explain, fleet, forges, jobs, post_mortems, stream,
-    tasks, tokens, uploads,
+    Api, changes, control, dashboard, doctor, explain, fleet, forges, jobs, metrics, post_mortems,
+    stream, tasks, tokens, uploads,
 };
 
 /// One route.
@@ -96,6 +96,7 @@ fn health() -> Vec<Route> {
         Route::get("/dashboard/{file}", dashboard::file).anyone(),
         Route::get("/healthz", fleet::healthz).anyone(),
         Route::get("/readyz", fleet::readyz).anyone(),
+        Route::get("/metrics", metrics::page).local(),
     ]
 }
 

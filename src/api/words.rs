@@ -75,20 +75,7 @@ pub fn parse_retry_on(text: &str) -> Result<RetryOn, ParseIdError> {
 /// A runner's state in one word.
 #[must_use]
 pub fn runner_status(status: RunnerStatus) -> &'static str {
-    match status {
-        RunnerStatus::Planned => "planned",
-        RunnerStatus::Creating => "creating",
-        RunnerStatus::Starting => "starting",
-        RunnerStatus::Registering => "registering",
-        RunnerStatus::Idle => "idle",
-        RunnerStatus::Running => "running",
-        RunnerStatus::Stopping => "stopping",
-        RunnerStatus::Removing => "removing",
-        RunnerStatus::Error => "error",
-        RunnerStatus::Stale => "stale",
-        RunnerStatus::Oom => "oom",
-        RunnerStatus::TimedOut => "timed_out",
-    }
+    status.word()
 }
 
 /// A runner's health in one word.

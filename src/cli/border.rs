@@ -237,7 +237,8 @@ fn exit_of(error: &SupervisorError) -> Exit {
         | SupervisorError::Files(_)
         | SupervisorError::Agents(_)
         | SupervisorError::Logs(_)
-        | SupervisorError::Listen(_) => Exit::Failed,
+        | SupervisorError::Listen(_)
+        | SupervisorError::Metrics(_) => Exit::Failed,
     }
 }
 

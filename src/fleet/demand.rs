@@ -171,6 +171,27 @@ fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
     }
 }
 
+/// The jobs that wait, each counted for one pool: of those that may serve it, the first with its
+/// exact profile, else the first in the file's order. Also those that may not start yet.
+pub(super) fn depths(state: &State, now: Time) -> BTreeMap<PoolName, u32> {
+    let mut depths: BTreeMap<PoolName, u32> =
+        state.spec.pools.iter().map(|pool| (pool.name.clone(), 0)).collect();
+    let mut add = |pool: &PoolName, count: usize| {
+        if let Some(depth) = depths.get_mut(pool) {
+            *depth = depth.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    };
+    for (kind, line) in state.queue_lines() {
+        if let Some(pool) = in_order(state, kind).first() {
+            add(&pool.name, line.len());
+        }
+    }
+    for pool in forge::demand::waiting(state, now) {
+        add(pool, 1);
+    }
+    depths
+}
+
 /// The kinds that wait and have a pool with a slot, or one that may grow.
 fn served_kinds(state: &State, loads: &BTreeMap<PoolName, Load>) -> BTreeSet<Kind> {
     let may_serve = |pool: &Pool| {

@@ -43,20 +43,46 @@ pub enum Reserve {
     GivenUp,
 }
 
+/// One disk as readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskView {
+    /// A folder on it that the fleet writes to.
+    pub path: PathBuf,
+    /// What it is for: `state`, `reports`, `engine`, or several of them.
+    pub holds: String,
+    /// Space for those who are not root.
+    pub free: Bytes,
+    /// Space in all.
+    pub total: Bytes,
+    /// With less than this free no job is given out.
+    pub floor: Bytes,
+    /// Whether that is so now.
+    pub low: bool,
+}
+
 /// What is known of the disks.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
-    low: Vec<Low>,
+    all: Vec<Disk>,
 }
 
-/// A disk with too little space.
+/// A disk, and what is little space on it.
 #[derive(Debug)]
-struct Low {
+struct Disk {
     facts: DiskFacts,
     floor: Bytes,
+    is_low: bool,
 }
 
-impl Low {
+impl Disk {
+    /// A disk that was low counts as low until there is somewhat more than its floor.
+    fn new(facts: DiskFacts, wanted: Bytes, was_low: bool) -> Self {
+        let floor = floor_on(wanted, facts.total);
+        let beyond = if was_low { floor.0 / BEYOND_SHARE } else { 0 };
+        let is_low = facts.reserve == Reserve::GivenUp || facts.free.0 < floor.0 + beyond;
+        Self { facts, floor, is_low }
+    }
+
     fn describe(&self) -> String {
         let DiskFacts { path, holds, free, reserve, .. } = &self.facts;
         let path = path.display();
@@ -77,8 +103,25 @@ impl Low {
 impl Disks {
     /// Why no job may be given out, if so.
     pub(super) fn trouble(&self) -> Option<String> {
-        let words: Vec<String> = self.low.iter().map(Low::describe).collect();
+        let words: Vec<String> = self.low().map(Disk::describe).collect();
         (!words.is_empty()).then(|| words.join("; "))
+    }
+
+    /// Every disk, for readers.
+    pub(super) fn view(&self) -> Vec<DiskView> {
+        let view = |Disk { facts, floor, is_low }: &Disk| DiskView {
+            path: facts.path.clone(),
+            holds: facts.holds.clone(),
+            free: facts.free,
+            total: facts.total,
+            floor: *floor,
+            low: *is_low,
+        };
+        self.all.iter().map(view).collect()
+    }
+
+    fn low(&self) -> impl Iterator<Item = &Disk> {
+        self.all.iter().filter(|disk| disk.is_low)
     }
 }
 
@@ -91,25 +134,20 @@ pub fn floor_on(floor: Bytes, total: Bytes) -> Bytes {
 /// Takes in what the disks have now.
 pub(super) fn observe(state: &mut State, now: Time, disks: Vec<DiskFacts>) {
     let floor = state.spec.limits.disk_floor;
-    let before = state.disks.low.iter().map(|low| low.facts.path.clone()).collect::<Vec<_>>();
-    let low: Vec<Low> = disks
-        .into_iter()
-        .map(|facts| Low { floor: floor_on(floor, facts.total), facts })
-        .filter(|disk| is_low(disk, before.contains(&disk.facts.path)))
-        .collect();
-    for disk in low.iter().filter(|disk| !before.contains(&disk.facts.path)) {
+    let before: Vec<PathBuf> = state.disks.low().map(|disk| disk.facts.path.clone()).collect();
+    let made = |facts: DiskFacts| {
+        let was_low = before.contains(&facts.path);
+        Disk::new(facts, floor, was_low)
+    };
+    let now_known = Disks { all: disks.into_iter().map(made).collect() };
+    for disk in now_known.low().filter(|disk| !before.contains(&disk.facts.path)) {
         state.tell(now, "host", "cordoned", disk.describe());
     }
-    for path in before.iter().filter(|path| low.iter().all(|disk| disk.facts.path != **path)) {
+    for path in before.iter().filter(|path| now_known.low().all(|it| it.facts.path != **path)) {
         let why = format!("the disk of {} has space again", path.display());
         state.tell(now, "host", "uncordoned", why);
     }
-    state.disks.low = low;
-}
-
-fn is_low(disk: &Low, was_low: bool) -> bool {
-    let beyond = if was_low { disk.floor.0 / BEYOND_SHARE } else { 0 };
-    disk.facts.reserve == Reserve::GivenUp || disk.facts.free.0 < disk.floor.0 + beyond
+    state.disks = now_known;
 }
 
 /// Refuses what would write more while a disk has too little space.

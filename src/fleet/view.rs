@@ -2,12 +2,14 @@
 
 mod planned;
 mod shared;
+mod words;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Fault, GpuTime};
+use super::disk::DiskView;
 use super::downgrade::Downgrade;
 use super::event::{Cordon, JobSpec};
 use super::forge::{ForgeRunnerView, ForgeView};
@@ -58,6 +60,9 @@ pub struct FleetView {
     /// Every scope at a forge.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forges: Vec<ForgeView>,
+    /// Every disk that the fleet writes to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskView>,
 }
 
 /// Where the fleet stands.

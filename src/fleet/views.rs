@@ -64,6 +64,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         pools,
         gpus: gpus::view::view(state),
         forges: forge::views::scopes(state, now),
+        disks: state.disks.view(),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         oldest: shared::oldest(state),

@@ -22,11 +22,16 @@ pub struct Records {
     pub meta: Meta,
     /// The record.
     pub audit: Vec<AuditEntry>,
+    /// Every transaction, for tests of what reads them.
+    #[cfg(test)]
+    pub steps: Vec<Vec<Record>>,
 }
 
 impl Records {
     /// One transaction.
     pub fn apply(&mut self, records: &[Record]) {
+        #[cfg(test)]
+        self.steps.push(records.to_vec());
         for record in records {
             match record {
                 Record::Slot(id, value) => put(&mut self.slots, *id, value.as_deref()),

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::clock::Stopwatch;
 use super::executor::Executor;
 use super::forges::Forges;
 use super::gc::{self, GcOrder};
@@ -30,7 +31,9 @@ use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
 use crate::fleet::view::JobOrder;
 use crate::ids::{FleetId, RequestId};
+use crate::metrics::{Lives, Meters, Scrape};
 use crate::spec::Spec;
+use crate::units::Time;
 
 /// Requests that wait for the loop; beyond it clients wait.
 const MESSAGES_MAX: usize = 1024;
@@ -51,6 +54,8 @@ struct Loop<E> {
     steps: watch::Sender<u64>,
     heartbeats: Vec<Event>,
     keeper: Keeper,
+    meters: Arc<Meters>,
+    lives: Lives,
     /// A spec came since the forges were told of one.
     has_new_spec: bool,
     is_finished: bool,
@@ -70,6 +75,7 @@ pub(super) async fn run<E: Engine>(
         ballast: parts.disks.ballast,
         look_soon: parts.disks.soon,
         stuck,
+        meters: Arc::clone(&parts.meters),
     };
     let mut it = Loop {
         fleet: parts.fleet,
@@ -80,6 +86,8 @@ pub(super) async fn run<E: Engine>(
         steps,
         heartbeats: Vec::new(),
         keeper: Keeper::new(options.state.audit_head()),
+        meters: parts.meters,
+        lives: parts.lives,
         has_new_spec: false,
         is_finished: false,
     };
@@ -101,7 +109,8 @@ pub(super) async fn run<E: Engine>(
             _ = collections.tick() => {
                 it.executor.gc(it.fleet.holdings(), GcOrder::default(), None);
             }
-            _ = ticks.tick() => {
+            due = ticks.tick() => {
+                it.meters.lagged(due.elapsed());
                 it.keep_record();
                 batch.events.append(&mut it.heartbeats);
                 batch.events.push(Event::Tick);
@@ -242,12 +251,15 @@ impl<E: Engine> Loop<E> {
     ) -> Result<(), SupervisorError> {
         if !batch.events.is_empty() {
             let now = self.executor.clock().now();
+            let begun = Stopwatch::start();
             let step = self.fleet.handle(now, batch.events);
+            self.meters.stepped(begun.elapsed());
             let changes = !step.records.is_empty();
             if changes {
                 reach(|| "before the commit".to_owned());
             }
             self.recorder.record(&step.records, messages).await?;
+            self.lives.read(&step.records, &self.meters);
             if changes {
                 reach(|| "after the commit".to_owned());
             }
@@ -288,6 +300,7 @@ impl<E: Engine> Loop<E> {
         let now = self.executor.clock().now();
         match query {
             Query::Fleet(reply) => drop(reply.send(self.fleet.view(now))),
+            Query::Metrics(reply) => drop(reply.send(self.scrape(now))),
             Query::Jobs(filter, reply) => {
                 drop(reply.send(match filter.order {
                     JobOrder::Newest => self.fleet.jobs(&filter.statuses, filter.limit),
@@ -326,6 +339,18 @@ impl<E: Engine> Loop<E> {
                 let forges = self.forges();
                 answer_aside(reply, async move { forges.run(order).await });
             }
+        }
+    }
+
+    fn scrape(&self, now: Time) -> Scrape {
+        let forges = self.executor.forges();
+        Scrape {
+            meters: Arc::clone(&self.meters),
+            fleet: self.fleet.view(now),
+            queue: self.fleet.queue_depths(now),
+            budgets: forges.budgets(),
+            webhooks: forges.webhooks(),
+            audit_head: self.lives.audit_head(),
         }
     }
 

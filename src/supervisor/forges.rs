@@ -8,7 +8,7 @@ mod report;
 mod settings;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,8 +25,9 @@ use super::secrets::Secrets;
 use super::webhooks::{Door, Route};
 use crate::fleet::event::Event;
 use crate::fleet::forge::{ForgeContact, ForgeEvent};
-use crate::forge::{Governor, Web};
+use crate::forge::{Governor, GovernorView, Web};
 use crate::ids::ScopeUrl;
+use crate::metrics::{Meters, Webhooks};
 use crate::spec::{Pool, Spec, Webhook};
 
 /// All forges.
@@ -35,6 +36,7 @@ pub(super) struct Forges {
     clock: Clock,
     events: mpsc::Sender<Event>,
     door: Door,
+    meters: Arc<Meters>,
     state: Mutex<State>,
 }
 
@@ -83,9 +85,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Forges {
     /// No forge yet; [`Self::apply`] makes those that a spec names.
-    pub fn new(secrets: Secrets, clock: Clock, events: mpsc::Sender<Event>) -> Arc<Self> {
+    pub fn new(
+        (secrets, meters): (Secrets, Arc<Meters>),
+        clock: Clock,
+        events: mpsc::Sender<Event>,
+    ) -> Arc<Self> {
         let door = Door::new(secrets.clone(), clock.reader(), events.clone());
-        Arc::new(Self { secrets, clock, events, door, state: Mutex::default() })
+        Arc::new(Self { secrets, clock, events, door, meters, state: Mutex::default() })
+    }
+
+    /// How each credential's budget stands, under the first of the scopes that share it.
+    pub fn budgets(&self) -> BTreeMap<ScopeUrl, GovernorView> {
+        let state = lock(&self.state);
+        let mut seen = BTreeSet::new();
+        let first = state.scopes.iter().filter(|(_, it)| seen.insert(&it.settings.budget));
+        first.map(|(url, scope)| (url.clone(), scope.governor.view())).collect()
+    }
+
+    /// What came in by webhooks, if there is a door for them.
+    pub fn webhooks(&self) -> Option<Webhooks> {
+        self.door.report().map(|it| Webhooks {
+            taken: it.taken,
+            bad_signatures: it.bad_signatures,
+            turned_away: it.turned_away,
+        })
     }
 
     /// Where secrets are read.
@@ -142,7 +165,13 @@ impl Forges {
         let new = || Governor::new(Arc::clone(&clock));
         let governor = state.governors.entry(settings.budget.clone()).or_insert_with(new).clone();
         let (secrets, watch) = (&self.secrets, Arc::<Watch>::default());
-        let means = Means { secrets, web, governor: governor.clone(), clock: Arc::clone(&clock) };
+        let means = Means {
+            secrets,
+            web,
+            governor: governor.clone(),
+            clock: Arc::clone(&clock),
+            meters: Arc::clone(&self.meters),
+        };
         let adapter = adapter(scope, settings, means);
         let (jobs, runners) = match &adapter {
             Ok(forge) => {

@@ -17,6 +17,7 @@ use crate::fleet::view::{FleetView, JobOrder, JobStatus, JobView, PlanView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
 use crate::forge::{CallError, Dispatch, Dispatched, RunState};
 use crate::ids::{ForgeRunId, JobId, PoolName};
+use crate::metrics::Scrape;
 use crate::spec::Spec;
 use crate::units::{Bytes, Time};
 
@@ -41,6 +42,8 @@ pub enum Message {
 pub enum Query {
     /// The whole fleet.
     Fleet(oneshot::Sender<FleetView>),
+    /// What Prometheus reads.
+    Metrics(oneshot::Sender<Scrape>),
     /// Jobs, in the filter's order.
     Jobs(JobFilter, oneshot::Sender<Vec<JobView>>),
     /// One job.

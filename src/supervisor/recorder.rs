@@ -8,10 +8,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
+use super::clock::Stopwatch;
 use super::disk::{Ballast, GivenUp};
 use super::handle::{Message, Stuck};
 use crate::causes::with_causes;
 use crate::fleet::state::Record;
+use crate::metrics::Meters;
 use crate::store::{Obstacle, Store, StoreError};
 
 /// How often a step that could not be recorded is tried again.
@@ -25,6 +27,7 @@ pub(super) struct Recorder {
     pub look_soon: Arc<Notify>,
     /// Tells the API why nothing is answered.
     pub stuck: watch::Sender<Stuck>,
+    pub meters: Arc<Meters>,
 }
 
 /// Whether a step is tried again.
@@ -50,7 +53,7 @@ impl Recorder {
         messages: &mut mpsc::Receiver<Message>,
     ) -> Result<(), StoreError> {
         loop {
-            let Err(error) = block_in_place(|| self.store.commit(records)) else { break };
+            let Err(error) = self.commit(records) else { break };
             match block_in_place(|| self.next(&error)) {
                 Next::Now => {}
                 Next::Later => self.wait(&error, messages).await,
@@ -61,6 +64,17 @@ impl Recorder {
             tracing::info!("the state can be written again");
         }
         Ok(())
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let begun = Stopwatch::start();
+        let committed = block_in_place(|| self.store.commit(records));
+        match &committed {
+            Ok(()) if records.is_empty() => {}
+            Ok(()) => self.meters.committed(begun.elapsed()),
+            Err(_) => self.meters.not_committed(),
+        }
+        committed
     }
 
     fn next(&self, error: &StoreError) -> Next {

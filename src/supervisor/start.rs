@@ -27,6 +27,7 @@ use crate::fleet::runner::Runner;
 use crate::fleet::state::Restored;
 use crate::ids::{FleetId, IncarnationId, ProjectName};
 use crate::logs::LogStore;
+use crate::metrics::{Lives, Meters};
 use crate::spec::{Pool, Spec};
 use crate::state_dir::StateDir;
 use crate::store::{Store, checkpoint};
@@ -45,6 +46,8 @@ pub(super) struct Parts<E: Engine> {
     pub connections: Connections,
     /// Which fleet this is.
     pub identity: FleetId,
+    pub meters: Arc<Meters>,
+    pub lives: Lives,
 }
 
 /// The watch over the disks.
@@ -199,7 +202,7 @@ pub(super) fn assemble<E: Engine>(
     (options, connections): (&Options, Connections),
     opened: Opened,
     (engine, info): (Arc<E>, EngineInfo),
-    events: mpsc::Sender<Event>,
+    (events, meters): (mpsc::Sender<Event>, Arc<Meters>),
 ) -> Result<Parts<E>, SupervisorError> {
     let Opened { store, restored, fleet, spec, rolled_back } = opened;
     let recorded = store.audit(0, 1)?.last().map_or(Time(0), |entry| entry.at);
@@ -237,13 +240,27 @@ pub(super) fn assemble<E: Engine>(
     tokio::spawn(forward(facts_in, events.clone(), Arc::clone(&lost)));
     let project = Project { name: spec.project.clone(), fleet: fleet.clone() };
     let identity = fleet;
+    let lives = Lives::of(&restored);
     let fleet = Fleet::restore(spec, restored, clock.now());
-    let forges = Forges::new(Secrets::of_this_process(), clock.clone(), events.clone());
+    let means = (Secrets::of_this_process(), Arc::clone(&meters));
+    let forges = Forges::new(means, clock.clone(), events.clone());
     let volumes = (project, info.data_root);
     let logs_too = Arc::clone(&logs);
     let workplace = Workplace { engine, agents, forges, logs: logs_too, paths, clock, volumes };
     let executor = Executor::new(workplace, events, options.host.cpus);
-    Ok(Parts { fleet, store, executor, logs, disks, rolled_back, lost, connections, identity })
+    Ok(Parts {
+        fleet,
+        store,
+        executor,
+        logs,
+        disks,
+        rolled_back,
+        lost,
+        connections,
+        identity,
+        meters,
+        lives,
+    })
 }
 
 /// Tells what the engine does to containers with cards, where the file asks for any.

@@ -23,6 +23,7 @@ use slate_fleet::ids::{
     ProjectName, ScopeUrl, SlotId,
 };
 use slate_fleet::logs::LogStore;
+use slate_fleet::metrics::{Meters, Scrape};
 use slate_fleet::spec::{
     self, ForgeAccess, ForgeKind, ForgePool, ForkJobs, SecretSource, Source, Spec,
 };
@@ -258,6 +259,17 @@ fn tell(fake: &Fake, query: Query) {
     }
     match query {
         Query::Fleet(reply) => drop(reply.send(world.fleet.clone())),
+        Query::Metrics(reply) => {
+            let meters = Arc::new(Meters::new().expect("names that are right"));
+            drop(reply.send(Scrape {
+                meters,
+                fleet: world.fleet.clone(),
+                queue: BTreeMap::new(),
+                budgets: BTreeMap::new(),
+                webhooks: None,
+                audit_head: 0,
+            }));
+        }
         Query::Jobs(filter, reply) => {
             let wanted = |job: &&JobView| {
                 filter.statuses.is_empty() || filter.statuses.contains(&job.status)
@@ -361,6 +373,7 @@ fn fleet() -> FleetView {
         }],
         gpus: GpusView::default(),
         forges: Vec::new(),
+        disks: Vec::new(),
         queued: 0,
         running: 0,
         oldest: None,

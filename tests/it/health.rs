@@ -1,10 +1,8 @@
 //! Health: of the supervisor over socket and port, of runners by CLI, API and `docker inspect`.
 
-use std::net::TcpListener;
-
 use crate::docker::{docker, inspect};
 use crate::fleet::{Fleet, NO_SPARE};
-use crate::http::{over_port, over_socket};
+use crate::http::{free_address, over_port, over_socket};
 use crate::process::{self, wait_until};
 
 #[test]
@@ -84,10 +82,4 @@ fn docker_shows_the_health_of_runners_whose_pool_asks_for_it() {
     let without = Fleet::beside(NO_SPARE);
     without.cli(&["up", "-d"]).ok();
     assert!(inspect(&without.containers()[0])["State"]["Health"].is_null(), "it costs an exec");
-}
-
-/// An address of this host that nobody listens on just now.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
 }

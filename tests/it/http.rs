@@ -1,7 +1,7 @@
 //! A request over a unix socket or a port, as `curl` would send it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +36,12 @@ pub fn over_port(address: &str, host: &str, path: &str) -> Option<Answer> {
     let stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     ask(stream, host, path).ok()
+}
+
+/// An address of this host that nobody listens on just now.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
 }
 
 fn ask(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<Answer> {

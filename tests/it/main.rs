@@ -40,6 +40,8 @@ mod health;
 mod http;
 mod lifecycle;
 mod limits;
+mod metrics;
+mod monitoring;
 mod network;
 #[path = "../support/nvidia_engine.rs"]
 mod nvidia_engine;

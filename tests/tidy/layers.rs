@@ -80,12 +80,13 @@ fn check_purity(text: &Text) -> Vec<Finding> {
 
 /// Libraries that stay with one module.
 fn check_homes(text: &Text) -> Vec<Finding> {
-    const HOMES: [(&str, &[&str]); 6] = [
+    const HOMES: [(&str, &[&str]); 7] = [
         ("bollard::", &["src/engine/"]),
         ("rusqlite::", &["src/store"]),
         ("axum::", &["src/api"]),
         ("clap::", &["src/cli", "src/main.rs"]),
         ("rcgen::", &["src/agents"]),
+        ("prometheus::", &["src/metrics"]),
         ("sysinfo::", &["src/inventory", "src/api/usage.rs"]),
     ];
     production(text)

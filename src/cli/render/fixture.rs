@@ -38,6 +38,7 @@ pub(in crate::cli) fn fleet() -> FleetView {
         pools: vec![pool()],
         gpus: GpusView::default(),
         forges: Vec::new(),
+        disks: Vec::new(),
         queued: 0,
         running: 3,
         oldest: None,

@@ -216,6 +216,21 @@ pub(in crate::fleet) fn count(state: &State, now: Time, loads: &mut BTreeMap<Poo
     }
 }
 
+/// The pools that serve the jobs that wait at forges, one for each job.
+pub(in crate::fleet) fn waiting(state: &State, now: Time) -> Vec<&PoolName> {
+    let mut sorter = Sorter::new(state, now);
+    let queued = all(state).filter(|(_, it)| it.fact.status == ForgeJobStatus::Queued);
+    let mut pools = Vec::new();
+    for (scope, job) in queued {
+        match sorter.place(scope, job) {
+            // It waits for nobody here.
+            (_, Some(ForgeWait::Fork(_))) | (None, _) => {}
+            (Some(pool), _) => pools.push(&pool.name),
+        }
+    }
+    pools
+}
+
 /// The jobs of all scopes that are not over, the newest first.
 pub(in crate::fleet) fn jobs(state: &State, now: Time, limit: usize) -> Vec<ForgeJobView> {
     let mut jobs: Vec<_> = all(state).collect();

@@ -85,6 +85,22 @@ pub enum ForgeContact {
     Denied(String),
 }
 
+impl ForgeContact {
+    /// All words there are.
+    pub const WORDS: [&'static str; 4] = ["good", "unreachable", "limited", "denied"];
+
+    /// The state in one word, for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Unreachable(_) => "unreachable",
+            Self::Limited { .. } => "limited",
+            Self::Denied(_) => "denied",
+        }
+    }
+}
+
 /// A runner in a forge's list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgeRunnerFact {

@@ -3,17 +3,27 @@
 use std::sync::Arc;
 
 use super::settings::Settings;
-use crate::fleet::forge::{ForgeEntry, ForgeJobFact, ForgeRunnerFact, RegisterOrder};
+use crate::fleet::forge::{
+    ForgeEntry, ForgeErrorClass, ForgeJobFact, ForgeRunnerFact, RegisterOrder,
+};
 use crate::forge::{
     CallError, Dispatch, Dispatched, Finding, Forge, Gitea, GiteaSettings, Github, GithubSettings,
     Governor, Grant, Listed, ReadClock, Removal, Right, RunState, Web,
 };
 use crate::ids::{ForgeRunId, ScopeUrl};
+use crate::metrics::Meters;
 use crate::spec::{ForgeAccess, ForgeKind};
+use crate::supervisor::clock::Stopwatch;
 use crate::supervisor::secrets::Secrets;
 
+/// An adapter whose calls are counted.
+pub(super) struct Adapter {
+    forge: Kind,
+    meters: Arc<Meters>,
+}
+
 /// The adapters that there are.
-pub(super) enum Adapter {
+enum Kind {
     Github(Box<Github>),
     Gitea(Box<Gitea>),
 }
@@ -24,6 +34,7 @@ pub(super) struct Means<'a> {
     pub web: Result<Web, String>,
     pub governor: Governor,
     pub clock: ReadClock,
+    pub meters: Arc<Meters>,
 }
 
 /// Makes the adapter of a scope. Nothing is read or called yet.
@@ -32,7 +43,7 @@ pub(super) fn adapter(
     settings: &Settings,
     means: Means<'_>,
 ) -> Result<Arc<Adapter>, String> {
-    let Means { secrets, web, governor, clock } = means;
+    let Means { secrets, web, governor, clock, meters } = means;
     let web = web?;
     let (scope, repositories) = (scope.clone(), settings.repositories.clone());
     let made = match (settings.kind, &settings.access) {
@@ -48,16 +59,16 @@ pub(super) fn adapter(
             };
             let (api, groups) = (settings.api.clone(), settings.groups.clone());
             let github = GithubSettings { scope, api, right, repositories, groups };
-            Adapter::Github(Box::new(Github::new(github, web, governor, clock)?))
+            Kind::Github(Box::new(Github::new(github, web, governor, clock)?))
         }
         (ForgeKind::Gitea, ForgeAccess::Personal(token)) => {
             let token = secrets.reader(token.clone());
             let gitea = GiteaSettings { scope, token, repositories };
-            Adapter::Gitea(Box::new(Gitea::new(gitea, web, governor, clock)?))
+            Kind::Gitea(Box::new(Gitea::new(gitea, web, governor, clock)?))
         }
         (ForgeKind::Gitea, access) => return Err(no_api(access)),
     };
-    Ok(Arc::new(made))
+    Ok(Arc::new(Adapter { forge: made, meters }))
 }
 
 fn no_api(access: &ForgeAccess) -> String {
@@ -72,40 +83,73 @@ fn no_api(access: &ForgeAccess) -> String {
 /// Passes a call on to whichever adapter it is.
 macro_rules! pass {
     ($self:ident, $forge:ident => $call:expr) => {
-        match $self {
-            Adapter::Github($forge) => $call.await,
-            Adapter::Gitea($forge) => $call.await,
+        match &$self.forge {
+            Kind::Github($forge) => $call.await,
+            Kind::Gitea($forge) => $call.await,
         }
     };
 }
 
+impl Adapter {
+    /// Counts a call and what came of it.
+    async fn count<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let forge = match &self.forge {
+            Kind::Github(_) => "github",
+            Kind::Gitea(_) => "gitea",
+        };
+        let begun = Stopwatch::start();
+        let answer = call.await;
+        self.meters.forge_call(forge, name, result(&answer), begun.elapsed());
+        answer
+    }
+}
+
+/// What came of a call, in one word.
+fn result<T>(answer: &Result<T, CallError>) -> &'static str {
+    match answer {
+        Ok(_) => "ok",
+        Err(CallError::Unknown(_)) => "unknown",
+        Err(CallError::Failed(error)) => match error.class {
+            ForgeErrorClass::Retry => "retry",
+            ForgeErrorClass::Limited(_) => "limited",
+            ForgeErrorClass::Denied => "denied",
+            ForgeErrorClass::NameTaken => "name_taken",
+            ForgeErrorClass::Invalid => "invalid",
+        },
+    }
+}
+
 impl Forge for Adapter {
     async fn register(&self, order: &RegisterOrder) -> Result<Grant, CallError> {
-        pass!(self, forge => forge.register(order))
+        self.count("register", async { pass!(self, forge => forge.register(order)) }).await
     }
 
     async fn remove(&self, entry: &ForgeEntry) -> Result<Removal, CallError> {
-        pass!(self, forge => forge.remove(entry))
+        self.count("remove", async { pass!(self, forge => forge.remove(entry)) }).await
     }
 
     async fn runners(&self) -> Result<Listed<ForgeRunnerFact>, CallError> {
-        pass!(self, forge => forge.runners())
+        self.count("runners", async { pass!(self, forge => forge.runners()) }).await
     }
 
     async fn jobs(&self) -> Result<Listed<ForgeJobFact>, CallError> {
-        pass!(self, forge => forge.jobs())
+        self.count("jobs", async { pass!(self, forge => forge.jobs()) }).await
     }
 
     async fn newest_runner(&self) -> Result<Option<String>, CallError> {
-        pass!(self, forge => forge.newest_runner())
+        self.count("newest_runner", async { pass!(self, forge => forge.newest_runner()) }).await
     }
 
     async fn dispatch(&self, order: &Dispatch) -> Result<Dispatched, CallError> {
-        pass!(self, forge => forge.dispatch(order))
+        self.count("dispatch", async { pass!(self, forge => forge.dispatch(order)) }).await
     }
 
     async fn run(&self, repository: &str, run: ForgeRunId) -> Result<RunState, CallError> {
-        pass!(self, forge => forge.run(repository, run))
+        self.count("run", async { pass!(self, forge => forge.run(repository, run)) }).await
     }
 
     async fn findings(&self) -> Vec<Finding> {
