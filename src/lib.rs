@@ -41,6 +41,8 @@ pub mod logs;
 #[cfg(feature = "fleet")]
 pub mod metrics;
 #[cfg(feature = "fleet")]
+pub mod notify;
+#[cfg(feature = "fleet")]
 pub mod post_mortems;
 #[cfg(feature = "fleet")]
 pub mod sim;

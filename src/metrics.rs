@@ -1,9 +1,9 @@
 //! What Prometheus reads at `/metrics`.
 //!
-//! The [`catalogue`] has every metric. What *happens* is counted when it does: by [`Meters`], which
-//! the shell's parts share, and by [`Lives`], which reads the records of the core's steps. What *is*
-//! comes from the read model at each scrape, so that an idle fleet shows zeros. No label names a
-//! job, a run or a runner: ten thousand jobs add no series.
+//! The [`catalogue`] has every metric. What *happens* is counted when it does: by [`Meters`],
+//! which the shell's parts share, and by [`Lives`], which reads the records of the core's steps.
+//! What *is* comes from the read model at each scrape, so that an idle fleet shows zeros. No label
+//! names a job, a run or a runner: ten thousand jobs add no series.
 
 pub mod catalogue;
 mod gauges;

@@ -22,6 +22,7 @@ mod gpu;
 mod interpolate;
 mod load;
 mod merge;
+mod notify;
 mod proxy;
 mod quantity;
 mod raw;
@@ -46,6 +47,7 @@ pub use forge::{
 };
 pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
 pub use load::{Loaded, Source, load, load_beside};
+pub use notify::{Notify, NotifyEvent, NotifyFormat};
 pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
 pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};
@@ -79,6 +81,9 @@ pub struct Spec {
     /// Where the API is reached beside its socket.
     #[serde(default)]
     pub api: ApiPolicy,
+    /// Who is told of trouble, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// The shared report store.
     pub reports: Reports,
     /// How long what is over is kept.

@@ -15,6 +15,7 @@ mod gpus;
 pub mod handle;
 mod keeper;
 mod metered;
+mod notifier;
 mod recorder;
 mod reports;
 mod runners_file;

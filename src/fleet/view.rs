@@ -137,7 +137,18 @@ pub struct RunnerView {
     pub forge: Option<ForgeRunnerView>,
 }
 
+/// A runner that has served for this long has left its failures behind.
+const SERVES_WELL: Duration = Duration::from_secs(60);
+
 impl RunnerView {
+    /// How often it failed in a row; none once it has served for a while.
+    #[must_use]
+    pub fn failures_in_a_row(&self, now: Time) -> u32 {
+        let is_well = self.status.is_serving() && now.since(self.since) > SERVES_WELL;
+        let failure = self.last_failure.as_ref().filter(|_| !is_well);
+        failure.map_or(0, |failure| failure.in_a_row)
+    }
+
     /// Whether its forge lists it under this name.
     #[must_use]
     pub fn is_registered_as(&self, name: &str) -> bool {

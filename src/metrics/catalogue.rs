@@ -110,6 +110,8 @@ catalogue! {
     QUEUE_DEPTH = State Gauge, "queue_depth" ["pool"] "jobs":
         "Number of workflows waiting for a runner";
     // Jobs.
+    QUEUE_OLDEST = State Gauge, "slate_fleet_queue_oldest_seconds" [] "seconds":
+        "How long the job that waits longest in the built-in queue has waited; 0 if none waits";
     JOBS_SUBMITTED = Happenings Counter, "slate_fleet_jobs_submitted_total" [] "jobs":
         "Jobs that were accepted into the built-in queue";
     JOBS_ENDED = Happenings Counter, "slate_fleet_jobs_ended_total" ["pool" "status"] "jobs":
@@ -149,7 +151,8 @@ catalogue! {
     RUNNER_FAILURES = Happenings Counter, "slate_fleet_runner_failures_total" ["pool" "cause"]
         "runners": "Runners that went because something went wrong, by cause";
     RUNNER_FAILURES_IN_A_ROW = State Gauge, "slate_fleet_runner_failures_in_a_row" ["pool"]
-        "failures": "Failures in a row of the pool's worst runner; above 4 it is a crash loop";
+        "failures": "Failures in a row of the pool's worst runner, none once it has served for a \
+        minute; above 4 it is a crash loop";
     // Cards.
     GPU_MEMORY_SIZE = State Gauge, "slate_fleet_gpu_memory_size_bytes" ["gpu" "uuid"] "bytes":
         "Memory of the card";
@@ -225,6 +228,8 @@ catalogue! {
         "Number of the last entry of the audit log; it never falls";
     BUILD_INFO = State Gauge, "slate_fleet_build_info" ["version"] "1":
         "The version of the supervisor";
+    NOTIFICATIONS = Happenings Counter, "slate_fleet_notifications_total" ["event" "result"]
+        "notices": "What was worth a message to the webhook of `notify`, by what became of it";
     PROCESS_CPU = State Counter, "process_cpu_seconds_total" [] "seconds":
         "Processor time that the supervisor used";
     PROCESS_RESIDENT = State Gauge, "process_resident_memory_bytes" [] "bytes":
@@ -262,8 +267,8 @@ mod tests {
     #[test]
     fn no_label_names_a_job_a_run_or_a_runner() {
         let bounded = [
-            "call", "cause", "contact", "fault", "file", "forge", "gpu", "holds", "lane", "list",
-            "phase", "pool", "result", "scope", "status", "uuid", "version",
+            "call", "cause", "contact", "event", "fault", "file", "forge", "gpu", "holds", "lane",
+            "list", "phase", "pool", "result", "scope", "status", "uuid", "version",
         ];
         for entry in ALL {
             assert!(entry.labels.iter().all(|it| bounded.contains(it)), "{}", entry.name);

@@ -46,6 +46,8 @@ fn whole(page: &mut Page, fleet: &FleetView) {
     page.one(&catalogue::RUNNERS_IDLE, count(|it| it == RunnerStatus::Idle));
     page.one(&catalogue::RUNNERS_ERROR, count(RunnerStatus::is_trouble));
     page.one(&catalogue::TROUBLES, number(fleet.troubles.len() as u64));
+    let oldest = fleet.oldest.as_ref().map_or(0.0, |it| fleet.at.since(it.queued_at).as_secs_f64());
+    page.one(&catalogue::QUEUE_OLDEST, oldest);
     let phases = FleetPhase::ALL.map(|it| ([it.word()], truth(it == fleet.phase)));
     page.put(&catalogue::PHASE, phases);
 }
@@ -55,7 +57,7 @@ fn pools(page: &mut Page, scrape: &Scrape) {
     let depth = |pool: &PoolName| scrape.queue.get(pool).copied().unwrap_or(0);
     let failures = |pool: &PoolName| {
         let of_pool = scrape.fleet.runners.iter().filter(|it| it.pool == *pool);
-        of_pool.filter_map(|it| Some(it.last_failure.as_ref()?.in_a_row)).max().unwrap_or(0)
+        of_pool.map(|it| it.failures_in_a_row(scrape.fleet.at)).max().unwrap_or(0)
     };
     let columns: [(&Entry, Vec<u32>); 8] = [
         (&catalogue::RUNNER_ACTIVE, pools.iter().map(|it| it.running).collect()),

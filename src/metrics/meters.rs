@@ -85,6 +85,11 @@ impl Meters {
         self.count(&catalogue::COMMIT_FAILURES, &[], 1);
     }
 
+    /// A notice was delivered, or was not.
+    pub fn notified(&self, event: &'static str, result: &'static str) {
+        self.count(&catalogue::NOTIFICATIONS, &[event, result], 1);
+    }
+
     pub(super) fn count(&self, entry: &Entry, labels: &[&str], by: u64) {
         let counter =
             self.counters.get(entry.name).map(|it| it.get_metric_with_label_values(labels));

@@ -107,6 +107,7 @@ pub fn spec() -> Spec {
         ca: None,
         proxy: None,
         runners_file: None,
+        notify: None,
         env_file: None,
         api: ApiPolicy::default(),
     }

@@ -174,6 +174,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         ca: None,
         proxy: None,
         runners_file: None,
+        notify: None,
         env_file: None,
         api: ApiPolicy::default(),
     }

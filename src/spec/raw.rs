@@ -11,12 +11,14 @@ use serde::Deserialize;
 
 mod api;
 mod forge;
+mod notify;
 mod values;
 
 pub(super) use api::{RawApi, RawTls};
 pub(super) use forge::{
     RawApp, RawGitea, RawGithub, RawGithubPolicy, RawSecret, RawVault, RawWebhook, SECRET_TITLE,
 };
+pub(super) use notify::RawNotify;
 pub(super) use values::{
     Cpus, Docker, Duration, Env, Forks, GpuMemory, GpuRequest, Healthcheck, Keep, RawCache, Size,
     User, Watchdog,
@@ -63,6 +65,8 @@ pub(super) struct RawFleet {
     pub(super) github: Option<RawGithubPolicy>,
     /// Where the API is reached beside its socket.
     pub(super) api: Option<RawApi>,
+    /// Who is told when something stands in the fleet's way.
+    pub(super) notify: Option<RawNotify>,
     /// Where reports of jobs go.
     pub(super) reports: Option<RawReports>,
     /// How long what is over is kept, and how much of it.

@@ -29,6 +29,7 @@ pub(super) fn render_with(spec: &Spec, mask: &dyn Fn(&str) -> String) -> String 
 
 mod forge;
 mod gpu;
+mod notify;
 
 use gpu::watchdog;
 
@@ -76,6 +77,7 @@ fn fleet(spec: &Spec) -> Yaml {
         ("gpu", Some(gpu::policy(&spec.gpu))),
         ("github", Some(forge::policy(&spec.forge))),
         ("api", api(&spec.api)),
+        ("notify", spec.notify.as_ref().map(notify::notify)),
         ("reports", Some(reports(&spec.reports))),
         ("retention", Some(retention(&spec.retention))),
         ("ca", spec.ca.as_ref().map(|path| Yaml::text(path.display()))),

@@ -9,6 +9,7 @@ mod forge;
 mod loading;
 mod mutation;
 mod network;
+mod notify;
 mod roundtrip;
 
 /// Loads texts as `slate.yaml`, `2.yaml`, … in `/srv/slate`.

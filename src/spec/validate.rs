@@ -21,6 +21,7 @@ mod cache;
 mod forge;
 mod gpu;
 mod limits;
+mod notify;
 mod pool;
 mod profile;
 mod proxy;
@@ -280,6 +281,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
     let gpu = gpu::policy(raw.gpu.as_ref(), cx);
     let forge = forge::policy(raw.github.as_ref(), cx);
     let proxy = proxy::proxy(raw.proxy.as_ref(), cx);
+    let notify = notify::notify(raw.notify.as_ref(), cx);
     let project = project?;
     Some(Spec {
         project,
@@ -295,6 +297,7 @@ pub(super) fn validate(raw: &RawFleet, cx: &mut Context<'_>) -> Option<Spec> {
         gpu,
         forge,
         proxy,
+        notify,
         runners_file: None,
         env_file: None,
     })

@@ -14,6 +14,7 @@ use super::forges::Forges;
 use super::gc::{self, GcOrder};
 use super::handle::{Handle, Message, Query};
 use super::keeper::Keeper;
+use super::notifier;
 use super::recorder::Recorder;
 use super::runners_file;
 use super::start::Parts;
@@ -32,7 +33,7 @@ use crate::fleet::gpu::GpuReport;
 use crate::fleet::view::JobOrder;
 use crate::ids::{FleetId, RequestId};
 use crate::metrics::{Lives, Meters, Scrape};
-use crate::spec::Spec;
+use crate::spec::{Notify, Spec};
 use crate::units::Time;
 
 /// Requests that wait for the loop; beyond it clients wait.
@@ -56,6 +57,7 @@ struct Loop<E> {
     keeper: Keeper,
     meters: Arc<Meters>,
     lives: Lives,
+    notify: watch::Sender<Option<Notify>>,
     /// A spec came since the forges were told of one.
     has_new_spec: bool,
     is_finished: bool,
@@ -88,6 +90,7 @@ pub(super) async fn run<E: Engine>(
         keeper: Keeper::new(options.state.audit_head()),
         meters: parts.meters,
         lives: parts.lives,
+        notify: watch::Sender::new(None),
         has_new_spec: false,
         is_finished: false,
     };
@@ -98,6 +101,7 @@ pub(super) async fn run<E: Engine>(
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
     let file = runners_file::start(&handle, runners_file);
+    let _notifier = notifier::start(handle.clone(), it.notify.subscribe(), it.means());
     let api = Api::new(handle, options.state.clone(), logs, it.executor.clock().reader());
     let (stop, servers) = serve(&api, port, parts.connections.api)?;
     let (mut ticks, mut collections) = clocks();
@@ -274,6 +278,7 @@ impl<E: Engine> Loop<E> {
             if std::mem::take(&mut self.has_new_spec) {
                 // The one in force: a new one may have been refused.
                 block_in_place(|| self.executor.forges().apply(self.fleet.spec()));
+                self.notify.send_replace(self.fleet.spec().notify.clone());
             }
         }
         for query in batch.queries {
@@ -339,6 +344,15 @@ impl<E: Engine> Loop<E> {
                 let forges = self.forges();
                 answer_aside(reply, async move { forges.run(order).await });
             }
+        }
+    }
+
+    fn means(&self) -> notifier::Means {
+        notifier::Means {
+            project: self.fleet.spec().project.clone(),
+            clock: self.executor.clock(),
+            forges: self.forges(),
+            meters: Arc::clone(&self.meters),
         }
     }
 

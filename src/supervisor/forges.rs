@@ -94,6 +94,15 @@ impl Forges {
         Arc::new(Self { secrets, clock, events, door, meters, state: Mutex::default() })
     }
 
+    /// The client that the spec in force asks for.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn web(&self) -> Result<Web, String> {
+        let known = lock(&self.state).web.as_ref().map(|(_, web)| web.clone());
+        known.unwrap_or_else(|| Err("no spec is in force yet".to_owned()))
+    }
+
     /// How each credential's budget stands, under the first of the scopes that share it.
     pub fn budgets(&self) -> BTreeMap<ScopeUrl, GovernorView> {
         let state = lock(&self.state);

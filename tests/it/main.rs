@@ -43,10 +43,12 @@ mod limits;
 mod metrics;
 mod monitoring;
 mod network;
+mod notify;
 #[path = "../support/nvidia_engine.rs"]
 mod nvidia_engine;
 #[path = "../support/nvml.rs"]
 mod nvml;
+mod on_call;
 mod orphans;
 mod pinning;
 mod post_mortems;

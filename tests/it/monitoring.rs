@@ -1,23 +1,16 @@
 //! Prometheus and Alertmanager, real ones, look at a real fleet.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::fleet::{Fleet, GATE, NO_SPARE};
 use crate::http::{free_address, over_port, over_socket};
 use crate::metrics::families;
-use crate::process::{self, wait_for, wait_until};
-
-/// Longest wait for a message.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::on_call::OnCall;
+use crate::process::{self, wait_until};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -62,74 +55,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ended = self.0.kill();
         let _status = self.0.wait();
-    }
-}
-
-/// A receiver of webhooks: the bodies that come to it.
-struct OnCall {
-    address: String,
-    bodies: Receiver<Value>,
-}
-
-impl OnCall {
-    fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let (sender, bodies) = mpsc::channel();
-        // Ends when the test's process does.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let Some(body) = take(stream) else { continue };
-                if sender.send(body).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { address, bodies }
-    }
-
-    /// Waits for a message of this alert in this state.
-    fn wait_for(&self, alert: &str, status: &str) -> Value {
-        let mut seen = Vec::new();
-        let mut found = None;
-        let came = wait_for(PATIENCE, || {
-            while let Ok(body) = self.bodies.try_recv() {
-                let is_it =
-                    body["status"] == status && body["alerts"][0]["labels"]["alertname"] == alert;
-                seen.push(body.to_string());
-                if is_it {
-                    found = Some(body);
-                }
-            }
-            found.is_some()
-        });
-        assert!(came, "no {status} of {alert}; there came {seen:?}");
-        found.unwrap_or_default()
-    }
-}
-
-/// Takes one request and says that it is well.
-fn take(mut stream: TcpStream) -> Option<Value> {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-            });
-            if body.len() >= length.unwrap_or(0) {
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                stream.write_all(answer).ok()?;
-                return serde_json::from_str(body).ok();
-            }
-        }
-        match stream.read(&mut buffer).ok()? {
-            0 => return None,
-            count => bytes.extend(&buffer[..count]),
-        }
     }
 }
 
@@ -224,7 +149,11 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
         fleet.folder(),
         &["--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", &listen(&prometheus)],
     );
-    let fired = on_call.wait_for("SlateFleetQueueDeep", "firing");
+    let is = |body: &Value, status: &str| {
+        body["status"] == status
+            && body["alerts"][0]["labels"]["alertname"] == "SlateFleetQueueDeep"
+    };
+    let fired = on_call.wait_for("the alert", |body| is(body, "firing"));
     let alert = &fired["alerts"][0];
     assert_eq!(alert["annotations"]["summary"], "22 jobs wait for pool light", "{fired}");
     assert_eq!(
@@ -236,7 +165,7 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
     assert_eq!(jobs.len(), 22);
     let cancel: Vec<&str> = ["cancel"].into_iter().chain(jobs.iter().map(String::as_str)).collect();
     fleet.cli(&cancel).ok();
-    on_call.wait_for("SlateFleetQueueDeep", "resolved");
+    on_call.wait_for("its end", |body| is(body, "resolved"));
 }
 
 /// Prometheus understands each expression of the dashboard, and those of this fleet find something.

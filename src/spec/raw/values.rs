@@ -104,6 +104,26 @@ written!(
     }
 );
 written!(
+    /// What a message looks like, not read yet.
+    NotifyFormat,
+    {
+        "title": "what a message looks like",
+        "type": "string",
+        "enum": ["slack", "json"],
+        "examples": ["slack"]
+    }
+);
+written!(
+    /// What a message is about, not read yet.
+    NotifyEvent,
+    {
+        "title": "what a message is about",
+        "type": "string",
+        "enum": ["queue", "crash_loop", "degraded", "disk", "forge"],
+        "examples": ["queue"]
+    }
+);
+written!(
     /// The id of a GitHub App, not read yet.
     AppId,
     {

@@ -46,7 +46,7 @@ fn app(app: &ForgeApp) -> Yaml {
     ])
 }
 
-fn secret(source: &SecretSource) -> Yaml {
+pub(super) fn secret(source: &SecretSource) -> Yaml {
     let (key, value) = match source {
         SecretSource::Variable(name) => ("env", Yaml::text(name)),
         SecretSource::File(path) => ("file", Yaml::text(path.display())),

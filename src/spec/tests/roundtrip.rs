@@ -73,6 +73,7 @@ fn fleet(n: u64) -> Spec {
     spec.reports.path = PathBuf::from(format!("/a b/$x/{n}"));
     spec.ca = (n % 3 == 1).then(|| PathBuf::from("/c: d"));
     spec.proxy = proxy(n);
+    spec.notify = notify(n);
     if n.is_multiple_of(4) {
         spec.limits.overcommit_memory = Overcommit::Allow;
         spec.reports.sharing = ReportSharing::Shared;
@@ -83,6 +84,16 @@ fn fleet(n: u64) -> Spec {
 fn caches(n: u64) -> BTreeMap<CacheName, Cache> {
     let cache = |index| Cache { path: format!("/c $ {index}").into(), size: Bytes::mib(1 + n) };
     (0..n % 3).map(|index| (CacheName::new(format!("c{index}")), cache(index))).collect()
+}
+
+fn notify(n: u64) -> Option<Notify> {
+    (n % 5 == 1).then(|| Notify {
+        url: SecretSource::Variable("HOOK".to_owned()),
+        format: if n.is_multiple_of(2) { NotifyFormat::Slack } else { NotifyFormat::Json },
+        events: NotifyEvent::ALL.into_iter().skip(usize::from(n.is_multiple_of(3))).collect(),
+        queue_above: u32::try_from(n).unwrap_or(0),
+        queue_for: Duration::from_millis(n * 41),
+    })
 }
 
 fn proxy(n: u64) -> Option<Proxy> {

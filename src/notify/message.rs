@@ -1,0 +1,65 @@
+//! Notices as a webhook takes them.
+
+use serde_json::json;
+
+use super::{Notice, NoticeState};
+use crate::ids::ProjectName;
+use crate::spec::NotifyFormat;
+
+/// A line is cut here: an engine's words may be long, and chat servers refuse long messages.
+const LINE_MAX: usize = 600;
+
+/// The body of a message with these notices.
+#[must_use]
+pub fn body(format: NotifyFormat, project: &ProjectName, notices: &[Notice]) -> String {
+    let body = match format {
+        NotifyFormat::Slack => {
+            let lines: Vec<String> = notices.iter().map(|it| line(project, it)).collect();
+            json!({"text": lines.join("\n")})
+        }
+        NotifyFormat::Json => {
+            let notices: Vec<_> = notices.iter().map(document).collect();
+            json!({"project": project, "notices": notices})
+        }
+    };
+    body.to_string()
+}
+
+/// A notice in one line, as Slack's markup wants it.
+fn line(project: &ProjectName, notice: &Notice) -> String {
+    let Notice { event, words, state, .. } = notice;
+    let event = event.word();
+    let lasted = notice.at.since(notice.since).as_secs();
+    let line = match state {
+        NoticeState::Firing if lasted > 0 => {
+            format!("[{project}] {event}: {words} (for {})", span(lasted))
+        }
+        NoticeState::Firing => format!("[{project}] {event}: {words}"),
+        NoticeState::Resolved => {
+            format!("[{project}] {event} resolved after {}: {words}", span(lasted))
+        }
+    };
+    let line: String =
+        line.chars().take(LINE_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn document(notice: &Notice) -> serde_json::Value {
+    json!({
+        "event": notice.event.word(),
+        "object": notice.object,
+        "state": notice.state.word(),
+        "message": notice.words,
+        "since": notice.since,
+        "at": notice.at,
+    })
+}
+
+/// A span of seconds, as people say it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
