@@ -263,7 +263,7 @@ fn what_is_known_of_lives_goes_with_them() {
     }
     sim.settle().expect("all is well again");
     sim.down(DownMode::Now);
-    while sim.step() {}
+    while !sim.is_finished() && sim.step() {}
     let meters = Meters::new().expect("names that are right");
     let mut lives = Lives::default();
     for step in &sim.records.steps {
@@ -275,7 +275,7 @@ fn what_is_known_of_lives_goes_with_them() {
 #[test]
 fn forges_cards_and_disks_are_told_in_base_units() {
     let mut sim = ready(with([pool("gpu_light", 1)]));
-    sim.find_free(Bytes::gib(1));
+    sim.find_free(Bytes::mib(100));
     let mut scrape = counted(&sim);
     scrape.webhooks = Some(Webhooks { taken: 3, bad_signatures: 2, turned_away: 1 });
     let budget = GovernorView {
@@ -289,7 +289,7 @@ fn forges_cards_and_disks_are_told_in_base_units() {
     let page = page(&scrape);
     let scope = "{scope=\"https://github.com/me/\\\"site\\\"\"}";
     for (sample, expected) in [
-        ("slate_fleet_disk_free_bytes{holds=\"state\"}".to_owned(), "1073741824"),
+        ("slate_fleet_disk_free_bytes{holds=\"state\"}".to_owned(), "104857600"),
         ("slate_fleet_disk_low{holds=\"state\"}".to_owned(), "1"),
         ("slate_fleet_gpu_leases{gpu=\"0\",uuid=\"GPU-0\"}".to_owned(), "1"),
         ("slate_fleet_forge_webhooks_total{result=\"bad_signature\"}".to_owned(), "2"),

@@ -232,7 +232,17 @@ fn defaults_in_the_schema_are_the_defaults_in_the_code() {
         let shown = if key == "path" { "/srv/slate/reports".to_owned() } else { shown };
         let elastic =
             ["min_runners", "scale_up_threshold", "scale_up_delay", "scale_down_delay", "warm"];
-        let elsewhere = ["count", "fork_jobs", "gpu_exclusive", "priority", "token_env"];
+        // Of what is written only where somebody wants it.
+        let elsewhere = [
+            "count",
+            "fork_jobs",
+            "format",
+            "gpu_exclusive",
+            "priority",
+            "queue_above",
+            "queue_for",
+            "token_env",
+        ];
         if !elastic.contains(&key) && !elsewhere.contains(&key) {
             assert!(text.contains(&format!("{key}: {shown}")), "{path}: {shown}\n{text}");
         }
