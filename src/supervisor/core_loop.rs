@@ -79,21 +79,9 @@ pub(super) async fn run<E: Engine>(
         stuck,
         meters: Arc::clone(&parts.meters),
     };
-    let mut it = Loop {
-        fleet: parts.fleet,
-        recorder,
-        executor: parts.executor,
-        waiting: BTreeMap::new(),
-        last_request: RequestId(0),
-        steps,
-        heartbeats: Vec::new(),
-        keeper: Keeper::new(options.state.audit_head()),
-        meters: parts.meters,
-        lives: parts.lives,
-        notify: watch::Sender::new(None),
-        has_new_spec: false,
-        is_finished: false,
-    };
+    let counting = (parts.meters, parts.lives);
+    let keeper = Keeper::new(options.state.audit_head());
+    let mut it = Loop::new(parts.fleet, (recorder, keeper), parts.executor, counting, steps);
     // Before anything is done: an address that cannot be had must not leave half a fleet.
     let port = bind_port(options, it.fleet.spec()).await?;
     let known = known(parts.identity, options, (cards, parts.disks.found));
@@ -156,6 +144,30 @@ struct Batch {
 }
 
 impl<E: Engine> Loop<E> {
+    fn new(
+        fleet: Fleet,
+        (recorder, keeper): (Recorder, Keeper),
+        executor: Arc<Executor<E>>,
+        (meters, lives): (Arc<Meters>, Lives),
+        steps: watch::Sender<u64>,
+    ) -> Self {
+        Self {
+            fleet,
+            recorder,
+            executor,
+            waiting: BTreeMap::new(),
+            last_request: RequestId(0),
+            steps,
+            heartbeats: Vec::new(),
+            keeper,
+            meters,
+            lives,
+            notify: watch::Sender::new(None),
+            has_new_spec: false,
+            is_finished: false,
+        }
+    }
+
     /// Tells the core what it starts with; a spec that is refused ends the start, nothing changed.
     async fn begin(
         &mut self,
