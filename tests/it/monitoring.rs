@@ -116,7 +116,11 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
         "prometheus.yaml",
         changed(
             "prometheus.yaml",
-            &[("127.0.0.1:7373", &supervisor), ("127.0.0.1:9093", &alertmanager), ("15s", "1s")],
+            &[
+                ("127.0.0.1:7373", supervisor.as_str()),
+                ("127.0.0.1:9093", alertmanager.as_str()),
+                ("15s", "1s"),
+            ],
         ),
     );
     // The shipped rules but for the time, which `promtool test rules` proves.
@@ -127,7 +131,7 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
         changed(
             "alertmanager.yaml",
             &[
-                ("http://127.0.0.1:9099/", &hook),
+                ("http://127.0.0.1:9099/", hook.as_str()),
                 ("group_wait: 10s", "group_wait: 0s"),
                 ("group_interval: 1m", "group_interval: 1s"),
             ],
