@@ -47,7 +47,7 @@ pub use forge::{
 };
 pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
 pub use load::{Loaded, Source, load, load_beside};
-pub use notify::{Notify, NotifyEvent, NotifyFormat};
+pub use notify::{Notify, NotifyEvent, NotifyStyle};
 pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
 pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};

@@ -4,20 +4,20 @@ use serde_json::json;
 
 use super::{Notice, NoticeState};
 use crate::ids::ProjectName;
-use crate::spec::NotifyFormat;
+use crate::spec::NotifyStyle;
 
 /// A line is cut here: an engine's words may be long, and chat servers refuse long messages.
 const LINE_MAX: usize = 600;
 
 /// The body of a message with these notices.
 #[must_use]
-pub fn body(format: NotifyFormat, project: &ProjectName, notices: &[Notice]) -> String {
-    let body = match format {
-        NotifyFormat::Slack => {
+pub fn body(style: NotifyStyle, project: &ProjectName, notices: &[Notice]) -> String {
+    let body = match style {
+        NotifyStyle::Slack => {
             let lines: Vec<String> = notices.iter().map(|it| line(project, it)).collect();
             json!({"text": lines.join("\n")})
         }
-        NotifyFormat::Json => {
+        NotifyStyle::Json => {
             let notices: Vec<_> = notices.iter().map(document).collect();
             json!({"project": project, "notices": notices})
         }

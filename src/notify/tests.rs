@@ -12,13 +12,13 @@ use crate::ids::{IncarnationId, PoolName, ProjectName, ScopeUrl};
 use crate::sim::Sim;
 use crate::sim::script::{host, pool, spec};
 use crate::sim::transcript::Writing;
-use crate::spec::{Notify, NotifyEvent, NotifyFormat, SecretSource};
+use crate::spec::{Notify, NotifyEvent, NotifyStyle, SecretSource};
 use crate::units::{Bytes, Time};
 
 fn settings() -> Notify {
     Notify {
         url: SecretSource::Variable("HOOK".to_owned()),
-        format: NotifyFormat::Slack,
+        style: NotifyStyle::Slack,
         events: NotifyEvent::ALL.into(),
         queue_above: 20,
         queue_for: Duration::from_secs(300),
@@ -190,12 +190,12 @@ fn messages_are_as_chat_servers_and_programs_take_them() {
     let full = || vec![unrecorded("no <space>\nleft & more".to_owned())];
     let mut notices = watch.look(Time(0), full());
     notices.extend(watch.look(Time(100_000), Vec::new()));
-    let slack = body(NotifyFormat::Slack, &project, &notices);
+    let slack = body(NotifyStyle::Slack, &project, &notices);
     let text = "[slate] degraded: no &lt;space&gt; left &amp; more\n[slate] degraded resolved \
                 after 1 min: no &lt;space&gt; left &amp; more";
     assert_eq!(slack, serde_json::json!({"text": text}).to_string());
     let document: serde_json::Value =
-        serde_json::from_str(&body(NotifyFormat::Json, &project, &notices)).expect("JSON");
+        serde_json::from_str(&body(NotifyStyle::Json, &project, &notices)).expect("JSON");
     assert_eq!(document["project"], "slate");
     assert_eq!(document["notices"][0]["state"], NoticeState::Firing.word());
     assert_eq!(document["notices"][1]["state"], "resolved");

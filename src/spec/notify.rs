@@ -13,7 +13,7 @@ pub struct Notify {
     /// Where its address is: whoever has it may write into the channel.
     pub url: SecretSource,
     /// What its messages look like.
-    pub format: NotifyFormat,
+    pub style: NotifyStyle,
     /// What is told.
     pub events: BTreeSet<NotifyEvent>,
     /// A queue is too deep with more jobs than this …
@@ -32,7 +32,7 @@ impl Notify {
 /// What a message looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NotifyFormat {
+pub enum NotifyStyle {
     /// `{"text": …}`, as Slack, Mattermost, Rocket.Chat and others take it.
     #[default]
     Slack,

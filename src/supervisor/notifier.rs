@@ -144,7 +144,7 @@ async fn post(settings: &Settings, means: &Means, notices: &[Notice]) -> Result<
     let secret = means.forges.secrets().read(&notify.url).await;
     let url = secret.map_err(|error| Failure::Later(with_causes(&error), None))?;
     let web = means.forges.web().map_err(|why| Failure::Later(why, None))?;
-    let body = message::body(notify.format, &means.project, notices);
+    let body = message::body(notify.style, &means.project, notices);
     let mut ask = Ask::new(Method::POST, url.expose().trim());
     ask.body = body.into();
     let ask = ask.header(CONTENT_TYPE, "application/json");

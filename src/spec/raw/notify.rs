@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::RawSecret;
-use super::values::{Duration, NotifyEvent, NotifyFormat};
+use super::values::{Duration, NotifyEvent, NotifyStyle};
 
 /// A webhook that is told when something stands in the fleet's way, and when that is over.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub(in super::super) struct RawNotify {
     /// What a message looks like: `slack` for `{"text": …}`, which many chat servers take; `json`
     /// for programs.
     #[schemars(extend("default" = "slack"))]
-    pub(in super::super) format: Option<NotifyFormat>,
+    pub(in super::super) style: Option<NotifyStyle>,
     /// What is told: `queue`, `crash_loop`, `degraded`, `disk`, `forge`; all of them by default.
     #[schemars(length(min = 1), example = ["queue", "disk"])]
     pub(in super::super) events: Option<Vec<NotifyEvent>>,

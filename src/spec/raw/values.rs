@@ -105,7 +105,7 @@ written!(
 );
 written!(
     /// What a message looks like, not read yet.
-    NotifyFormat,
+    NotifyStyle,
     {
         "title": "what a message looks like",
         "type": "string",

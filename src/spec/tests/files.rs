@@ -236,11 +236,11 @@ fn defaults_in_the_schema_are_the_defaults_in_the_code() {
         let elsewhere = [
             "count",
             "fork_jobs",
-            "format",
             "gpu_exclusive",
             "priority",
             "queue_above",
             "queue_for",
+            "style",
             "token_env",
         ];
         if !elastic.contains(&key) && !elsewhere.contains(&key) {

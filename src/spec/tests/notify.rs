@@ -11,7 +11,7 @@ fn a_webhook_alone_is_told_everything_as_the_specification_wants_it() {
     assert_eq!(notify.url, SecretSource::Variable("HOOK".to_owned()));
     assert_eq!((notify.queue_above, notify.queue_for), (20, Duration::from_secs(300)));
     assert_eq!(notify.events, NotifyEvent::ALL.into());
-    assert_eq!(notify.format, NotifyFormat::Slack);
+    assert_eq!(notify.style, NotifyStyle::Slack);
     assert!(spec_of(BASE).notify.is_none());
 }
 
@@ -21,7 +21,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("{queue_above: 3}", "`url`"),
         ("{url: {env: HOOK}, events: [queue, queue]}", "`queue` is written twice"),
         ("{url: {env: HOOK}, events: [queues]}", "there is no event `queues`"),
-        ("{url: {env: HOOK}, format: teams}", "there is no format of messages `teams`"),
+        ("{url: {env: HOOK}, style: teams}", "there is no style of messages `teams`"),
         ("{url: {env: HOOK}, queue_for: 2d}", "`2d` is out of bounds"),
         (
             "{url: {env: 'https://hooks.slack.com/services/T0/B0/x'}}",

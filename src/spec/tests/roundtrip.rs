@@ -89,7 +89,7 @@ fn caches(n: u64) -> BTreeMap<CacheName, Cache> {
 fn notify(n: u64) -> Option<Notify> {
     (n % 5 == 1).then(|| Notify {
         url: SecretSource::Variable("HOOK".to_owned()),
-        format: if n.is_multiple_of(2) { NotifyFormat::Slack } else { NotifyFormat::Json },
+        style: if n.is_multiple_of(2) { NotifyStyle::Slack } else { NotifyStyle::Json },
         events: NotifyEvent::ALL.into_iter().skip(usize::from(n.is_multiple_of(3))).collect(),
         queue_above: u32::try_from(n).unwrap_or(0),
         queue_for: Duration::from_millis(n * 41),

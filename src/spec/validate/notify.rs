@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::notify::{Notify, NotifyEvent, NotifyFormat};
+use super::super::notify::{Notify, NotifyEvent, NotifyStyle};
 use super::super::raw::RawNotify;
 use super::{Bounds, Context, Spot, secret_source};
 
@@ -17,17 +17,17 @@ pub(super) fn notify(raw: Option<&RawNotify>, cx: &mut Context<'_>) -> Option<No
     let url = raw.url.as_ref().and_then(|raw| secret_source::source(spot.key("url"), raw, cx));
     let queue_for = raw.queue_for.as_ref().map(|it| it.0.as_str());
     let queue_for = cx.read_within(spot.key("queue_for"), queue_for, &QUEUE_FOR);
-    let format = match raw.format.as_ref().map(|it| it.0.as_str()) {
-        Some("json") => NotifyFormat::Json,
-        Some("slack") | None => NotifyFormat::Slack,
+    let style = match raw.style.as_ref().map(|it| it.0.as_str()) {
+        Some("json") => NotifyStyle::Json,
+        Some("slack") | None => NotifyStyle::Slack,
         Some(_) => {
-            cx.unknown(spot.key("format"), "format of messages", &["slack", "json"]);
-            NotifyFormat::Slack
+            cx.unknown(spot.key("style"), "style of messages", &["slack", "json"]);
+            NotifyStyle::Slack
         }
     };
     Some(Notify {
         url: url?,
-        format,
+        style,
         events: events(raw, spot.key("events"), cx),
         queue_above: raw.queue_above.unwrap_or(Notify::QUEUE_ABOVE),
         queue_for: queue_for.unwrap_or(Notify::QUEUE_FOR),
