@@ -3,7 +3,8 @@
 //! A follower gets the whole fleet first, then the runners that changed, and, with a token, the
 //! audit log. One that was cut off names the last entry that it has, and misses none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,27 +48,46 @@ pub struct Change {
     pub gone: Vec<SlotId>,
 }
 
-impl Change {
-    /// From one view to a later one; none where they say the same.
-    fn between(before: &FleetView, after: &FleetView) -> Option<Self> {
-        let known: BTreeMap<SlotId, &RunnerView> =
-            before.runners.iter().map(|runner| (runner.id, runner)).collect();
-        let is_other =
-            |runner: &&RunnerView| known.get(&runner.id).is_none_or(|it| **it != as_of(it, runner));
-        let changed: Vec<RunnerView> = after.runners.iter().filter(is_other).cloned().collect();
-        let there: BTreeSet<SlotId> = after.runners.iter().map(|runner| runner.id).collect();
-        let gone: Vec<SlotId> = known.into_keys().filter(|slot| !there.contains(slot)).collect();
-        let bare =
-            |fleet: &FleetView| FleetView { runners: Vec::new(), at: before.at, ..fleet.clone() };
-        let same = changed.is_empty() && gone.is_empty() && bare(before) == bare(after);
-        let fleet = FleetView { runners: changed, ..after.clone() };
-        (!same).then_some(Self { fleet, gone })
+/// What a follower knows.
+struct Known {
+    /// The fleet without its runners.
+    rest: FleetView,
+    runners: BTreeMap<SlotId, RunnerView>,
+}
+
+impl Known {
+    fn new(mut fleet: FleetView) -> Self {
+        let runners = take(&mut fleet.runners);
+        Self { rest: fleet, runners: runners.into_iter().map(|it| (it.id, it)).collect() }
+    }
+
+    /// Takes a later view; what is other in it, if anything is.
+    fn take(&mut self, fleet: FleetView) -> Option<Change> {
+        let before = replace(self, Self::new(fleet));
+        let changed: Vec<RunnerView> = self
+            .runners
+            .values_mut()
+            .filter_map(|runner| match before.runners.get(&runner.id) {
+                Some(known) if is_same(known, runner) => None,
+                Some(_) | None => Some(runner.clone()),
+            })
+            .collect();
+        let is_gone = |slot: &SlotId| !self.runners.contains_key(slot);
+        let gone: Vec<SlotId> = before.runners.into_keys().filter(is_gone).collect();
+        let rest = FleetView { at: self.rest.at, ..before.rest };
+        if changed.is_empty() && gone.is_empty() && rest == self.rest {
+            return None;
+        }
+        Some(Change { fleet: FleetView { runners: changed, ..self.rest.clone() }, gone })
     }
 }
 
-/// A runner as if it had been heard when another view says so.
-fn as_of(before: &RunnerView, after: &RunnerView) -> RunnerView {
-    RunnerView { heard: before.heard, ..after.clone() }
+/// Whether a runner says the same as before; that it was heard again is no news.
+fn is_same(before: &RunnerView, after: &mut RunnerView) -> bool {
+    let heard = replace(&mut after.heard, before.heard);
+    let same = before == after;
+    after.heard = heard;
+    same
 }
 
 pub(super) async fn stream(
@@ -110,9 +130,10 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Until the client leaves, its token is no good any more, or the supervisor goes.
-    async fn run(&self, mut view: FleetView, after: Option<u64>) -> Result<(), Ended> {
+    async fn run(&self, first: FleetView, after: Option<u64>) -> Result<(), Ended> {
         let mut steps = self.api.handle.steps();
-        self.tell("fleet", None, &view).await?;
+        self.tell("fleet", None, &first).await?;
+        let mut known = Known::new(first);
         let limit = after.map_or(ENTRIES_FIRST, |_| ENTRIES_MAX);
         let mut entries = AuditFilter { after: after.unwrap_or(0), limit };
         let mut alive_until = Instant::now() + HEARTBEAT;
@@ -120,9 +141,8 @@ impl Follower<'_> {
             let next = Instant::now() + INTERVAL;
             steps.mark_unchanged();
             let now = self.api.fleet_view().await.map_err(|_| Ended)?;
-            if let Some(change) = Change::between(&view, &now) {
+            if let Some(change) = known.take(now) {
                 self.tell("change", None, &change).await?;
-                view = now;
             }
             self.entries(&mut entries).await?;
             if Instant::now() >= alive_until {
@@ -191,12 +211,16 @@ mod tests {
         sim.fleet().expect("it lives").view(sim.now())
     }
 
+    fn between(before: &FleetView, after: &FleetView) -> Option<Change> {
+        Known::new(before.clone()).take(after.clone())
+    }
+
     #[test]
     fn a_view_that_says_the_same_later_is_no_change() {
         let before = fleet();
         let mut after = FleetView { at: Time(before.at.0 + 5000), ..before.clone() };
         after.runners[0].heard = Some(after.at);
-        assert_eq!(Change::between(&before, &after), None);
+        assert_eq!(between(&before, &after), None);
     }
 
     #[test]
@@ -204,13 +228,13 @@ mod tests {
         let before = fleet();
         let mut after = before.clone();
         after.runners[1].status = RunnerStatus::Running;
-        let change = Change::between(&before, &after).expect("a change");
+        let change = between(&before, &after).expect("a change");
         assert_eq!(change.fleet.runners, [after.runners[1].clone()]);
         assert_eq!(change.gone, []);
         let gone = after.runners.remove(0);
-        let change = Change::between(&before, &after).expect("a change");
+        let change = between(&before, &after).expect("a change");
         assert_eq!(change.gone, [gone.id]);
-        let back = Change::between(&after, &before).expect("a change");
+        let back = between(&after, &before).expect("a change");
         assert_eq!(back.fleet.runners.len(), 2, "one is new, one is other than it was");
     }
 
@@ -218,7 +242,7 @@ mod tests {
     fn what_is_beside_the_runners_is_a_change_too() {
         let before = fleet();
         let after = FleetView { queued: 1, ..before.clone() };
-        let change = Change::between(&before, &after).expect("a change");
+        let change = between(&before, &after).expect("a change");
         assert_eq!((change.fleet.queued, change.fleet.runners.len()), (1, 0));
     }
 

@@ -26,14 +26,14 @@ function makeHost() {
     draw(host) {
       const used = { cpu: 0, memory: 0 };
       for (const runner of known.usage.values()) {
-        used.cpu += runner.cpu_percent ?? 0;
+        used.cpu += runner.cpus ?? 0;
         used.memory += runner.memory ?? 0;
       }
       const measured = known.usage.size > 0;
       const share = (part, all) => (all ? part / all : 0);
       cpu.draw(
-        [['promised', share(host.cpus_promised, host.cpus * 1000)], ['used', measured ? share(used.cpu / 100, host.cpus) : 0]],
-        `${cpus(host.cpus_promised)} of ${host.cpus} promised${measured ? `, ${cpus(used.cpu * 10)} used` : ''}`,
+        [['promised', share(host.cpus_promised, host.cpus * 1000)], ['used', measured ? share(used.cpu, host.cpus * 1000) : 0]],
+        `${cpus(host.cpus_promised)} of ${host.cpus} promised${measured ? `, ${cpus(used.cpu)} used` : ''}`,
       );
       memory.draw(
         [['promised', share(host.memory_promised, host.memory)], ['used', measured ? share(used.memory, host.memory) : 0]],

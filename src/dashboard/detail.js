@@ -94,6 +94,7 @@ function runnerPage(name, aborter) {
 
 function runnerFacts(it, jobLink) {
   const used = known.usage.get(it.id);
+  const busy = used?.cpus ?? null;
   const last = it.last_failure;
   return [
     ['State', `${state(it.status)} for ${age(now() - it.since)}${it.cordon === 'closed' ? ', takes no new job' : ''}`],
@@ -103,7 +104,7 @@ function runnerFacts(it, jobLink) {
     ['Pool', it.pool],
     ['Profile', it.downgrade ? `${it.profile}, in the place of ${it.downgrade.from} for a while` : it.profile],
     ['Labels', it.labels.join(', ')],
-    ['CPU', used?.cpu_percent === undefined || used?.cpu_percent === null ? `${cpus(it.cpus)} at most` : `${cpus(used.cpu_percent * 10)} of ${cpus(it.cpus)}`],
+    ['CPU', busy === null ? `${cpus(it.cpus)} at most` : `${cpus(busy)} of ${cpus(it.cpus)}`],
     ['Memory', used?.memory ? `${bytes(used.memory)} of ${bytes(it.memory)}` : `${bytes(it.memory)} at most`],
     ['GPU', it.gpu],
     ['Health', it.health],

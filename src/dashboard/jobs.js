@@ -15,8 +15,8 @@ export function drawQueue() {
   hidden(none, shown);
   if (!shown) text(none, may('viewer') ? 'Nothing waits.' : NEEDS_TOKEN);
   keyed(byId('queue-list'), shown ? queue : [], (job) => job.id, makeWaiting);
-  const ahead = (queue[0]?.position ?? 1) - 1;
-  text(byId('queue-more'), known.jobsProblem ?? (shown && ahead > 0 ? `${ahead} more are before these` : ''));
+  const more = fleet.queued - queue.length;
+  text(byId('queue-more'), known.jobsProblem ?? (shown && more > 0 ? `and ${more} more` : ''));
 }
 
 function makeWaiting(job) {

@@ -207,11 +207,11 @@ async function readJobs() {
   try {
     const [running, queue, recent] = await Promise.all([
       read(`/api/v1/jobs?status=assigned,running&limit=${RUNNING_MAX}`),
-      read(`/api/v1/jobs?status=queued&limit=${QUEUE_SHOWN}`),
+      read(`/api/v1/jobs?order=queue&limit=${QUEUE_SHOWN}`),
       read(`/api/v1/jobs?limit=${RECENT}`),
     ]);
     known.running = new Map(running.map((job) => [job.id, job]));
-    known.queue = queue.sort((a, b) => a.position - b.position);
+    known.queue = queue;
     known.recent = recent;
     known.jobsProblem = null;
   } catch (error) {
@@ -228,7 +228,7 @@ async function sampleUsage() {
   if (document.hidden || known.contact.is !== 'live' || !known.fleet) return;
   try {
     const { runners } = await read('/api/v1/usage');
-    known.usage = new Map(runners.map((runner) => [runner.slot, runner]));
+    known.usage = new Map(runners.map((runner) => [runner.id, runner]));
     usageAt = Date.now();
   } catch {
     // The stream tells of a lost contact.

@@ -14,7 +14,7 @@ const KEYS = {
   status: (it) => ORDER[kind(it)],
   job: (it) => it.job ?? Infinity,
   age: (it) => -it.since,
-  cpu: (it) => -(known.usage.get(it.id)?.cpu_percent ?? -1),
+  cpu: (it) => -(known.usage.get(it.id)?.cpus ?? -1),
   memory: (it) => -(known.usage.get(it.id)?.memory ?? -1),
   vram: (it) => -(leases.get(it.id)?.reserved ?? -1),
   done: (it) => -it.tasks_completed,
@@ -112,7 +112,8 @@ function drawUse(it, cpu, memory, card) {
   const used = known.usage.get(it.id);
   const lease = leases.get(it.id);
   const of = (part, whole) => (part === null || part === undefined ? whole : `${part} / ${whole}`);
-  text(cpu, of(used?.cpu_percent === undefined || used.cpu_percent === null ? null : cpus(used.cpu_percent * 10), cpus(it.cpus)));
+  const busy = used?.cpus ?? null;
+  text(cpu, of(busy === null ? null : cpus(busy), cpus(it.cpus)));
   text(memory, of(used?.memory ? bytes(used.memory) : null, bytes(it.memory)));
   text(card, lease ? of(lease.used === null ? null : vram(lease.used), vram(lease.reserved)) : '');
 }

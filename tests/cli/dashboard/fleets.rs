@@ -12,6 +12,7 @@ use slate_fleet::fleet::view::{
 use slate_fleet::ids::{
     AttemptNo, GpuUuid, IncarnationId, JobId, LaneName, PoolName, ProfileName, SlotId,
 };
+use slate_fleet::supervisor::usage::{RunnerUsage, UsageReport};
 use slate_fleet::units::{Bytes, GpuMib, MilliCpu, Time};
 
 use crate::cli::fake::{NOW, World};
@@ -40,12 +41,29 @@ pub fn workstation(world: &mut World) {
         queued: 2,
         running: 4,
     }];
+    world.usage = usage(world);
     over(world);
     for (number, waits) in [(121, 12_000), (122, 9_000), (123, 2_000)] {
         wait(world, JobId(number), waits);
     }
     world.audit =
         (1..=12).map(|seq| entry(seq, "runner-003", "ready", "the agent says so")).collect();
+}
+
+/// What runners use: much where a job runs, nearly nothing elsewhere.
+fn usage(world: &World) -> UsageReport {
+    let runners = world.fleet.runners.iter().map(|runner| {
+        let part = if runner.job.is_some() { 35 + runner.id.0 * 17 % 60 } else { 1 };
+        RunnerUsage {
+            id: runner.id,
+            name: runner.name.clone(),
+            cpus: Some(MilliCpu(runner.cpus.0 * part / 100)),
+            memory: Bytes(runner.memory.0 * u64::from(part) / 130),
+            memory_limit: runner.memory,
+            pids: 8,
+        }
+    });
+    UsageReport { at: NOW, runners: runners.collect() }
 }
 
 /// So many light runners, most of them at work.
