@@ -61,7 +61,7 @@ impl Lives {
         let is_given = |job: &&Job| !job.attempts.is_empty() && !is_over(job);
         for job in restored.jobs.iter().filter(is_given) {
             let given = Given {
-                pool: job.attempts.last().map(|it| lives.pool(it)).unwrap_or(none()),
+                pool: job.attempts.last().map_or_else(none, |it| lives.pool(it)),
                 attempts: job.attempts.len(),
                 started: started(job),
                 ended: ended(job),

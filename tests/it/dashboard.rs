@@ -1,9 +1,8 @@
 //! The dashboard of a real fleet in a real browser: real containers, real jobs, real clicks.
 
-use std::net::TcpListener;
-
 use crate::browser::Browser;
 use crate::fleet::{Fleet, GATE, NO_SPARE};
+use crate::http::free_address;
 use crate::process::{self, wait_until};
 
 /// A fleet that is up and listens on a port, and the address of its page with a token.
@@ -12,12 +11,6 @@ fn up(file: &str) -> (Fleet, String) {
     fleet.cli(&["up", "-d"]).ok();
     let url = fleet.cli(&["dashboard", "--print"]).ok().word();
     (fleet, url)
-}
-
-/// An address of this host that nobody listens on just now.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
 }
 
 #[test]

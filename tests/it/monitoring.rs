@@ -66,16 +66,13 @@ fn changed(name: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// Asks Prometheus; what it found.
-fn query(address: &str, expression: &str) -> Value {
+/// Asks Prometheus; its answer as it is, in one piece or in chunks.
+fn query(address: &str, expression: &str) -> String {
     let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let path = format!("/api/v1/query?query={encoded}");
     let answer = over_port(address, "localhost", &path).expect("Prometheus answers");
     assert_eq!(answer.status, 200, "{expression}: {}", answer.body);
-    // Prometheus sends its answers in one piece or in chunks.
-    let from = answer.body.find('{').unwrap_or(0);
-    let to = answer.body.rfind('}').map_or(0, |at| at + 1);
-    serde_json::from_str(&answer.body[from..to]).expect("JSON")
+    answer.body
 }
 
 /// Every expression of the dashboard, its variables set to everything.
@@ -139,7 +136,7 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
     );
     let listen = |address: &str| format!("--web.listen-address={address}");
     let _alertmanager = Daemon::start(
-        "prometheus-alertmanager",
+        "alertmanager",
         fleet.folder(),
         &[
             "--config.file=alertmanager.yaml",
@@ -177,11 +174,11 @@ fn check_dashboard(prometheus: &str) {
     let expressions = dashboard_expressions();
     assert!(expressions.len() > 20, "{expressions:?}");
     for expression in &expressions {
-        assert_eq!(query(prometheus, expression)["status"], "success", "{expression}");
+        let answer = query(prometheus, expression);
+        assert!(answer.contains("\"status\":\"success\""), "{expression}: {answer}");
     }
     wait_until("the queue is on the dashboard", || {
-        let found = query(prometheus, "sum(queue_depth{instance=~\".*\"})");
-        found["data"]["result"][0]["value"][1] == "22"
+        query(prometheus, "sum(queue_depth{instance=~\".*\"})").contains("\"22\"")
     });
 }
 
@@ -220,7 +217,7 @@ fn dashboard_names() -> BTreeSet<String> {
         all.flat_map(|it| it.split(|c| !is_part(c)).map(str::to_owned).collect::<Vec<String>>());
     let known = ["slate_fleet_", "runner", "queue_", "gpu_", "process_", "task"];
     let names = words.filter(|it| known.iter().any(|start| it.starts_with(start)));
-    let plain = |it: String| it.strip_suffix("_bucket").map(str::to_owned).unwrap_or(it);
+    let plain = |it: String| it.trim_end_matches("_bucket").to_owned();
     names.map(plain).filter(|it| it.contains('_')).collect()
 }
 
