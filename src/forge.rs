@@ -90,8 +90,10 @@ impl fmt::Debug for Grant {
 /// What became of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is removed, or was gone.
+    /// It is removed, or its number was gone.
     Removed,
+    /// Its number is not known, and no runner of its name is listed.
+    NotListed,
     /// It has a job and stays.
     Busy,
 }

@@ -66,6 +66,7 @@ fn refuse_before_up(state: &State) -> Result<(), Refusal> {
 fn down(state: &mut State, now: Time, mode: DownMode) -> Answer {
     let before = if state.is_going_down() { "going down" } else { "up" };
     state.meta_mut().going_down = Some(mode);
+    state.forge.down_since = now;
     let told = ("going down", format!("{mode:?}").to_lowercase());
     state.tell_change(now, "fleet", told, (before, "going down"));
     if mode == DownMode::Now {

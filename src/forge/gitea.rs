@@ -121,7 +121,7 @@ impl Gitea {
         let what = format!("removing {}", entry.name);
         let found = self.list_runners(&what).await?;
         let Some(runner) = found.into_iter().find(|runner| runner.name == entry.name) else {
-            return Ok(Removal::Removed);
+            return Ok(Removal::NotListed);
         };
         if runner.busy {
             return Ok(Removal::Busy);

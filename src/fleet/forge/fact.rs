@@ -185,8 +185,11 @@ pub enum ForgeJobStatus {
 pub enum ForgeOutcome {
     /// The runner is registered under this number.
     Registered(ForgeRunnerId),
-    /// The runner is removed, or was gone already: it gets no new job.
+    /// The runner is removed, or its number was gone already: it gets no new job.
     Removed,
+    /// It was looked for by its name, and no list has it; one that was registered just now may be
+    /// hidden.
+    NotListed,
     /// The runner has a job and stays.
     Busy,
     /// It certainly did not happen.

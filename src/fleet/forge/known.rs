@@ -19,6 +19,8 @@ pub(in crate::fleet) struct Forges {
     pub ops: BTreeMap<OpId, ForgeOp>,
     /// What is done about leftovers.
     pub chores: BTreeMap<IncarnationId, Chore>,
+    /// When the fleet was last told to go down in this supervisor's life.
+    pub down_since: Time,
     /// A fleet that goes down has told what it leaves behind.
     pub is_rest_told: bool,
 }

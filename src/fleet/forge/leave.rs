@@ -186,13 +186,13 @@ pub(super) fn entry(runner: &Runner) -> Option<ForgeEntry> {
 /// The forge's answer to a removal.
 pub(super) fn ended(state: &mut State, now: Time, id: IncarnationId, outcome: ForgeOutcome) {
     let Some(Phase::Leaving { .. }) = state.runner(id).map(|runner| &runner.phase) else {
-        if outcome == ForgeOutcome::Removed {
+        if matches!(outcome, ForgeOutcome::Removed | ForgeOutcome::NotListed) {
             removed(state, now, id);
         }
         return;
     };
     match outcome {
-        ForgeOutcome::Removed => removed(state, now, id),
+        ForgeOutcome::Removed | ForgeOutcome::NotListed => removed(state, now, id),
         ForgeOutcome::Busy => {
             let listener = state.forge.listener(id);
             (listener.refused, listener.retry_at) = (Some(now), now + BUSY_WAIT);

@@ -26,6 +26,9 @@ const LAG: Duration = Duration::from_secs(120);
 const SUSPECT: Duration = Duration::from_secs(300);
 /// An entry that nobody knows is looked at twice, at least so far apart.
 const STRANGER: Duration = Duration::from_secs(30);
+/// A list that was begun so long after a `down`, and after a registration of unknown outcome, is
+/// enough for the `down`: the next `up` looks again.
+const DOWN_LOOK: Duration = Duration::from_secs(30);
 /// Entries that a forge does not let go hold up `down` for so long.
 const DOWN_PATIENCE: Duration = Duration::from_secs(300);
 /// By then a forge has removed it by its own rules.
@@ -45,11 +48,10 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Whether its forge said that it is removed, so that only a list could add to that. Of one
-    /// that was only looked for by its name the forge's word proves nothing.
+    /// Whether its forge said that it is removed, so that only a list could add to that.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        self.stage == LeftoverStage::Removed && !is_doubtful(self)
+        self.stage == LeftoverStage::Removed
     }
 }
 
@@ -61,6 +63,9 @@ pub enum LeftoverStage {
     Expected,
     /// It has to be removed.
     Wanted,
+    /// Nobody knows whether it was registered, and it is not found by its name. Lists may hide it
+    /// until it is settled.
+    Hidden,
     /// The forge says that it is removed.
     Removed,
 }
@@ -90,7 +95,7 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
             LeftoverStage::Wanted => true,
             // Whoever goes down does not wait for the forge to tidy up.
             LeftoverStage::Expected => state.is_going_down(),
-            LeftoverStage::Removed => false,
+            LeftoverStage::Hidden | LeftoverStage::Removed => false,
         };
         let is_free = chore.is_none_or(|it| now >= it.retry_at);
         // While its own operation is under way, that one is waited for.
@@ -107,7 +112,8 @@ pub(super) fn awaits_list(state: &State, scope: &ScopeUrl) -> bool {
         .meta
         .leftovers
         .values()
-        .any(|it| it.entry.scope == *scope && it.stage == LeftoverStage::Removed)
+        .filter(|it| it.entry.scope == *scope)
+        .any(|it| matches!(it.stage, LeftoverStage::Hidden | LeftoverStage::Removed))
 }
 
 /// Asks the forge to remove one.
@@ -138,14 +144,19 @@ pub(super) fn ended(
             state.meta_mut().leftovers.remove(&id);
             return;
         }
+        (ForgeOpKind::Register, ForgeOutcome::Unknown(_)) => {
+            if let Some(it) = state.meta_mut().leftovers.get_mut(&id) {
+                it.settled = now + SUSPECT;
+            }
+            return;
+        }
         (ForgeOpKind::Register, _) | (_, ForgeOutcome::Registered(_)) => return,
         (_, ForgeOutcome::Removed) => {
-            state.forge.chores.remove(&id);
-            state.tell(now, &name, "deregistered", "its runner is gone");
-            if let Some(it) = state.meta_mut().leftovers.get_mut(&id) {
-                it.stage = LeftoverStage::Removed;
-                it.settled = it.settled.max(now);
-            }
+            removed(state, now, id);
+            return;
+        }
+        (_, ForgeOutcome::NotListed) => {
+            not_listed(state, now, id);
             return;
         }
         (_, ForgeOutcome::Busy) => {
@@ -164,6 +175,34 @@ pub(super) fn ended(
     }
 }
 
+/// Its forge says so. A registration is asked for once, so nothing more can come of it.
+fn removed(state: &mut State, now: Time, id: IncarnationId) {
+    state.forge.chores.remove(&id);
+    let Some(leftover) = state.meta_mut().leftovers.get_mut(&id) else { return };
+    (leftover.stage, leftover.settled) = (LeftoverStage::Removed, now);
+    let name = leftover.entry.name.clone();
+    state.tell(now, name, "deregistered", "its runner is gone");
+}
+
+/// It was looked for by its name, in vain.
+fn not_listed(state: &mut State, now: Time, id: IncarnationId) {
+    let Some(leftover) = state.meta.leftovers.get(&id) else { return };
+    // A list that shows it came in while it was looked for.
+    if leftover.entry.id.is_some() {
+        return;
+    }
+    if leftover.stage != LeftoverStage::Wanted || now >= leftover.settled {
+        removed(state, now, id);
+        return;
+    }
+    let name = leftover.entry.name.clone();
+    state.forge.chores.remove(&id);
+    if let Some(leftover) = state.meta_mut().leftovers.get_mut(&id) {
+        leftover.stage = LeftoverStage::Hidden;
+    }
+    state.tell(now, name, "not listed", "nobody knows whether it was registered");
+}
+
 /// Compares the leftovers of a scope with a list.
 pub(super) fn compare(state: &mut State, now: Time, scope: &ScopeUrl, begun: Time) {
     let of_scope = state.meta.leftovers.iter().filter(|(_, it)| it.entry.scope == *scope);
@@ -178,8 +217,7 @@ pub(super) fn compare(state: &mut State, now: Time, scope: &ScopeUrl, begun: Tim
         let is_old = now.since(leftover.since) > GIVEN_UP;
         match (number, leftover.stage) {
             (Some(number), wish) => {
-                let was_hidden = wish == LeftoverStage::Removed && is_doubtful(&leftover);
-                let is_late = begun > leftover.settled || was_hidden;
+                let is_late = begun > leftover.settled || wish == LeftoverStage::Hidden;
                 let is_back = wish != LeftoverStage::Wanted && is_late;
                 if !is_back && leftover.entry.id == Some(number) {
                     continue;
@@ -244,23 +282,28 @@ fn is_known(state: &State, id: IncarnationId, fact: &ForgeRunnerFact) -> bool {
         || state.meta.leftovers.get(&id).is_some_and(|it| it.entry.name == fact.name)
 }
 
-/// Nobody knows whether it was registered, nor its number: it can be looked for only by its name,
-/// which lists may hide.
-fn is_doubtful(leftover: &Leftover) -> bool {
-    leftover.entry.id.is_none() && leftover.settled > leftover.since
-}
-
 /// Whether nothing at the forges holds up the end of a fleet that goes down: it takes the forge's
 /// word that an entry is removed, and the next `up` looks whether that was true.
 pub(in crate::fleet) fn let_finish(state: &State, now: Time) -> bool {
-    let rest = state.meta.leftovers.values();
-    rest.filter(|it| !it.is_answered()).all(|it| {
-        let since = it.since.max(state.forge.contact_since(&it.entry.scope));
+    state.meta.leftovers.values().filter(|it| !is_done_with(state, it)).all(|it| {
+        let asked = it.since.max(state.forge.down_since);
+        let silent = asked.max(state.forge.contact_since(&it.entry.scope));
         match state.forge.is_good(&it.entry.scope) {
-            true => now.since(it.since) > DOWN_PATIENCE,
-            false => now.since(since) > leave::DOWN_PATIENCE,
+            true => state.awake.patience_used(now, asked) > DOWN_PATIENCE,
+            false => now.since(silent) > leave::DOWN_PATIENCE,
         }
     })
+}
+
+/// Whether a fleet that goes down has done with an entry all that it can.
+fn is_done_with(state: &State, leftover: &Leftover) -> bool {
+    if leftover.stage != LeftoverStage::Hidden {
+        return leftover.is_answered();
+    }
+    let registered = leftover.settled.before(SUSPECT);
+    let enough = registered.max(state.forge.down_since) + DOWN_LOOK;
+    let listed = state.forge.scopes.get(&leftover.entry.scope).and_then(|it| it.runners_begun);
+    listed.is_some_and(|begun| begun >= enough)
 }
 
 /// A forge answers again: what it did not remove is asked for anew.
@@ -283,7 +326,7 @@ pub(in crate::fleet) fn tell_rest(state: &mut State, now: Time) {
         .meta
         .leftovers
         .iter()
-        .filter(|(_, it)| !it.is_answered())
+        .filter(|(_, it)| !is_done_with(state, it))
         .map(|(id, it)| {
             let why = state.forge.chores.get(id).and_then(|chore| chore.why.clone());
             (it.entry.clone(), why)

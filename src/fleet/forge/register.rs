@@ -181,7 +181,7 @@ pub(super) fn ended(state: &mut State, now: Time, id: IncarnationId, outcome: Fo
             retire(state, now, id, Cause::Forge(ForgeCause::NotRegistered(why)));
         }
         // These answer another question.
-        ForgeOutcome::Removed | ForgeOutcome::Busy => {}
+        ForgeOutcome::Removed | ForgeOutcome::NotListed | ForgeOutcome::Busy => {}
     }
 }
 

@@ -77,7 +77,7 @@ impl Github {
             Some(id) => id.0,
             None => match self.id_of(&entry.name, &what).await? {
                 Some(id) => id,
-                None => return Ok(Removal::Removed),
+                None => return Ok(Removal::NotListed),
             },
         };
         let path = format!("{}/{id}", self.scope.runners());

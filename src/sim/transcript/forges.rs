@@ -14,6 +14,7 @@ pub fn of_outcome(outcome: &ForgeOutcome) -> String {
     match outcome {
         ForgeOutcome::Registered(id) => format!("registered as number {id}"),
         ForgeOutcome::Removed => "removed".to_owned(),
+        ForgeOutcome::NotListed => "not listed".to_owned(),
         ForgeOutcome::Busy => "refused, it has a job".to_owned(),
         ForgeOutcome::Failed(error) => format!("{:?}, {}", error.class, error.message),
         ForgeOutcome::Unknown(why) => format!("outcome unknown, {why}"),

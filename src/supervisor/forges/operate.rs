@@ -86,6 +86,7 @@ impl Forges {
                 tracing::debug!(entry = words(entry), "removed");
                 ForgeOutcome::Removed
             }
+            Ok(Removal::NotListed) => ForgeOutcome::NotListed,
             Ok(Removal::Busy) => ForgeOutcome::Busy,
             Err(error) => {
                 tracing::warn!(entry = words(entry), "not removed: {error}");

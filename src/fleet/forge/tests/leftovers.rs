@@ -1,7 +1,9 @@
 //! What is left at a forge, and how it goes.
 
 use super::*;
+use crate::fleet::event::DownMode;
 use crate::fleet::forge::testing::forge_pool;
+use crate::fleet::forge::{ForgeError, ForgeErrorClass};
 
 const OLD: &str = "demo-ci-i1-01234567";
 
@@ -123,4 +125,86 @@ fn one_that_flaps_or_is_offline_for_a_moment_is_left_alone() {
         desk.runners(&[(OLD, false, false)]);
     }
     assert_eq!(desk.states(), ["stopping"], "offline for 15 minutes");
+}
+
+/// A runner whose registration nobody knows the outcome of; its successor is not taken at all.
+fn lost() -> Desk {
+    let mut desk = Desk::new([forge_pool("ci", &["linux"])]);
+    desk.answer(ForgeOutcome::Unknown("the connection broke".to_owned()));
+    refuse_successor(&mut desk);
+    desk
+}
+
+/// The forge does not take the runner that comes next.
+fn refuse_successor(desk: &mut Desk) {
+    let at = desk.asked.iter().position(|(_, _, it)| words(it).starts_with("register"));
+    let (op, ..) = desk.asked.remove(at.expect("a successor is registered"));
+    let class = ForgeErrorClass::Denied;
+    let outcome = ForgeOutcome::Failed(ForgeError { class, message: "no".to_owned() });
+    desk.hear(Event::ForgeOperation { op, outcome });
+}
+
+fn down(desk: &mut Desk) {
+    desk.ask(Request::Down(DownMode::Drain));
+    assert_eq!(desk.containers.len(), 0);
+}
+
+fn is_finished(desk: &Desk) -> bool {
+    desk.seen.contains(&"finish".to_owned())
+}
+
+#[test]
+fn a_lost_registration_that_is_found_by_its_name_is_done_with() {
+    let mut desk = lost();
+    assert_eq!(desk.answer(ForgeOutcome::Removed), format!("remove {OLD}"));
+    down(&mut desk);
+    assert!(is_finished(&desk), "the forge's word is enough for a `down`");
+    let mut desk = lost();
+    desk.answer(ForgeOutcome::Removed);
+    desk.wait(1);
+    desk.runners(&[]);
+    assert_eq!(desk.leftovers(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_lost_registration_that_is_not_found_is_looked_for_while_lists_may_hide_it() {
+    let mut desk = lost();
+    assert_eq!(desk.answer(ForgeOutcome::NotListed), format!("remove {OLD}"));
+    desk.wait(200);
+    desk.runners(&[]);
+    assert_eq!((desk.leftovers(), desk.asked.len()), (vec![OLD.to_owned()], 0));
+    desk.runners(&[(OLD, false, false)]);
+    assert_eq!(desk.answer(ForgeOutcome::Removed), format!("remove {OLD}"), "there it is");
+    let mut desk = lost();
+    desk.answer(ForgeOutcome::NotListed);
+    desk.wait(301);
+    desk.runners(&[]);
+    assert_eq!(desk.leftovers(), [] as [&str; 0], "it was never registered");
+}
+
+#[test]
+fn down_takes_a_list_that_was_begun_after_it_for_enough() {
+    let mut desk = lost();
+    desk.answer(ForgeOutcome::NotListed);
+    down(&mut desk);
+    desk.runners(&[]);
+    desk.wait(29);
+    desk.runners(&[]);
+    assert!(!is_finished(&desk), "too soon to be a proof");
+    desk.wait(1);
+    desk.runners(&[]);
+    assert!(is_finished(&desk));
+}
+
+#[test]
+fn down_is_patient_with_a_forge_from_its_own_beginning_on() {
+    let mut desk = died();
+    desk.answer(ForgeOutcome::Busy);
+    refuse_successor(&mut desk);
+    desk.wait(600);
+    down(&mut desk);
+    desk.wait(299);
+    assert!(!is_finished(&desk), "it would be left behind at once");
+    desk.wait(2);
+    assert!(is_finished(&desk));
 }

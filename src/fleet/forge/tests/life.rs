@@ -89,7 +89,7 @@ fn a_registration_that_nobody_knows_of_is_never_tried_again_under_its_name() {
     desk.answer(ForgeOutcome::Unknown("no answer".to_owned()));
     let asked: Vec<String> = desk.asked.iter().map(|(_, _, action)| words(action)).collect();
     assert_eq!(asked, ["remove demo-ci-i1-01234567", "register demo-ci-i2-01234567"]);
-    desk.answer(ForgeOutcome::Removed);
+    desk.answer(ForgeOutcome::NotListed);
     desk.wait(100);
     desk.runners(&[]);
     assert_eq!(desk.leftovers().len(), 1, "it may show up yet");

@@ -227,7 +227,10 @@ impl World {
         };
         let found = self.forge.entries.iter().find(is_meant);
         let Some((id, entry)) = found.map(|(id, entry)| (*id, entry.clone())) else {
-            return ForgeOutcome::Removed;
+            return match wanted.id {
+                Some(_) => ForgeOutcome::Removed,
+                None => ForgeOutcome::NotListed,
+            };
         };
         if entry.whose == Whose::Others {
             self.truth.violation(format!("{} is somebody else's and is removed", entry.name));
