@@ -23,6 +23,7 @@ mod dashboard;
 mod disk;
 mod docker;
 mod elastic;
+mod engine_socket;
 mod exits;
 mod fleet;
 #[path = "../support/github.rs"]
