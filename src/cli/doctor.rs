@@ -70,11 +70,10 @@ fn fleet_file(context: &Context, found: &mut Diagnosis) -> Option<Spec> {
     let spec = match context.spec() {
         Ok(spec) => {
             let most: u32 = spec.pools.iter().map(|pool| pool.size.most()).sum();
-            let pools = match spec.pools.len() {
-                1 => "1 pool".to_owned(),
-                count => format!("{count} pools"),
-            };
-            section.ok(format!("{pools}, at most {most} runners"));
+            let pools = if spec.pools.len() == 1 { "pool" } else { "pools" };
+            let runners = if most == 1 { "runner" } else { "runners" };
+            let count = spec.pools.len();
+            section.ok(format!("{count} {pools}, at most {most} {runners}"));
             Some(spec)
         }
         Err(failure) => {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::facts::Facts;
 use super::{Check, error, fine, no_engine, unread, warning};
+use crate::engine::survey::AddressPool;
 
 /// Networks that Docker makes of its own ranges: 172.17 to 172.31, and 192.168 in sixteen parts.
 const DOCKERS_OWN: u64 = 31;
@@ -41,7 +42,7 @@ pub(super) fn address_pools(facts: &Facts) -> Vec<Check> {
     let Some(engine) = &facts.engine else { return no_engine("address pools") };
     let all = match engine.pools.as_slice() {
         [] => DOCKERS_OWN,
-        pools => pools.iter().map(|it| it.networks()).sum(),
+        pools => pools.iter().map(AddressPool::networks).sum(),
     };
     let used = u64::try_from(engine.networks).unwrap_or(u64::MAX);
     let free = all.saturating_sub(used);

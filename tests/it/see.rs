@@ -96,7 +96,7 @@ fn doctor_goes_on_without_an_engine_and_says_what_it_could_not_look_at() {
     let fleet = Fleet::new(NO_SPARE).with_env("DOCKER_HOST", "unix:///nowhere.sock".into());
     let output = fleet.cli(&["doctor"]).expect_code(1);
     let text = output.out();
-    assert!(text.contains("error    cannot ask the engine"), "{text}");
+    assert!(text.contains("error    cannot connect to the engine"), "{text}");
     assert!(text.contains("skipped  live-restore: the engine does not answer"), "{text}");
     assert!(text.contains("kernel.pid_max"), "the host is looked at all the same: {text}");
 }
