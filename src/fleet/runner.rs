@@ -1,7 +1,7 @@
 //! A runner: one container's life, from the decision to make it until it is known to be gone.
 //!
-//! A phase goes back only where a forge's runner stays after all. What is *wanted* next is the plan's
-//! business; here is what *is*.
+//! A phase goes back only where a forge's runner stays after all. What is *wanted* next is the
+//! plan's business; here is what *is*.
 
 use std::fmt;
 

@@ -227,11 +227,7 @@ pub(super) fn assemble<E: Engine>(
         project: spec.project.clone(),
         endpoint: crate::agents::ENDPOINT.to_owned(),
         access: Access::for_this_user(),
-        limits: AgentLimits {
-            handshakes_max: AgentLimits::DEFAULT.handshakes_max.min(connections.agents),
-            connections_max: connections.agents,
-            ..AgentLimits::DEFAULT
-        },
+        limits: agent_limits(&connections),
         clock: clock.reader(),
         admitted: restored.runners.iter().map(admitted).collect(),
     };
@@ -261,6 +257,14 @@ pub(super) fn assemble<E: Engine>(
         meters,
         lives,
     })
+}
+
+fn agent_limits(connections: &Connections) -> AgentLimits {
+    AgentLimits {
+        handshakes_max: AgentLimits::DEFAULT.handshakes_max.min(connections.agents),
+        connections_max: connections.agents,
+        ..AgentLimits::DEFAULT
+    }
 }
 
 /// Tells what the engine does to containers with cards, where the file asks for any.

@@ -30,7 +30,7 @@ use slate_fleet::spec::{
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
-use slate_fleet::supervisor::handle::{DispatchOrder, Handle, Message, Query};
+use slate_fleet::supervisor::handle::{DispatchOrder, Handle, JobFilter, Message, Query};
 use slate_fleet::supervisor::usage::UsageReport;
 use slate_fleet::units::{Bytes, MilliCpu, Time};
 use slate_fleet::wire::frame::{Output, Stream};
@@ -270,19 +270,7 @@ fn tell(fake: &Fake, query: Query) {
                 audit_head: 0,
             }));
         }
-        Query::Jobs(filter, reply) => {
-            let wanted = |job: &&JobView| {
-                filter.statuses.is_empty() || filter.statuses.contains(&job.status)
-            };
-            let mut jobs: Vec<JobView> =
-                world.jobs.values().rev().filter(wanted).cloned().collect();
-            if filter.order == JobOrder::Queue {
-                jobs.retain(|job| job.position.is_some());
-                jobs.sort_by_key(|job| job.position);
-            }
-            jobs.truncate(filter.limit);
-            drop(reply.send(jobs));
-        }
+        Query::Jobs(filter, reply) => drop(reply.send(jobs(&world, &filter))),
         Query::Job(id, reply) => drop(reply.send(world.jobs.get(&id).cloned())),
         Query::Waiting(_, reply) => drop(reply.send(None)),
         Query::WaitingFor(_, reply) => drop(reply.send(PoolQueue::default())),
@@ -314,6 +302,18 @@ fn tell(fake: &Fake, query: Query) {
             drop(reply.send(Ok(first)));
         }
     }
+}
+
+fn jobs(world: &World, filter: &JobFilter) -> Vec<JobView> {
+    let wanted =
+        |job: &&JobView| filter.statuses.is_empty() || filter.statuses.contains(&job.status);
+    let mut jobs: Vec<JobView> = world.jobs.values().rev().filter(wanted).cloned().collect();
+    if filter.order == JobOrder::Queue {
+        jobs.retain(|job| job.position.is_some());
+        jobs.sort_by_key(|job| job.position);
+    }
+    jobs.truncate(filter.limit);
+    jobs
 }
 
 /// What becomes of a job, by its program's name.

@@ -103,21 +103,13 @@ fn busy_fleet(waiting: u32) -> (Fleet, String) {
     (fleet, address)
 }
 
-// Specification 4: an alert is triggered to the on-call channel.
-#[test]
-fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
-    let (fleet, supervisor) = busy_fleet(22);
-    let on_call = OnCall::open();
-    let (prometheus, alertmanager) = (free_address(), free_address());
+/// Writes the shipped files with this test's addresses, and times that take seconds.
+fn configure(fleet: &Fleet, on_call: &OnCall, (supervisor, alertmanager): (&str, &str)) {
     fleet.write(
         "prometheus.yaml",
         changed(
             "prometheus.yaml",
-            &[
-                ("127.0.0.1:7373", supervisor.as_str()),
-                ("127.0.0.1:9093", alertmanager.as_str()),
-                ("15s", "1s"),
-            ],
+            &[("127.0.0.1:7373", supervisor), ("127.0.0.1:9093", alertmanager), ("15s", "1s")],
         ),
     );
     // The shipped rules but for the time, which `promtool test rules` proves.
@@ -134,6 +126,15 @@ fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
             ],
         ),
     );
+}
+
+// Specification 4: an alert is triggered to the on-call channel.
+#[test]
+fn a_queue_that_is_too_deep_for_too_long_reaches_the_on_call_channel() {
+    let (fleet, supervisor) = busy_fleet(22);
+    let on_call = OnCall::open();
+    let (prometheus, alertmanager) = (free_address(), free_address());
+    configure(&fleet, &on_call, (&supervisor, &alertmanager));
     let listen = |address: &str| format!("--web.listen-address={address}");
     let _alertmanager = Daemon::start(
         "alertmanager",
