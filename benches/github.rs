@@ -194,11 +194,14 @@ fn reaction(options: &Options, name: &str, poll: &str, webhook: bool) {
     let mut times = Vec::new();
     for round in 0..options.jobs {
         // Not in step with the poll.
-        let wait = u64::try_from(round * 1370 % 5000).expect("small");
+        let wait = u64::try_from(round * 2370 % 10_000).expect("small");
         std::thread::park_timeout(Duration::from_millis(wait));
         let id = github.queue(&json!({"labels": ["self-hosted"], "steps": ["true"]}));
         until("the job is over", || github.job(id)["status"] == "completed");
-        until("its runner is gone", || github.runners().is_empty());
+        // A successor that is still there would take the next job at once.
+        until("its runner is gone", || {
+            github.runners().is_empty() && fleet.cli(&["ps", "--format", "json"]).trim() == "[]"
+        });
         let seen = &github.job(id)["times"];
         let at = |what: &str| seen[what].as_i64().expect("a time");
         times.push(at("first_step") - at("created"));
