@@ -71,7 +71,8 @@ function speak(words) {
 
 function drawCounts(fleet) {
   const by = { ...tally(fleet.runners), queued: fleet.queued };
-  keyed(byId('counts'), COUNTS, ([key]) => key, ([key, words]) => {
+  const counts = COUNTS.map(([key, words]) => ({ key, words, count: by[key] }));
+  keyed(byId('counts'), counts, ({ key }) => key, ({ key, words }) => {
     const number = h('span', { class: 'big' });
     const go = () => {
       if (key === 'queued') {
@@ -85,9 +86,9 @@ function drawCounts(fleet) {
     const element = h('li', {}, button);
     return {
       element,
-      draw: () => {
-        text(number, by[key]);
-        attribute(button, 'data-zero', by[key] === 0);
+      draw: ({ count }) => {
+        text(number, count);
+        attribute(button, 'data-zero', count === 0);
         if (key !== 'queued') attribute(button, 'aria-pressed', String(narrowed.to === key));
       },
     };

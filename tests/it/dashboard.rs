@@ -26,8 +26,10 @@ fn an_operator_sees_and_steers_a_real_fleet() {
     page.wait_for_text("#sentence", "1 job waits for");
     page.wait_for_text("#sentence", "because 1 of 1 runners in light are busy");
     page.wait_for_text("#queue-list", &waiting);
+    page.wait_for_text("[data-kind=running] .big", "1");
+    page.wait_for_text("[data-kind=queued] .big", "1");
     page.wait_for_text("#runner-rows", &job);
-    let measured = r"return /\d \/ 1\s.*MiB \/ 512 MiB/s.test(document.querySelector('#runner-rows').innerText)";
+    let measured = r"return /\d \/ 1\s.*iB \/ 512 MiB/s.test(document.querySelector('#runner-rows').innerText)";
     page.wait("its processors and memory are measured", measured);
     page.wait_for_text("#event-list", "assigned");
 

@@ -55,6 +55,13 @@ async fn trouble_is_in_the_verdict_and_its_cause_below() {
     page.wait_for_text("#runner-count", "1 of 19");
     page.wait_for_text("#runner-rows", "crashed 3 times in a row");
     page.picture(&picture("trouble"));
+    stage.fake.change(|world| {
+        for runner in &mut world.fleet.runners {
+            runner.status = RunnerStatus::Idle;
+        }
+    });
+    page.wait_for_text("[data-kind=error] .big", "0");
+    page.wait_for_text("[data-kind=idle] .big", "19");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
