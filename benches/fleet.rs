@@ -206,6 +206,7 @@ impl Ground {
                 path: folder.path().join("reports"),
                 keep: None,
                 sharing: ReportSharing::Own,
+                server: None,
             },
             ca: None,
         };

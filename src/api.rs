@@ -28,6 +28,8 @@ pub mod port;
 mod post_mortems;
 pub mod problem;
 pub mod record;
+pub mod report_site;
+pub mod reports;
 mod routes;
 pub mod runners_file;
 mod seats;
@@ -50,6 +52,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use crate::post_mortems::PostMortems;
+use crate::reports::Runs;
 use crate::state_dir::StateDir;
 use crate::supervisor::handle::Handle;
 use crate::units::Time;
@@ -74,6 +77,8 @@ pub struct Api {
     tokens: tokens::Tokens,
     /// Where it is reached beside the socket: `http://127.0.0.1:7373`.
     origins: Mutex<Vec<String>>,
+    runs: Runs,
+    walks: Semaphore,
 }
 
 impl Api {
@@ -95,6 +100,8 @@ impl Api {
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             requests: Semaphore::new(REQUESTS_MAX),
             usage: usage::HostUsage::new(),
+            runs: Runs::default(),
+            walks: Semaphore::new(report_site::WALKS_MAX),
         })
     }
 

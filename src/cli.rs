@@ -16,6 +16,7 @@ mod completion;
 mod config;
 mod context;
 mod dashboard;
+mod debug;
 mod dispatch;
 mod doctor;
 mod down;
@@ -38,6 +39,7 @@ mod plan;
 mod progress;
 mod ps;
 mod render;
+mod reports;
 mod run;
 mod runners;
 mod scale;
@@ -111,12 +113,14 @@ enum Verb {
     Dashboard(dashboard::DashboardArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
+    Debug(debug::DebugArgs),
     Gpus(gpus::GpusArgs),
     Top(top::TopArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
     Resume(runners::ResumeArgs),
     Restart(runners::RestartArgs),
+    Reports(reports::ReportsArgs),
     Gc(gc::GcArgs),
     Token(token::TokenArgs),
     Config(config::ConfigArgs),
@@ -202,12 +206,14 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Dashboard(_)
         | Verb::Stats(_)
         | Verb::Doctor(_)
+        | Verb::Debug(_)
         | Verb::Gpus(_)
         | Verb::Top(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
         | Verb::Resume(_)
         | Verb::Restart(_)
+        | Verb::Reports(_)
         | Verb::Gc(_)
         | Verb::Token(_)
         | Verb::Config(_)
@@ -246,12 +252,14 @@ impl Verb {
             Self::Dashboard(args) => args.run(context).await,
             Self::Stats(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,
+            Self::Debug(args) => args.run(context).await,
             Self::Gpus(args) => args.run(context).await,
             Self::Top(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
             Self::Resume(args) => args.run(context).await,
             Self::Restart(args) => args.run(context).await,
+            Self::Reports(args) => args.run(context).await,
             Self::Gc(args) => args.run(context).await,
             Self::Token(args) => args.run(context).await,
             Self::Config(args) => args.run(context),

@@ -126,6 +126,15 @@ impl Client {
         read_json(response).await
     }
 
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn text(&mut self, path: &str) -> Result<String, ClientError> {
+        let response = self.send(request(Method::GET, path, empty())?).await?;
+        Ok(String::from_utf8_lossy(&read(response).await?).into_owned())
+    }
+
     /// Sends a JSON document and reads one.
     ///
     /// # Errors
@@ -281,13 +290,17 @@ async fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, Cli
 }
 
 async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+    let bytes = read(response).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer(Box::new(error)))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect();
-    let bytes = timeout(ANSWER_TIMEOUT, body)
+    let answer = timeout(ANSWER_TIMEOUT, body)
         .await
         .map_err(|_| ClientError::Timeout { what: "finish its answer", after: ANSWER_TIMEOUT })?
-        .map_err(ClientError::Answer)?
-        .to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer(Box::new(error)))
+        .map_err(ClientError::Answer)?;
+    Ok(answer.to_bytes())
 }
 
 /// JSON documents, one per line, as they arrive.

@@ -9,6 +9,7 @@ mod gitea;
 mod github;
 mod governor;
 mod secret;
+mod way;
 mod web;
 pub mod webhook;
 mod words;

@@ -198,11 +198,24 @@ name_id!(
 /// `_` and `-`, all else as `-`; not hidden, at most 100 long, never empty.
 #[must_use]
 pub fn folder_name(name: &str) -> String {
-    const LONGEST: usize = 100;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let shown = name.trim_start_matches('.');
-    let cut: String = shown.chars().map(|c| if plain(c) { c } else { '-' }).take(LONGEST).collect();
+    let plain = shown.chars().map(|c| if is_plain(c) { c } else { '-' });
+    let cut: String = plain.take(FOLDER_NAME_MAX).collect();
     if cut.is_empty() { "jobs".to_owned() } else { cut }
+}
+
+/// Longest name of a workflow or a run: both become folders.
+pub const FOLDER_NAME_MAX: usize = 100;
+
+/// Whether a workflow or a run may have this name: it becomes a folder of the report store.
+#[must_use]
+pub fn is_folder_name(name: &str) -> bool {
+    let fits = !name.is_empty() && name.len() <= FOLDER_NAME_MAX;
+    fits && !name.starts_with('.') && name.chars().all(is_plain)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 #[cfg(test)]

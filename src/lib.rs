@@ -45,6 +45,8 @@ pub mod notify;
 #[cfg(feature = "fleet")]
 pub mod post_mortems;
 #[cfg(feature = "fleet")]
+pub mod reports;
+#[cfg(feature = "fleet")]
 pub mod sim;
 #[cfg(feature = "fleet")]
 pub mod spec;

@@ -3,6 +3,7 @@
 //! `raw` mirrors the file, `validate` turns it into these types and returns *all* findings with
 //! their place. Whoever holds a [`Spec`] need not check it again.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub use proxy::{NotAProxy, Proxy, ProxyUrl};
 pub use render::render;
 pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};
 pub use schema::schema;
-pub use secret::{Secrets, redact};
+pub use secret::{Secrets, is_secret_name, redact};
 
 /// Variables for `${NAME}`: what `.env` and the environment say.
 pub type Env = BTreeMap<String, String>;
@@ -370,6 +371,27 @@ pub struct Reports {
     pub keep: Option<Duration>,
     /// What a runner sees under `/reports`.
     pub sharing: ReportSharing,
+    /// Where browsers are served, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ReportServer>,
+}
+
+/// Where the report server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportServer {
+    /// A loopback address: reports are shown to everybody who reaches it.
+    pub listen: SocketAddr,
+    /// How others reach it through a proxy: scheme, host and perhaps port.
+    pub url: Option<String>,
+}
+
+impl ReportServer {
+    /// The host of [`Self::url`].
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        let (_, place) = self.url.as_deref()?.split_once("://")?;
+        Some(place.rsplit_once(':').map_or(place, |(host, _)| host))
+    }
 }
 
 /// How long what is over is kept, and how much of it. What has no age is kept for ever.

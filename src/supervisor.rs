@@ -17,6 +17,7 @@ mod keeper;
 mod metered;
 mod notifier;
 mod recorder;
+pub mod report_door;
 mod reports;
 mod runners_file;
 mod secrets;

@@ -67,7 +67,12 @@ impl Raw {
         let reports = folder.path().join("reports");
         let paths = HostPaths {
             state: StateDir::new(folder.path().join("state")),
-            reports: Reports { path: reports, keep: None, sharing: ReportSharing::Own },
+            reports: Reports {
+                path: reports,
+                keep: None,
+                sharing: ReportSharing::Own,
+                server: None,
+            },
             ca: None,
         };
         files::prepare_shared(&paths)?;

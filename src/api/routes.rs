@@ -11,7 +11,7 @@ use axum::routing::{self, MethodRouter};
 use super::access::{Needs, Role, gate};
 use super::{
     Api, changes, control, dashboard, doctor, explain, fleet, forges, jobs, metrics, post_mortems,
-    stream, tasks, tokens, uploads,
+    reports, stream, tasks, tokens, uploads,
 };
 
 /// One route.
@@ -114,6 +114,8 @@ fn reading() -> Vec<Route> {
         Route::get("/api/v1/runners/{name}/post-mortems", post_mortems::of_runner).viewer(),
         Route::get("/api/v1/explain/{name}", explain::explain).viewer(),
         Route::get("/api/v1/doctor", doctor::doctor).viewer(),
+        Route::get("/api/v1/reports", reports::list).viewer(),
+        Route::get("/api/v1/reports/{workflow}/{run_id}", reports::show).viewer(),
         Route::get("/api/v1/events", stream::events).viewer(),
         Route::get("/api/v1/spec", control::spec).viewer(),
     ]

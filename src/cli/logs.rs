@@ -1,5 +1,7 @@
 //! `logs`: what jobs write, by job or by runner.
 
+mod previous;
+
 use std::collections::BTreeSet;
 
 use clap::Args;
@@ -30,11 +32,13 @@ const LINE_MAX: usize = 64 * 1024;
 ///
 /// A job's output is printed as it was written, standard output and standard error apart. For a
 /// runner it is the output of the job that runs there, or ran last; with `-f` that of every next
-/// job, too. Several are told apart by a prefix on each line.
+/// job, too. Several are told apart by a prefix on each line. Output outlives its runner for as
+/// long as `retention.logs` says.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet logs job-42\n  slate-fleet logs -f              \
                         every runner's jobs, as they run\n  \
-                        slate-fleet logs -f slate-light-01 job-42 --since 10m")]
+                        slate-fleet logs -f slate-light-01 job-42 --since 10m\n  slate-fleet logs --previous \
+                        slate-light-01")]
 pub(super) struct LogsArgs {
     /// Go on with what is written
     #[arg(short, long)]
@@ -42,6 +46,9 @@ pub(super) struct LogsArgs {
     /// Only what was written after this: `10m`, or a time
     #[arg(long, value_name = "WHEN", value_parser = clock::parse_since)]
     since: Option<Since>,
+    /// What the runner's container before the present one left: its job's output, and why it went
+    #[arg(short, long, conflicts_with = "follow", requires = "targets")]
+    previous: bool,
     /// Runners by name or id, and jobs; every runner if none
     #[arg(value_name = "RUNNER | JOB")]
     targets: Vec<String>,
@@ -86,6 +93,15 @@ impl LogsArgs {
         let jobs: Vec<JobId> = self.targets.iter().filter_map(|target| job_id(target)).collect();
         let names: Vec<String> =
             self.targets.iter().filter(|target| job_id(target).is_none()).cloned().collect();
+        if self.previous {
+            return match jobs.first() {
+                Some(job) => Err(all_attempts(*job)),
+                None => {
+                    let since = self.since.map(Since::time).unwrap_or_default();
+                    previous::show(&mut client, &names, since).await
+                }
+            };
+        }
         let of_runners = !names.is_empty() || jobs.is_empty();
         let fleet: Option<FleetView> = match of_runners {
             true => Some(client.get("/api/v1/fleet").await?),
@@ -115,6 +131,12 @@ impl LogsArgs {
             }
         }
     }
+}
+
+/// A job has one log, whatever runners it had.
+fn all_attempts(job: JobId) -> Failure {
+    Failure::new(Exit::Usage, format!("`--previous` is for runners, and {job} is a job"))
+        .help(format!("`slate-fleet logs {job}` has the output of all its attempts"))
 }
 
 /// `job-42`, or a bare number; runners are called by their names.

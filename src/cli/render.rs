@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod plan;
 pub mod pools;
 pub mod ps;
+pub mod reports;
 pub mod stats;
 pub mod status;
 mod table;

@@ -185,6 +185,7 @@ mod tests {
                 path: folder.join("reports"),
                 keep: None,
                 sharing: ReportSharing::Own,
+                server: None,
             },
             ca: None,
         }

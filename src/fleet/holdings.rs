@@ -35,7 +35,8 @@ pub struct Holdings {
 impl Default for Holdings {
     /// Those of no fleet.
     fn default() -> Self {
-        let reports = Reports { path: PathBuf::new(), keep: None, sharing: ReportSharing::Own };
+        let reports =
+            Reports { path: PathBuf::new(), keep: None, sharing: ReportSharing::Own, server: None };
         Self {
             retention: Retention::default(),
             reports,

@@ -15,7 +15,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::way::Way;
 use crate::causes::with_causes;
+use crate::spec::Proxy;
 
 /// Forges answer within a second or two; one that does not in this time hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -32,7 +34,7 @@ const REDIRECTS_MAX: usize = 3;
 /// The client. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Web {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Way>, Full<Bytes>>,
     deadline: Duration,
 }
 
@@ -103,6 +105,14 @@ impl Web {
     /// # Errors
     /// When `extra_ca` is not PEM, or when there is no certificate at all.
     pub fn new(extra_ca: &[u8]) -> Result<Self, String> {
+        Self::through(extra_ca, None)
+    }
+
+    /// The same, through the fleet's proxy.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or when the proxy cannot be used.
+    pub fn through(extra_ca: &[u8], proxy: Option<&Proxy>) -> Result<Self, String> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         for certificate in CertificateDer::pem_slice_iter(extra_ca) {
@@ -126,7 +136,7 @@ impl Web {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(Way::new(http, proxy)?);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

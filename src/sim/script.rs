@@ -102,6 +102,7 @@ pub fn spec() -> Spec {
             path: PathBuf::from("/reports"),
             keep: None,
             sharing: ReportSharing::Own,
+            server: None,
         },
         retention: Retention::default(),
         ca: None,

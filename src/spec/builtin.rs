@@ -169,6 +169,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
             path: PathBuf::from(REPORTS_PATH),
             keep: Some(REPORTS_KEEP),
             sharing: ReportSharing::Own,
+            server: None,
         },
         retention: RETENTION,
         ca: None,

@@ -325,6 +325,13 @@ pub(super) struct RawReports {
     /// folder. Only for runners that trust each other.
     #[schemars(extend("default" = false))]
     pub(super) shared: Option<bool>,
+    /// A loopback address where browsers see the reports, such as `127.0.0.1:9190`. Whoever
+    /// reaches it sees all of them. Without it there is no report server.
+    pub(super) listen: Option<String>,
+    /// How others reach it through a proxy that asks them who they are, such as
+    /// `https://reports.example.org`; names before it (`*.reports.example.org`) must lead there,
+    /// too.
+    pub(super) url: Option<String>,
 }
 
 /// How long what is over is kept, and how much of it; `slate-fleet gc` and the supervisor itself,

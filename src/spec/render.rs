@@ -204,6 +204,8 @@ fn reports(reports: &Reports) -> Yaml {
         ("path", Some(Yaml::text(reports.path.display()))),
         ("keep", Some(reports.keep.map_or_else(|| Yaml::plain(false), duration))),
         ("shared", Some(Yaml::plain(shared))),
+        ("listen", reports.server.as_ref().map(|it| Yaml::text(it.listen))),
+        ("url", reports.server.as_ref().and_then(|it| it.url.as_ref()).map(Yaml::text)),
     ])
 }
 

@@ -44,7 +44,8 @@ const TOKEN_PREFIXES: [(&str, usize); 18] = [
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Whether a variable of this name should not be shown.
-pub(super) fn is_secret_name(name: &str) -> bool {
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| upper.contains(word))
 }

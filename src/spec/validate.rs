@@ -3,6 +3,7 @@
 //! Every check goes on after a finding. A value that the structure check already refused is not
 //! reported again: [`Spot`] still sees it in the tree.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use crate::ids::{ImageRef, LaneName, PoolName, ProfileName, ProjectName};
 use crate::units::Bytes;
 
+use super::address::Address;
 use super::diagnostic::{Findings, Span};
 use super::document::{Entry, Node, Value};
 use super::raw::{RawFleet, RawLane, RawReports};
-use super::{Env, Lane, Profile, ReportSharing, Reports, RunnersOptions, Spec};
+use super::{Env, Lane, Profile, ReportServer, ReportSharing, Reports, RunnersOptions, Spec};
 use super::{builtin, quantity, suggest};
 
 mod api;
@@ -410,5 +412,39 @@ fn reports(raw: Option<&RawReports>, cx: &mut Context<'_>) -> Reports {
         Some(true) => ReportSharing::Shared,
         Some(false) | None => ReportSharing::Own,
     };
-    Reports { path, keep, sharing }
+    Reports { path, keep, sharing, server: report_server(raw, spot, cx) }
+}
+
+fn report_server(raw: &RawReports, spot: Spot<'_>, cx: &mut Context<'_>) -> Option<ReportServer> {
+    let url = raw.url.as_deref().and_then(|url| match Address::parse(url) {
+        Ok(address) if address.path.is_empty() => Some(address.origin),
+        Ok(_) => {
+            let what = "reports have an address of their own, without a path";
+            cx.findings.error(spot.key("url").span, what);
+            None
+        }
+        Err(help) => {
+            cx.findings.error(spot.key("url").span, "this is no address").help(help);
+            None
+        }
+    });
+    let Some(text) = raw.listen.as_deref() else {
+        if spot.key("url").is_written() {
+            cx.findings
+                .error(spot.key("url").key, "there is no report server to have this address")
+                .help("add `listen: 127.0.0.1:9190`");
+        }
+        return None;
+    };
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse::<SocketAddr>(),
+        None => text.parse(),
+    };
+    let Some(listen) = address.ok().filter(|it| it.ip().is_loopback()) else {
+        cx.findings
+            .error(spot.key("listen").span, "this is no loopback address and port")
+            .help("write `127.0.0.1:9190`; a proxy before it can ask others who they are");
+        return None;
+    };
+    Some(ReportServer { listen, url })
 }

@@ -16,6 +16,7 @@ use super::handle::{Handle, Message, Query};
 use super::keeper::Keeper;
 use super::notifier;
 use super::recorder::Recorder;
+use super::report_door::ReportDoor;
 use super::runners_file;
 use super::start::Parts;
 use super::{Intent, Options, SupervisorError, usage};
@@ -58,7 +59,8 @@ struct Loop<E> {
     meters: Arc<Meters>,
     lives: Lives,
     notify: watch::Sender<Option<Notify>>,
-    /// A spec came since the forges were told of one.
+    reports: ReportDoor,
+    /// A spec came since the forges and the reports were told of one.
     has_new_spec: bool,
     is_finished: bool,
 }
@@ -163,6 +165,7 @@ impl<E: Engine> Loop<E> {
             meters,
             lives,
             notify: watch::Sender::new(None),
+            reports: ReportDoor::default(),
             has_new_spec: false,
             is_finished: false,
         }
@@ -291,6 +294,7 @@ impl<E: Engine> Loop<E> {
                 // The one in force: a new one may have been refused.
                 block_in_place(|| self.executor.forges().apply(self.fleet.spec()));
                 self.notify.send_replace(self.fleet.spec().notify.clone());
+                self.reports.apply(&self.fleet.spec().reports);
             }
         }
         for query in batch.queries {
@@ -347,6 +351,9 @@ impl<E: Engine> Loop<E> {
             Query::ForgeReport(reply) => {
                 let forges = self.forges();
                 answer_aside(reply, async move { forges.report().await });
+            }
+            Query::Reports(reply) => {
+                drop(reply.send(self.reports.place(&self.fleet.spec().reports)));
             }
             Query::Dispatch(order, reply) => {
                 let forges = self.forges();

@@ -3,8 +3,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The supervisor's own: database, locks, logs, the engine's connections, and some room.
-const OWN: u64 = 48;
+/// The supervisor's own: database, locks, logs, the engine's connections, those who look at reports
+/// and what they read, and some room.
+const OWN: u64 = 48 + 2 * crate::api::report_site::SEATS as u64;
 /// Fewer connections than this would be of no use.
 const FEWEST: u64 = 8;
 /// As many as requests may be in work at a time.
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn few_descriptors_are_shared_out_and_many_are_bounded() {
         assert_eq!(share(64), Connections { api: 8, agents: 8 });
-        assert_eq!(share(1024), Connections { api: 122, agents: 366 });
+        assert_eq!(share(1024), Connections { api: 114, agents: 342 });
         assert_eq!(share(u64::MAX), Connections { api: 1024, agents: 20_000 });
     }
 }

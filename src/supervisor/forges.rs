@@ -28,7 +28,7 @@ use crate::fleet::forge::{ForgeContact, ForgeEvent};
 use crate::forge::{Governor, GovernorView, Web};
 use crate::ids::ScopeUrl;
 use crate::metrics::{Meters, Webhooks};
-use crate::spec::{Pool, Spec, Webhook};
+use crate::spec::{Pool, Proxy, Spec, Webhook};
 
 /// All forges.
 pub(super) struct Forges {
@@ -49,7 +49,7 @@ struct State {
     governors: BTreeMap<String, Governor>,
     pools: Vec<Pool>,
     webhook: Option<Webhook>,
-    web: Option<(Vec<u8>, Result<Web, String>)>,
+    web: Option<(Vec<u8>, Option<Proxy>, Result<Web, String>)>,
 }
 
 /// A scope that is or was spoken to.
@@ -99,7 +99,7 @@ impl Forges {
     /// # Errors
     /// Why there is none, in words.
     pub fn web(&self) -> Result<Web, String> {
-        let known = lock(&self.state).web.as_ref().map(|(_, web)| web.clone());
+        let known = lock(&self.state).web.as_ref().map(|(_, _, web)| web.clone());
         known.unwrap_or_else(|| Err("no spec is in force yet".to_owned()))
     }
 
@@ -130,7 +130,7 @@ impl Forges {
     pub fn apply(&self, spec: &Spec) {
         let ca = spec.ca.as_deref().map(read_ca).unwrap_or_default();
         let mut state = lock(&self.state);
-        let web = state.web(&ca);
+        let web = state.web(&ca, spec.proxy.as_ref());
         self.secrets.use_place(spec.env_file.clone(), web.clone());
         let wanted = settings::of(spec, &ca);
         for (scope, known) in &state.scopes {
@@ -228,13 +228,14 @@ impl Forges {
 }
 
 impl State {
-    /// The client that trusts these certificates, too; one for as long as they are the same.
-    fn web(&mut self, ca: &[u8]) -> Result<Web, String> {
+    /// The client that trusts these certificates, too, and goes through this proxy; one for as long
+    /// as they are the same.
+    fn web(&mut self, ca: &[u8], proxy: Option<&Proxy>) -> Result<Web, String> {
         match &self.web {
-            Some((known, web)) if known == ca => web.clone(),
+            Some((known, via, web)) if known == ca && via.as_ref() == proxy => web.clone(),
             Some(_) | None => {
-                let web = Web::new(ca);
-                self.web = Some((ca.to_owned(), web.clone()));
+                let web = Web::through(ca, proxy);
+                self.web = Some((ca.to_owned(), proxy.cloned(), web.clone()));
                 web
             }
         }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::forge_report::ForgeReport;
 use super::gc::{GcOrder, GcReport};
+use super::report_door::ReportPlace;
 use super::usage::UsageReport;
 use crate::fleet::audit::{AuditEntry, Client};
 use crate::fleet::effect::{Answer, Refusal};
@@ -70,6 +71,8 @@ pub enum Query {
     ForgeJobs(usize, oneshot::Sender<Vec<ForgeJobView>>),
     /// What is known of the forges beside the core; asks them.
     ForgeReport(oneshot::Sender<ForgeReport>),
+    /// Where reports are, and where they are shown.
+    Reports(oneshot::Sender<ReportPlace>),
     /// Start a workflow.
     Dispatch(DispatchOrder, oneshot::Sender<Result<Dispatched, CallError>>),
     /// Where a workflow's run stands.

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+
 /// Deeper trees than this are not reports.
 const DEPTH_MAX: usize = 64;
 
@@ -39,7 +41,15 @@ pub(super) fn publish(own: &Path, store: &Path, reports: &str) -> Result<(), Rep
         return Ok(());
     }
     fs::create_dir_all(&into).map_err(to("make", &into))?;
-    merge(&from, &into, DEPTH_MAX)
+    merge(&from, &into, DEPTH_MAX)?;
+    // A run is as old as its folder, also when all that came went into folders in it.
+    touch(&into).map_err(to("date", &into))
+}
+
+fn touch(folder: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(futimens(fs::File::open(folder)?, &times)?)
 }
 
 fn is_empty(folder: &Path) -> Result<bool, ReportError> {

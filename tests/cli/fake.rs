@@ -24,6 +24,7 @@ use slate_fleet::ids::{
 };
 use slate_fleet::logs::LogStore;
 use slate_fleet::metrics::{Meters, Scrape};
+use slate_fleet::reports::Store;
 use slate_fleet::spec::{
     self, ForgeAccess, ForgeKind, ForgePool, ForkJobs, SecretSource, Source, Spec,
 };
@@ -31,6 +32,7 @@ use slate_fleet::state_dir::StateDir;
 use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
 use slate_fleet::supervisor::handle::{DispatchOrder, Handle, JobFilter, Message, Query};
+use slate_fleet::supervisor::report_door::ReportPlace;
 use slate_fleet::supervisor::usage::UsageReport;
 use slate_fleet::units::{Bytes, MilliCpu, Time};
 use slate_fleet::wire::frame::{Output, Stream};
@@ -290,6 +292,11 @@ fn tell(fake: &Fake, query: Query) {
             drop(reply.send(world.forge_jobs.iter().take(limit).cloned().collect()));
         }
         Query::ForgeReport(reply) => drop(reply.send(world.report.clone())),
+        Query::Reports(reply) => {
+            let store = Store::new(world.spec.reports.path.clone());
+            let url = Some("http://localhost:9190".to_owned());
+            drop(reply.send(ReportPlace { store, url, trouble: None }));
+        }
         Query::Dispatch(order, reply) => {
             world.dispatched.push(order);
             drop(reply.send(world.begun.clone()));

@@ -71,6 +71,7 @@ impl World {
                 path: folder.path().join("reports"),
                 keep: None,
                 sharing: ReportSharing::Own,
+                server: None,
             },
             ca: None,
         };

@@ -44,8 +44,22 @@ pub fn free_address() -> String {
     listener.local_addr().expect("an address").to_string()
 }
 
+/// A change that a page of this origin asks for.
+pub fn post_from(address: &str, host: &str, path: &str, origin: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
+    let body = "Content-Type: text/plain\r\nContent-Length: 15\r\n\r\n{\"mode\": \"now\"}";
+    write!(stream, "{head}Connection: close\r\n{body}").expect("sent");
+    answer(stream).expect("an answer")
+}
+
 fn ask(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<Answer> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    answer(stream)
+}
+
+fn answer(mut stream: impl Read) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -13,6 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::docker::docker;
 use crate::fleet::{Fleet, NO_SPARE};
+use crate::process::wait_until;
 use crate::secrets::{files_with, mode};
 
 /// A name that only the proxy can do something with.
@@ -178,6 +179,27 @@ fn jobs_reach_the_outside_through_the_proxy_and_its_password_turns_up_nowhere() 
     let told = fleet.job("echo $NO_PROXY $no_proxy").ok().word();
     assert_eq!(told, "localhost,127.0.0.1,::1,.lan localhost,127.0.0.1,::1,.lan");
     fleet.settle(1);
+    the_password_is_nowhere(&fleet);
+}
+
+/// Operators' pain 79, as far as the forge is concerned: the supervisor's own calls take the same
+/// way.
+#[test]
+fn the_forge_is_asked_through_the_proxy_too() {
+    let proxy = Proxy::start();
+    let pool = format!(
+        "{{name: ci, profile: light, github: {{url: 'https://{OUTSIDE}/me/site', \
+         pat: {{env: GITHUB_PAT}}}}}}"
+    );
+    let address = format!("http://me:${{PROXY_PASSWORD}}@127.0.0.1:{}", proxy.address.port());
+    let fleet =
+        Fleet::new(&format!("ca: ./proxy.pem\nproxy: {{https: \"{address}\"}}\npools: [{pool}]\n"));
+    fleet.write("proxy.pem", &proxy.authority);
+    fleet.write(".env", format!("PROXY_PASSWORD={PASSWORD}\nGITHUB_PAT=github_pat_x\n"));
+    std::fs::set_permissions(fleet.path(".env"), mode(0o600)).expect("its mode");
+    fleet.cli(&["up", "-d", "--timeout", "1s"]).expect_code(3);
+    let asked = || proxy.seen().iter().any(|it| it.starts_with(&format!("CONNECT {OUTSIDE}:443")));
+    wait_until("the proxy is asked for the forge", asked);
     the_password_is_nowhere(&fleet);
 }
 

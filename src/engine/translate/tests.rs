@@ -25,7 +25,12 @@ fn project() -> Project {
 fn paths(sharing: ReportSharing) -> HostPaths {
     HostPaths {
         state: StateDir::new(PathBuf::from("/srv/ci/.slate")),
-        reports: Reports { path: PathBuf::from("/srv/ci/reports"), keep: None, sharing },
+        reports: Reports {
+            path: PathBuf::from("/srv/ci/reports"),
+            keep: None,
+            sharing,
+            server: None,
+        },
         ca: None,
     }
 }

@@ -8,12 +8,9 @@ use crate::fleet::event::JobSpec;
 use crate::fleet::job::{Job, JobState, StopBy, Verdict};
 use crate::fleet::state::State;
 use crate::fleet::transition::{end, stop};
-use crate::ids::{AttemptNo, JobId, ProfileName};
+use crate::ids::{AttemptNo, FOLDER_NAME_MAX, JobId, ProfileName, is_folder_name};
 use crate::spec::Limits;
 use crate::units::Time;
-
-/// Workflow and run names become folders: short, and made of plain characters.
-const NAME_MAX: usize = 100;
 
 pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answer, Refusal> {
     if let Some(known) = tasks::known(state, &spec)? {
@@ -134,7 +131,7 @@ fn check(state: &State, spec: &JobSpec) -> Result<(), Refusal> {
         {
             let message = format!(
                 "the {what} `{name}` cannot be a folder's name: use letters, digits, `.`, `_` and \
-                 `-`, at most {NAME_MAX}, not starting with a dot"
+                 `-`, at most {FOLDER_NAME_MAX}, not starting with a dot"
             );
             return Err(refuse(RefusalKind::Invalid, message));
         }
@@ -156,11 +153,6 @@ fn check(state: &State, spec: &JobSpec) -> Result<(), Refusal> {
         return Err(refuse(RefusalKind::NotFound, message));
     }
     Ok(())
-}
-
-fn is_folder_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    !name.is_empty() && name.len() <= NAME_MAX && !name.starts_with('.') && name.chars().all(plain)
 }
 
 /// The profile that a job needs: named, by its type, by its pool, or the smallest that says CPU.

@@ -313,6 +313,11 @@ fn what_belongs_together_is_checked_across_the_file() {
         ("limits: {scale_max: 0}\n", "not a whole number from 1 to 10000"),
         ("limits: {overcommit: {gpu: true}}\n", "unknown key `gpu` in `limits.overcommit`"),
         ("reports: {path: /}\n", "reports cannot go to the root folder"),
+        ("reports: {listen: '0.0.0.0:9190'}\n", "this is no loopback address and port"),
+        ("reports: {listen: here}\n", "write `127.0.0.1:9190`"),
+        ("reports: {url: 'https://r.example.org'}\n", "add `listen: 127.0.0.1:9190`"),
+        ("reports: {listen: '[::1]:1', url: 'https://r.example.org/x'}\n", "without a path"),
+        ("reports: {listen: '[::1]:1', url: r.example.org}\n", "this is no address"),
         ("reports: {keep: 1s}\n", "write something from `1m` to `3650d`"),
     ];
     for (text, message) in table {

@@ -71,6 +71,7 @@ fn fleet(n: u64) -> Spec {
     spec.task_types.insert("docs".to_owned(), ProfileName::new("own"));
     spec.reports.keep = (n.is_multiple_of(2)).then(|| Duration::from_secs(60 + n));
     spec.reports.path = PathBuf::from(format!("/a b/$x/{n}"));
+    spec.reports.server = report_server(n);
     spec.ca = (n % 3 == 1).then(|| PathBuf::from("/c: d"));
     spec.proxy = proxy(n);
     spec.notify = notify(n);
@@ -79,6 +80,13 @@ fn fleet(n: u64) -> Spec {
         spec.reports.sharing = ReportSharing::Shared;
     }
     spec
+}
+
+fn report_server(n: u64) -> Option<ReportServer> {
+    (n % 3 == 2).then(|| ReportServer {
+        listen: core::net::SocketAddr::from(([127, 0, 0, 1], 9190)),
+        url: (n.is_multiple_of(2)).then(|| "https://reports.example.org:8443".to_owned()),
+    })
 }
 
 fn caches(n: u64) -> BTreeMap<CacheName, Cache> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fleet::forge::ForgeEntry;
 use crate::forge::budget_of;
 use crate::ids::ScopeUrl;
-use crate::spec::{ForgeAccess, ForgeKind, ForgePool, Spec};
+use crate::spec::{ForgeAccess, ForgeKind, ForgePool, Proxy, Spec};
 
 /// All that an adapter is made of; one that would be made of the same is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub poll: Duration,
     /// Certificates that are trusted beside the host's.
     pub ca: Vec<u8>,
+    /// What is between here and there.
+    pub proxy: Option<Proxy>,
 }
 
 /// The scopes of a spec that give a right to their API. One that several pools name is spoken to
@@ -38,6 +40,7 @@ pub(super) fn of(spec: &Spec, ca: &[u8]) -> BTreeMap<ScopeUrl, Settings> {
             groups: Vec::new(),
             poll: spec.forge.poll,
             ca: ca.to_owned(),
+            proxy: spec.proxy.clone(),
         });
         let group = pool.group.iter().filter(|it| !settings.groups.contains(it)).cloned();
         let group: Vec<_> = group.collect();
