@@ -42,15 +42,11 @@ pub(super) async fn section(context: &Context, spec: &Spec) -> Option<Section> {
     let newest = newest(context).await;
     let today = today()?;
     for (image, scope) in images {
-        match border::image_labels(image).await {
-            Ok(Some(labels)) => {
-                if let Some(program) = program(&labels) {
-                    let newest = newest.get(scope).map(String::as_str);
-                    tell(&mut section, image, &program, (newest, today));
-                }
-            }
-            // An image that is missing, and an engine that does not answer, are told elsewhere.
-            Ok(None) | Err(_) => {}
+        // An image that is missing, and an engine that does not answer, are told elsewhere.
+        let labels = border::image_labels(image).await.ok().flatten();
+        if let Some(program) = labels.as_ref().and_then(program) {
+            let newest = newest.get(scope).map(String::as_str);
+            tell(&mut section, image, &program, (newest, today));
         }
     }
     (!section.checks.is_empty()).then_some(section)
@@ -100,7 +96,7 @@ fn tell(
     let what = format!("{image} has {version}, {age}");
     match newest {
         Some(newest) if numbers(version) >= numbers(newest) => {
-            section.ok(format!("{what}, the newest"))
+            section.ok(format!("{what}, the newest"));
         }
         Some(newest) => {
             section.warning(format!("{what}; the newest is {newest}"), Some(ADVICE));
