@@ -46,6 +46,7 @@ pub mod state;
 pub mod stats;
 mod task;
 mod transition;
+mod turns;
 pub mod view;
 mod views;
 pub mod waiting;
@@ -58,7 +59,7 @@ use forge::ForgeJobView;
 use holdings::Holdings;
 use state::{Record, Restored, State};
 use stats::StatsView;
-use view::{FleetView, JobOrder, JobStatus, JobView, PlanView};
+use view::{FleetView, JobOrder, JobStatus, JobView, PlanView, WaitCode};
 use waiting::{PoolQueue, WaitingView};
 
 use crate::ids::{JobId, PoolName};
@@ -138,13 +139,17 @@ impl Fleet {
     /// Jobs, newest first; only those in one of `statuses` unless it is empty.
     #[must_use]
     pub fn jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
-        views::jobs(&self.state, statuses, (JobOrder::Newest, limit))
+        self.listed_jobs(statuses, (JobOrder::Newest, limit))
     }
 
     /// Jobs that wait, the next one first; only those in one of `statuses` unless it is empty.
     #[must_use]
     pub fn queued_jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
-        views::jobs(&self.state, statuses, (JobOrder::Queue, limit))
+        self.listed_jobs(statuses, (JobOrder::Queue, limit))
+    }
+
+    fn listed_jobs(&self, statuses: &[JobStatus], which: (JobOrder, usize)) -> Vec<JobView> {
+        views::jobs(&self.state, self.state.awake.last(), statuses, which)
     }
 
     /// The jobs of forges that are not over, newest first.
@@ -156,7 +161,7 @@ impl Fleet {
     /// One job.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<JobView> {
-        views::job(&self.state, id)
+        views::job(&self.state, self.state.awake.last(), id)
     }
 
     /// What is in use, and what is over: for whoever removes the rest.
@@ -183,13 +188,20 @@ impl Fleet {
     /// What a job stands behind; none unless it waits.
     #[must_use]
     pub fn waiting(&self, id: JobId) -> Option<WaitingView> {
-        waiting::of(&self.state, id)
+        waiting::of(&self.state, self.state.awake.last(), id)
     }
 
     /// The jobs that wait for a pool.
     #[must_use]
     pub fn waiting_for(&self, pool: &PoolName) -> PoolQueue {
-        waiting::for_pool(&self.state, pool)
+        waiting::for_pool(&self.state, self.state.awake.last(), pool)
+    }
+
+    /// How many jobs wait, the forges' too, by the pool that each counts for (the first with its
+    /// exact profile, else the first of the file; none if no pool serves it) and by why.
+    #[must_use]
+    pub fn waiting_counts(&self) -> BTreeMap<(Option<PoolName>, WaitCode), u32> {
+        waiting::reason::counts(&self.state, self.state.awake.last())
     }
 
     /// How many jobs wait for each pool; a job counts for one of those that may serve it.

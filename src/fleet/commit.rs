@@ -10,7 +10,7 @@ use super::gpus::{reclaim, seat};
 use super::host::HostFacts;
 use super::job::{Job, JobState, StopBy};
 use super::order;
-use super::plan::{Decision, Name};
+use super::plan::{Decision, Name, passed};
 use super::runner::{Build, InFlight, OpKind, Phase, Runner};
 use super::scale;
 use super::state::{Image, State};
@@ -148,6 +148,9 @@ fn give(state: &mut State, now: Time, id: JobId, to: IncarnationId) {
     let (Phase::Idle { container }, Some(slot)) = (runner.phase.clone(), runner.slot) else {
         return;
     };
+    for (kind, times) in passed(state, now, (id, to)) {
+        state.pass(kind, times);
+    }
     let slot_name = state.slot(slot).map(|slot| slot.name.clone());
     state.turn_job(now, id, ("assigned", slot), |job| {
         job.attempt = job.attempt.next();

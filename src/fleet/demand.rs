@@ -121,7 +121,7 @@ fn is_to_serve(state: &State, now: Time, runner: &Runner) -> bool {
 }
 
 /// Whether an empty slot is about to be filled. One that waits after failures or for a card is not.
-fn may_fill(state: &State, now: Time, slot: &Slot) -> bool {
+pub(super) fn may_fill(state: &State, now: Time, slot: &Slot) -> bool {
     let backoff = state.backoffs.get(&Place::Slot(slot.id));
     let has_card = slot.gpu.is_some() || !needs_card(state, slot);
     has_card && backoff.is_none_or(|backoff| backoff.is_over(now))
@@ -204,7 +204,7 @@ fn served_kinds(state: &State, loads: &BTreeMap<PoolName, Load>) -> BTreeSet<Kin
 }
 
 /// The pools that may serve a kind: its exact profile first, then the file's order.
-fn in_order<'a>(state: &'a State, kind: &Kind) -> Vec<&'a Pool> {
+pub(super) fn in_order<'a>(state: &'a State, kind: &Kind) -> Vec<&'a Pool> {
     let mut pools: Vec<&Pool> = assignment::serving(&state.spec, kind).collect();
     pools.sort_by_key(|pool| pool.profile != kind.profile);
     pools

@@ -33,7 +33,6 @@ mod view;
 pub(in crate::fleet) mod views;
 
 pub use cause::ForgeCause;
-pub use demand::ForgeWait;
 pub use fact::{
     ForgeContact, ForgeError, ForgeErrorClass, ForgeEvent, ForgeJobFact, ForgeJobStatus,
     ForgeOutcome, ForgeRunnerFact, ListenerEnd, ListenerStage, ListenerStatus, WorkFact,

@@ -68,7 +68,7 @@ pub(super) fn holdings(state: &State) -> Holdings {
         })
         .collect();
     ended.sort_by_key(|(id, at)| (*at, *id));
-    let alive = || state.held_jobs().chain(state.queue());
+    let alive = || state.held_jobs().chain(state.waiting_jobs());
     Holdings {
         retention: state.spec.retention,
         reports: state.spec.reports.clone(),

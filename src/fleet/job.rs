@@ -28,6 +28,9 @@ pub struct Job {
     pub raised: Option<Raised>,
     /// Its priority with its lane's.
     pub priority: i32,
+    /// Its turn among the jobs of its kind and priority; the lower goes first.
+    #[serde(default)]
+    pub turn: u64,
     /// Its bound, from the submission or the fleet's default.
     pub timeout: Duration,
     /// Where it stands.
@@ -148,10 +151,16 @@ pub struct Verdict {
 }
 
 impl Job {
-    /// Its place in the queue: higher priority first, then first come, first served.
+    /// Its place among all jobs: higher priority first, then first come, first served.
     #[must_use]
     pub fn rank(&self) -> Rank {
         Rank { priority: Reverse(self.priority), id: self.id }
+    }
+
+    /// Its place among the jobs of its kind.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { priority: Reverse(self.priority), turn: self.turn, id: self.id }
     }
 
     /// `workflow/run_id`, its folder in the report store.
@@ -254,12 +263,29 @@ impl Job {
     }
 }
 
-/// A place in the queue; the smallest goes first.
+/// A place among jobs of all kinds; the smallest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     priority: Reverse<i32>,
     /// Decides between equals, so that the order is total.
     pub id: JobId,
+}
+
+/// A place among jobs of one kind; the smallest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    priority: Reverse<i32>,
+    turn: u64,
+    /// Decides between equals, so that the order is total.
+    pub id: JobId,
+}
+
+impl Place {
+    /// The place among jobs of all kinds: turns are compared within one kind only.
+    #[must_use]
+    pub fn rank(self) -> Rank {
+        Rank { priority: self.priority, id: self.id }
+    }
 }
 
 impl Verdict {

@@ -7,7 +7,7 @@ mod jobs;
 mod pools;
 mod runners;
 
-pub(super) use jobs::{may_run, running_workflows};
+pub(super) use jobs::{may_run, passed, running_workflows};
 pub(super) use pools::{is_closed, leftovers, most_leftovers};
 
 use super::forge::{self, ForgeDecision};

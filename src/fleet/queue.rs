@@ -4,11 +4,20 @@
 //! apart for each kind of job, and within a kind for each workflow run: the first job that may
 //! start is the first of a few sets, never the end of a search.
 
+use std::collections::btree_set::Iter;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::{Copied, Peekable};
 use std::ops::Bound;
+use std::time::Duration;
 
-use super::job::{Job, Rank};
+use super::job::{Job, Place, Rank};
+use super::turns::Turns;
 use crate::ids::{JobId, LaneName, PoolName, ProfileName};
+
+/// A job that waits for so long is of age ...
+pub(super) const OF_AGE: Duration = Duration::from_secs(30 * 60);
+/// ... and from then on so many others at most start before the oldest of these.
+pub(super) const PASSES: u32 = 3;
 
 /// What jobs ask for; when one of a kind finds no runner, the others of its kind will not either.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,26 +40,26 @@ impl Kind {
 /// Some waiting jobs, in their order and by their age: a job's number rises with its time.
 #[derive(Debug, Default)]
 struct Crowd {
-    ranks: BTreeSet<Rank>,
+    places: BTreeSet<Place>,
     ids: BTreeSet<JobId>,
 }
 
 impl Crowd {
-    fn insert(&mut self, rank: Rank) {
-        self.ranks.insert(rank);
-        self.ids.insert(rank.id);
+    fn insert(&mut self, place: Place) {
+        self.places.insert(place);
+        self.ids.insert(place.id);
     }
 
-    fn remove(&mut self, rank: Rank) {
-        self.ranks.remove(&rank);
-        self.ids.remove(&rank.id);
+    fn remove(&mut self, place: Place) {
+        self.places.remove(&place);
+        self.ids.remove(&place.id);
     }
 }
 
-/// The waiting jobs of one kind. No set is ever empty but `all` and `free`.
+/// The waiting jobs of one kind. No crowd is ever empty but `all` and `free`.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    all: BTreeSet<Rank>,
+    all: Crowd,
     free: Crowd,
     by_run: BTreeMap<String, Crowd>,
 }
@@ -66,26 +75,28 @@ pub(super) enum Admission<'a> {
 
 impl Line {
     /// The first job behind `after` that may start.
-    pub fn first(&self, after: Option<Rank>, admission: Admission<'_>) -> Option<Rank> {
+    pub fn first(&self, after: Option<Place>, admission: Admission<'_>) -> Option<Place> {
+        self.admitted(admission).filter_map(|crowd| behind(&crowd.places, after)).min()
+    }
+
+    /// The oldest job that may start and is younger than `after`.
+    pub fn oldest(&self, after: Option<JobId>, admission: Admission<'_>) -> Option<JobId> {
+        self.admitted(admission).filter_map(|crowd| behind(&crowd.ids, after)).min()
+    }
+
+    fn admitted<'a>(
+        &'a self,
+        admission: Admission<'a>,
+    ) -> Box<dyn Iterator<Item = &'a Crowd> + 'a> {
         match admission {
-            Admission::All => behind(&self.all, after),
-            Admission::Only(runs) => runs
-                .iter()
-                .filter_map(|run| self.by_run.get(run))
-                .chain([&self.free])
-                .filter_map(|crowd| behind(&crowd.ranks, after))
-                .min(),
+            Admission::All => Box::new(std::iter::once(&self.all)),
+            Admission::Only(runs) => Box::new(self.crowds(runs)),
         }
     }
 
     /// All jobs of the kind.
     pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// The job that waits longest.
-    pub fn oldest(&self) -> Option<JobId> {
-        self.by_run.values().chain([&self.free]).filter_map(|it| it.ids.first().copied()).min()
+        self.all.ids.len()
     }
 
     /// The jobs of these runs, and those of none.
@@ -104,12 +115,12 @@ impl Line {
         self.crowds(runs).map(old).sum::<usize>().min(most)
     }
 
-    fn crowds(&self, runs: &BTreeSet<String>) -> impl Iterator<Item = &Crowd> {
+    fn crowds<'a>(&'a self, runs: &'a BTreeSet<String>) -> impl Iterator<Item = &'a Crowd> {
         runs.iter().filter_map(|run| self.by_run.get(run)).chain([&self.free])
     }
 }
 
-fn behind(set: &BTreeSet<Rank>, after: Option<Rank>) -> Option<Rank> {
+fn behind<T: Ord + Copy>(set: &BTreeSet<T>, after: Option<T>) -> Option<T> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     set.range((from, Bound::Unbounded)).next().copied()
 }
@@ -122,6 +133,8 @@ pub(super) struct Queue {
     /// The first waiting job of each workflow run.
     heads: BTreeSet<(Rank, String)>,
     runs: BTreeMap<String, BTreeSet<Rank>>,
+    turns: Turns,
+    passed: BTreeMap<Kind, u32>,
 }
 
 impl Queue {
@@ -129,9 +142,52 @@ impl Queue {
         self.all.len()
     }
 
-    /// The order in which jobs would start if every runner suited every job.
-    pub fn iter(&self) -> impl Iterator<Item = Rank> {
-        self.all.iter().copied()
+    /// The waiting jobs.
+    pub fn ids(&self) -> impl Iterator<Item = JobId> {
+        self.all.iter().map(|rank| rank.id)
+    }
+
+    /// The order in which jobs would start if every runner suited every job; `aged` gives the rank
+    /// of a job that is of age.
+    pub fn order<'a>(
+        &'a self,
+        aged: impl Fn(JobId) -> Option<Rank> + 'a,
+    ) -> impl Iterator<Item = JobId> + 'a {
+        let mut lines: Vec<Ordering<'_>> =
+            self.lines.iter().map(|(kind, line)| Ordering::of(line, self.passed(kind))).collect();
+        std::iter::from_fn(move || {
+            let heads = lines.iter_mut().enumerate();
+            let heads = heads.filter_map(|(at, line)| Some((line.head(&aged)?, at)));
+            let ((_, next), at) = heads.min()?;
+            for (other, line) in lines.iter_mut().enumerate() {
+                line.start(next.id, other == at);
+            }
+            Some(next.id)
+        })
+    }
+
+    /// How often the oldest job of a kind was passed since it is of age: others got runners that
+    /// suit it.
+    pub fn passed(&self, kind: &Kind) -> u32 {
+        self.passed.get(kind).copied().unwrap_or(0)
+    }
+
+    /// The oldest job of a kind was passed so often; none when it starts.
+    pub fn pass(&mut self, kind: Kind, passed: Option<u32>) {
+        match passed.filter(|_| self.lines.contains_key(&kind)) {
+            Some(passed) => self.passed.insert(kind, passed),
+            None => self.passed.remove(&kind),
+        };
+    }
+
+    /// The turn of a job that is handed in now.
+    pub fn next_turn(&self, job: &Job) -> u64 {
+        self.turns.next(job)
+    }
+
+    /// A job is given to a runner, or was before a restart.
+    pub fn serve(&mut self, job: &Job) {
+        self.turns.serve(job);
     }
 
     pub fn lines(&self) -> impl Iterator<Item = (&Kind, &Line)> {
@@ -161,8 +217,9 @@ impl Queue {
     }
 
     pub fn insert(&mut self, job: &Job) {
-        let rank = job.rank();
+        let (rank, place) = (job.rank(), job.place());
         self.all.insert(rank);
+        self.turns.wait(job);
         let run = job.workflow_run();
         if let Some(run) = &run {
             self.change_run(run, |ranks| {
@@ -170,10 +227,10 @@ impl Queue {
             });
         }
         let line = self.lines.entry(Kind::of(job)).or_default();
-        line.all.insert(rank);
+        line.all.insert(place);
         match run {
-            Some(run) => line.by_run.entry(run).or_default().insert(rank),
-            None => line.free.insert(rank),
+            Some(run) => line.by_run.entry(run).or_default().insert(place),
+            None => line.free.insert(place),
         }
     }
 
@@ -200,10 +257,11 @@ impl Queue {
     }
 
     pub fn remove(&mut self, job: &Job) {
-        let rank = job.rank();
+        let (rank, place) = (job.rank(), job.place());
         if !self.all.remove(&rank) {
             return;
         }
+        self.turns.leave(job);
         let (kind, run) = (Kind::of(job), job.workflow_run());
         if let Some(run) = &run {
             self.change_run(run, |ranks| {
@@ -211,18 +269,62 @@ impl Queue {
             });
         }
         let Some(line) = self.lines.get_mut(&kind) else { return };
-        line.all.remove(&rank);
-        line.free.remove(rank);
+        line.all.remove(place);
+        line.free.remove(place);
         if let Some(run) = run
             && let Some(crowd) = line.by_run.get_mut(&run)
         {
-            crowd.remove(rank);
+            crowd.remove(place);
             if crowd.ids.is_empty() {
                 line.by_run.remove(&run);
             }
         }
-        if line.all.is_empty() {
+        if line.all.ids.is_empty() {
             self.lines.remove(&kind);
+            self.passed.remove(&kind);
+        }
+    }
+}
+
+/// The jobs of one kind while all are put into one order.
+struct Ordering<'a> {
+    places: Peekable<Copied<Iter<'a, Place>>>,
+    ids: Peekable<Copied<Iter<'a, JobId>>>,
+    started: BTreeSet<JobId>,
+    passed: u32,
+}
+
+impl<'a> Ordering<'a> {
+    fn of(line: &'a Line, passed: u32) -> Self {
+        Self {
+            places: line.all.places.iter().copied().peekable(),
+            ids: line.all.ids.iter().copied().peekable(),
+            started: BTreeSet::new(),
+            passed,
+        }
+    }
+
+    /// The next job, and whether it may be passed.
+    fn head(&mut self, aged: &impl Fn(JobId) -> Option<Rank>) -> Option<(bool, Rank)> {
+        let Self { places, ids, started, .. } = self;
+        while ids.next_if(|id| started.contains(id)).is_some() {}
+        while places.next_if(|place| started.contains(&place.id)).is_some() {}
+        let oldest = ids.peek().and_then(|id| aged(*id));
+        if oldest.is_none() {
+            self.passed = 0;
+        }
+        match oldest.filter(|_| self.passed >= PASSES) {
+            Some(rank) => Some((false, rank)),
+            None => self.places.peek().map(|place| (true, place.rank())),
+        }
+    }
+
+    /// A job starts, of this kind or another.
+    fn start(&mut self, id: JobId, is_own: bool) {
+        let is_oldest = self.ids.peek() == Some(&id);
+        self.passed = if is_oldest { 0 } else { self.passed.saturating_add(1) };
+        if is_own {
+            self.started.insert(id);
         }
     }
 }

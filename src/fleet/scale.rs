@@ -133,7 +133,7 @@ fn reach(
 }
 
 /// Whether only cards stand in the way of one more slot.
-fn lacks_card(state: &State, now: Time, pool: &Pool, size: u32) -> bool {
+pub(super) fn lacks_card(state: &State, now: Time, pool: &Pool, size: u32) -> bool {
     let mut counts = desired::counts_now(state);
     counts.insert(pool.name.clone(), size.saturating_add(1));
     hindrance(state, now, pool).is_none() && carries(state, &state.spec, &counts).is_ok()

@@ -4,6 +4,7 @@
 //! change can be forgotten in the records of its step.
 
 mod telling;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ use super::gpus::card::{CardRecord, Sweep};
 use super::gpus::sickness::Xids;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
-use super::queue::{Kind, Line, Queue};
+use super::queue::Queue;
 use super::runner::{Contact, Runner};
 use super::scale::Standing;
 use super::slot::Slot;
@@ -340,33 +341,9 @@ impl State {
         self.jobs.get(&id)
     }
 
-    /// The waiting jobs, in their order.
-    pub fn queue(&self) -> impl Iterator<Item = &Job> {
-        self.queue.iter().filter_map(|rank| self.jobs.get(&rank.id))
-    }
-
-    /// The waiting jobs, by what they ask for.
-    pub fn queue_lines(&self) -> impl Iterator<Item = (&Kind, &Line)> {
-        self.queue.lines()
-    }
-
-    /// The workflow runs that could have a job started if there were runners for all.
-    pub fn admissible_runs(
-        &self,
-        under_way: BTreeSet<String>,
-        is_served: impl Fn(JobId) -> bool,
-    ) -> BTreeSet<String> {
-        let most = self.spec.limits.max_parallel_workflows as usize;
-        self.queue.admissible(under_way, most, is_served)
-    }
-
     /// Whether a job that is not over needs this working folder.
     pub fn is_needed(&self, blob: &BlobId) -> bool {
         self.blobs.contains_key(blob)
-    }
-
-    pub fn queue_len(&self) -> usize {
-        self.queue.len()
     }
 
     /// The jobs that a runner holds or held until their end is settled.
@@ -459,6 +436,9 @@ impl State {
     }
 
     fn index(&mut self, job: &Job) {
+        if job.attempt.0 > 0 {
+            self.queue.serve(job);
+        }
         match &job.state {
             JobState::Queued => self.queue.insert(job),
             JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => {

@@ -2,6 +2,7 @@
 
 mod planned;
 mod shared;
+mod wait;
 mod words;
 
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 pub use planned::{Change, PlanView, PlannedCard, PlannedChange};
 pub use shared::{HostView, LaneView, OldestView};
+pub(super) use wait::clock;
+pub use wait::{WaitCode, WaitReason};
 
 /// The whole fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -424,6 +427,12 @@ pub struct JobView {
     pub exit_code: Option<i32>,
     /// Why it waits, or how it ended.
     pub reason: Option<String>,
+    /// Why it waits, in one word; none unless it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<WaitCode>,
+    /// The same with its numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitReason>,
     /// Whose fault its end was, if it did not succeed.
     #[serde(default)]
     pub fault: Option<Fault>,

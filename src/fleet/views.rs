@@ -13,15 +13,17 @@ use super::event::{Cordon, EVIDENCE};
 use super::forge;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
-use super::plan::{may_run, most_leftovers, running_workflows};
+use super::plan::most_leftovers;
+use super::queue::Kind;
 use super::runner::{Contact, OpKind, Phase, Runner};
 use super::scale;
 use super::slot::{Failure, Fate, Slot};
 use super::state::{EngineContact, Image, Place, State};
 use super::view::{
     FailureView, FleetPhase, FleetView, Health, JobOrder, JobStatus, JobView, PoolView,
-    RunnerStatus, RunnerView, SizeReason,
+    RunnerStatus, RunnerView, SizeReason, WaitReason,
 };
+use super::waiting::reason::Reasons;
 use crate::ids::{JobId, PoolName};
 use crate::spec::{Pool, PoolSize};
 use crate::units::{Bytes, MilliCpu, Time};
@@ -67,7 +69,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         disks: state.disks.view(),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
-        oldest: shared::oldest(state),
+        oldest: shared::oldest(state, now),
         lanes: shared::lanes(state),
         host: shared::host(state),
         runners,
@@ -346,63 +348,63 @@ fn pool(
 
 pub(super) fn jobs(
     state: &State,
+    now: Time,
     statuses: &[JobStatus],
     (order, limit): (JobOrder, usize),
 ) -> Vec<JobView> {
     let wanted = |job: &&Job| statuses.is_empty() || statuses.contains(&job.status());
     let jobs: Vec<&Job> = match order {
         JobOrder::Newest => state.jobs().rev().filter(wanted).take(limit).collect(),
-        JobOrder::Queue => state.queue().filter(wanted).take(limit).collect(),
+        JobOrder::Queue => state.queue(now).filter(wanted).take(limit).collect(),
     };
-    let line = Waiting::of(state, &jobs);
-    jobs.into_iter().map(|job| describe(state, &line, job)).collect()
+    let mut line = Waiting::of(state, now, &jobs);
+    jobs.into_iter().map(|job| describe(&mut line, job)).collect()
 }
 
-pub(super) fn job(state: &State, id: JobId) -> Option<JobView> {
+pub(super) fn job(state: &State, now: Time, id: JobId) -> Option<JobView> {
     let job = state.job(id)?;
-    Some(describe(state, &Waiting::of(state, &[job]), job))
+    Some(describe(&mut Waiting::of(state, now, &[job]), job))
 }
 
-/// What jobs wait for, counted once for all that are shown.
+/// Places in the queue of the jobs that are shown, and why they wait.
 struct Waiting<'a> {
-    /// Places in the queue, from 1.
+    /// From 1.
     places: BTreeMap<JobId, u32>,
-    runs: BTreeSet<String>,
-    /// Slots of each pool: with a job, lighter for a while, and all.
-    pools: BTreeMap<&'a PoolName, [usize; 3]>,
+    /// What goes before them, of what waits for the same pools.
+    ahead: BTreeMap<JobId, u32>,
+    reasons: Reasons<'a>,
 }
 
 impl<'a> Waiting<'a> {
-    fn of(state: &'a State, jobs: &[&Job]) -> Self {
-        let mut waiting =
-            Self { places: BTreeMap::new(), runs: BTreeSet::new(), pools: BTreeMap::new() };
+    fn of(state: &'a State, now: Time, jobs: &[&Job]) -> Self {
         let queued = jobs.iter().filter(|job| matches!(job.state, JobState::Queued));
-        let queued: BTreeSet<JobId> = queued.map(|job| job.id).collect();
-        if queued.is_empty() {
-            return waiting;
-        }
-        for (place, job) in (1u32..).zip(state.queue()) {
-            if queued.contains(&job.id) {
-                waiting.places.insert(job.id, place);
-            }
-            if waiting.places.len() == queued.len() {
+        let mut queued: BTreeSet<JobId> = queued.map(|job| job.id).collect();
+        let (mut places, mut ahead) = (BTreeMap::new(), BTreeMap::new());
+        let mut kinds: BTreeMap<Kind, (u32, BTreeSet<&PoolName>)> = BTreeMap::new();
+        for (place, job) in (1u32..).zip(state.queue(now)) {
+            if queued.is_empty() {
                 break;
             }
+            let kind = Kind::of(job);
+            let pools = || (0, assignment::servers(&state.spec, job).into_iter().collect());
+            let (count, own) = kinds.entry(kind).or_insert_with(pools);
+            *count += 1;
+            if queued.remove(&job.id) {
+                let own = own.clone();
+                let rivals = kinds.values().filter(|(_, pools)| !pools.is_disjoint(&own));
+                let before: u32 = rivals.map(|(count, _)| count).sum();
+                places.insert(job.id, place);
+                ahead.insert(job.id, before.saturating_sub(1));
+            }
         }
-        waiting.runs = running_workflows(state);
-        for slot in state.slots() {
-            let [busy, lighter, all] = waiting.pools.entry(&slot.pool).or_default();
-            let runner = slot.runner.and_then(|id| state.runner(id));
-            *busy += usize::from(runner.is_some_and(Runner::is_at_work));
-            *lighter += usize::from(slot.downgrade.is_some());
-            *all += 1;
-        }
-        waiting
+        Self { places, ahead, reasons: Reasons::new(state, now) }
     }
 }
 
-fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
+fn describe(waiting: &mut Waiting<'_>, job: &Job) -> JobView {
     let position = waiting.places.get(&job.id).copied();
+    let ahead = waiting.ahead.get(&job.id).copied();
+    let wait = ahead.map(|ahead| waiting.reasons.of(job, ahead));
     let ended = match &job.state {
         JobState::Ended { at, verdict } => Some((*at, verdict)),
         JobState::Queued
@@ -429,35 +431,9 @@ fn describe(state: &State, waiting: &Waiting<'_>, job: &Job) -> JobView {
         fault: ended.and_then(|(_, verdict)| verdict.fault),
         attempts: job.attempts.clone(),
         gpu_time: job.gpu_time(),
-        reason: ended_why.or_else(|| position.map(|place| wait(state, waiting, (job, place)))),
+        reason: ended_why.or_else(|| wait.as_ref().map(ToString::to_string)),
+        reason_code: wait.as_ref().map(WaitReason::code),
+        wait,
         position,
     }
-}
-
-/// Why a job waits, with numbers.
-fn wait(state: &State, waiting: &Waiting<'_>, (job, place): (&Job, u32)) -> String {
-    if let Some(why) = state.disks.trouble() {
-        return format!("no job is given out: {why}");
-    }
-    if !may_run(state, &waiting.runs, job) {
-        let max = state.spec.limits.max_parallel_workflows;
-        return format!("{max} workflow runs are under way, the most that may run at a time");
-    }
-    let pools = assignment::servers(&state.spec, job);
-    let counts = pools.iter().filter_map(|pool| waiting.pools.get(pool));
-    let [busy, lighter, all] = counts.fold([0; 3], |[a, b, c], [x, y, z]| [a + x, b + y, c + z]);
-    let names: Vec<&str> = pools.iter().map(|pool| pool.as_str()).collect();
-    if names.is_empty() {
-        return format!("no pool offers the profile {} or more to this job any more", job.profile);
-    }
-    let ahead = match place {
-        0 | 1 => "next in line".to_owned(),
-        place => format!("{} before it", place - 1),
-    };
-    let lighter = match lighter {
-        0 => String::new(),
-        1 => ", and 1 of them is lighter for a while".to_owned(),
-        some => format!(", and {some} of them are lighter for a while"),
-    };
-    format!("{busy} of {all} runners in {} are busy{lighter}; {ahead}", names.join(", "))
 }

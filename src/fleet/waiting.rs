@@ -1,5 +1,7 @@
 //! Who and what a waiting job stands behind, for people who ask why it waits.
 
+pub(super) mod reason;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use super::job::{Job, JobState};
 use super::queue::Kind;
 use super::state::State;
 use crate::ids::{JobId, PoolName};
+use crate::units::Time;
 
 /// Jobs that are named; the others are counted.
 const NAMED_MAX: usize = 5;
@@ -35,10 +38,10 @@ pub struct PoolQueue {
     pub next: Vec<JobId>,
 }
 
-pub(super) fn of(state: &State, id: JobId) -> Option<WaitingView> {
+pub(super) fn of(state: &State, now: Time, id: JobId) -> Option<WaitingView> {
     let job = state.job(id).filter(|job| matches!(job.state, JobState::Queued))?;
     let pools = assignment::servers(&state.spec, job);
-    let before = state.queue().take_while(|other| other.id != id);
+    let before = state.queue(now).take_while(|other| other.id != id);
     let ahead = served_by(state, before, &pools);
     let mut running: Vec<&Job> =
         state.held_jobs().filter(|it| runs_on(state, it, &pools)).collect();
@@ -51,8 +54,8 @@ pub(super) fn of(state: &State, id: JobId) -> Option<WaitingView> {
     })
 }
 
-pub(super) fn for_pool(state: &State, pool: &PoolName) -> PoolQueue {
-    served_by(state, state.queue(), &[pool])
+pub(super) fn for_pool(state: &State, now: Time, pool: &PoolName) -> PoolQueue {
+    served_by(state, state.queue(now), &[pool])
 }
 
 /// Those of some jobs that one of these pools may serve. A kind is looked at once: the queue may

@@ -12,6 +12,7 @@ pub mod edges;
 mod elastic;
 mod forges;
 mod memory;
+mod order;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,7 @@ pub struct Oracle {
     cards: CardBook,
     forges: forges::ForgeBook,
     effort: Effort,
+    order: order::OrderBook,
     cancelled: BTreeSet<JobId>,
     was_down: bool,
     /// The ways that runners and jobs went.
@@ -92,6 +94,7 @@ impl Default for Oracle {
             cards: CardBook::default(),
             forges: forges::ForgeBook::default(),
             effort: Effort::default(),
+            order: order::OrderBook::default(),
             cancelled: BTreeSet::new(),
             was_down: false,
             edges: Edges::default(),
@@ -153,6 +156,7 @@ impl Oracle {
         self.violations.extend(self.care.check(&step.effects));
         self.violations.extend(self.cards.check(world.now(), records, &step.records));
         self.violations.extend(self.effort.check(world.now(), records, step));
+        self.violations.extend(self.order.check(world.now(), &step.records));
         self.edges.follow(&step.records);
         for record in &step.records {
             match record {

@@ -435,6 +435,8 @@ fn queued(id: JobId, spec: JobSpec) -> JobView {
         ended_at: None,
         exit_code: None,
         reason: Some("both runners are busy".to_owned()),
+        reason_code: None,
+        wait: None,
         fault: None,
         attempts: Vec::new(),
         gpu_time: None,

@@ -48,6 +48,8 @@ fn job(id: u64, status: ForgeJobStatus) -> ForgeJobView {
         },
         pool: None,
         reason: Some("no pool has the label gpu".to_owned()),
+        reason_code: None,
+        wait: None,
     }
 }
 

@@ -187,6 +187,8 @@ mod tests {
             },
             pool: None,
             reason: None,
+            reason_code: None,
+            wait: None,
         }
     }
 

@@ -33,6 +33,7 @@ fn job(it: &JobExplanation, now: Time) -> String {
     page.fact("Job", &job.id.to_string());
     page.fact("Status", &jobs::status_text(job));
     page.fact("Reason", job.reason.as_deref().unwrap_or(""));
+    page.fact("Code", &jobs::code(job.wait.as_ref()));
     page.fact("Fault", &job.fault.map(|fault| fault.to_string()).unwrap_or_default());
     page.fact("Command", &jobs::command(job));
     page.fact("Profile", &profile(job));
@@ -143,6 +144,7 @@ fn forge_job(it: &ForgeJobExplanation, now: Time) -> String {
     page.fact("Forge's job", &format!("{} ({}: {})", job.id, job.repository, job.name));
     page.fact("Status", &forges::status_text(&job.status));
     page.fact("Reason", it.job.reason.as_deref().unwrap_or(""));
+    page.fact("Code", &jobs::code(it.job.wait.as_ref()));
     let workflow = job.workflow.as_deref().map(|name| format!("{name}, ")).unwrap_or_default();
     page.fact("Workflow", &format!("{workflow}run {}, attempt {}", job.run, job.attempt));
     page.fact("Labels", &job.labels.join(", "));

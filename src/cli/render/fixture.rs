@@ -114,6 +114,8 @@ pub(in crate::cli) fn forge_job() -> ForgeJobView {
         },
         pool: Some(PoolName::new("homelab")),
         reason: Some("pool homelab has all 3 runners that it may have".to_owned()),
+        reason_code: None,
+        wait: None,
     }
 }
 
@@ -198,6 +200,8 @@ pub(in crate::cli) fn queued_job() -> JobView {
         ended_at: None,
         exit_code: None,
         reason: Some("all 4 runners of pool `default` are busy".to_owned()),
+        reason_code: None,
+        wait: None,
         fault: None,
         attempts: Vec::new(),
         gpu_time: None,

@@ -8,11 +8,18 @@ use super::table::{Cell, Table};
 use super::{Paint, Tone, one_line};
 use crate::api::words::job_status;
 use crate::cli::clock::utc;
-use crate::fleet::view::{JobStatus, JobView};
+use crate::fleet::view::{JobStatus, JobView, WaitReason};
 use crate::units::Time;
 
 /// Longest command in the table.
 const COMMAND_MAX: usize = 40;
+
+/// Why a job waits in one word, and when that is expected to change, if anybody knows.
+pub(super) fn code(wait: Option<&WaitReason>) -> String {
+    let Some(wait) = wait else { return String::new() };
+    let word = wait.code().word();
+    wait.expected().map_or_else(|| word.to_owned(), |at| format!("{word}, until {}", utc(at)))
+}
 
 /// The table that `jobs` prints.
 #[must_use]

@@ -119,6 +119,7 @@ fn running(id: JobId, (slot, runner): (SlotId, IncarnationId), profile: &str) ->
         queued_at: Time(0),
         assigned_at: Some(Time(0)),
         started_at: Some(NOW),
+        turn: 0,
         setback: None,
         attempts: Vec::new(),
         retries: 0,

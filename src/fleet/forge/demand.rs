@@ -4,7 +4,6 @@
 //! that was made for one job may take another, and the next count sees that.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use super::fact::{ForgeContact, ForgeJobStatus};
@@ -18,115 +17,14 @@ use crate::fleet::runner::Phase;
 use crate::fleet::scale;
 use crate::fleet::slot::Fate;
 use crate::fleet::state::State;
-use crate::fleet::view::SizeReason;
+use crate::fleet::view::{SizeReason, WaitCode, WaitReason};
+use crate::fleet::waiting::reason::of_pools;
 use crate::ids::{PoolName, ScopeUrl};
-use crate::spec::{ForkJobs, Pool, PoolSize};
+use crate::spec::{ForgeAccess, ForkJobs, Pool};
 use crate::units::Time;
 
 /// A job that idle runners could take and do not take for this long waits for something else.
 const IGNORED: Duration = Duration::from_secs(120);
-
-/// Why a workflow's job does not run. There are no other reasons.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ForgeWait {
-    /// Its forge does not offer it yet.
-    Held,
-    /// No pool has all its labels; the nearest pool, and what that lacks.
-    NoPool(Option<(PoolName, Vec<String>)>),
-    /// It comes from a fork, and the pool does not serve those.
-    Fork(PoolName),
-    /// Runners that match are idle and do not get it.
-    NotTaken(PoolName),
-    /// The pool waits for an operator; why.
-    PoolHeld(PoolName, String),
-    /// Its forge asked for silence; until when, and its words.
-    Limited(Time, String),
-    /// Runners are on their way; how many.
-    Starting(PoolName, usize),
-    /// A runner is idle and about to get it.
-    Offered(PoolName),
-    /// The pool has all the runners that it may have; how many.
-    Full(PoolName, u32),
-    /// The pool should have more runners and cannot; why.
-    Hindered(PoolName, String),
-    /// The pool grows when more jobs wait, or longer.
-    Patience(PoolName, u32, Duration),
-    /// The runner that its forge gave it to is gone.
-    RunnerGone(String),
-}
-
-impl ForgeWait {
-    /// The reason in one word, for programs.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::NoPool(_) => "no_pool",
-            Self::Fork(_) => "fork",
-            Self::NotTaken(_) => "not_taken",
-            Self::PoolHeld(..) => "pool_held",
-            Self::Limited(..) => "limited",
-            Self::Starting(..) => "starting",
-            Self::Offered(_) => "offered",
-            Self::Full(..) => "full",
-            Self::Hindered(..) => "hindered",
-            Self::Patience(..) => "patience",
-            Self::RunnerGone(_) => "runner_gone",
-        }
-    }
-}
-
-impl fmt::Display for ForgeWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held => f.write_str(
-                "its forge holds it back: an approval, an earlier job or its concurrency group",
-            ),
-            Self::NoPool(None) => f.write_str("no pool serves its repository"),
-            Self::NoPool(Some((pool, missing))) if missing.is_empty() => {
-                write!(f, "it asks for no label, only for a group; the nearest pool is {pool}")
-            }
-            Self::NoPool(Some((pool, missing))) => write!(
-                f,
-                "no pool has all its labels; the nearest, {pool}, lacks `{}`",
-                missing.join("`, `")
-            ),
-            Self::Fork(pool) => write!(
-                f,
-                "it comes from a fork, and pool {pool} does not serve those (`fork_jobs: allow`)"
-            ),
-            Self::NotTaken(pool) => write!(
-                f,
-                "idle runners of pool {pool} have its labels and do not get it: their runner group \
-                 may not be open to its repository, or the forge gives it to others"
-            ),
-            Self::PoolHeld(pool, why) => write!(f, "pool {pool} waits for you: {why}"),
-            Self::Limited(until, why) => {
-                write!(f, "its forge is limited until {}: {why}", holds::clock(*until))
-            }
-            Self::Starting(pool, 1) => write!(f, "a runner of pool {pool} is starting"),
-            Self::Starting(pool, count) => {
-                write!(f, "{count} runners of pool {pool} are starting")
-            }
-            Self::Offered(pool) => {
-                write!(f, "a runner of pool {pool} is idle, and its forge gives it the job soon")
-            }
-            Self::Full(pool, 0) => write!(f, "pool {pool} has no runners"),
-            Self::Full(pool, most) => {
-                write!(f, "pool {pool} has all its {most} runners, and they are busy")
-            }
-            Self::Hindered(pool, why) => write!(f, "pool {pool} cannot grow: {why}"),
-            Self::Patience(pool, most, delay) => {
-                write!(f, "pool {pool} grows when more than {most} jobs wait longer than {delay:?}")
-            }
-            Self::RunnerGone(name) => write!(
-                f,
-                "its forge gave it to {name}, which is gone, and does not queue it again: cancel \
-                 the run there, then run it again"
-            ),
-        }
-    }
-}
 
 /// Puts jobs to pools.
 struct Sorter<'a> {
@@ -161,27 +59,30 @@ impl<'a> Sorter<'a> {
         &mut self,
         scope: &'a ScopeUrl,
         job: &'a Known,
-    ) -> (Option<&'a Pool>, Option<ForgeWait>) {
+    ) -> (Option<&'a Pool>, Option<WaitReason>) {
         let spec = &self.state.spec;
         let key = (scope, job.fact.labels.as_slice());
         let found = self.known.entry(key).or_insert_with(|| labels::pool(spec, scope, key.1));
         let pool = match found {
             Match::Pool(pool) => *pool,
             Match::None(nearest) => {
-                let nearest =
-                    nearest.as_ref().map(|(it, missing)| (it.name.clone(), missing.clone()));
-                return (None, Some(ForgeWait::NoPool(nearest)));
+                let (nearest, missing) = nearest
+                    .as_ref()
+                    .map(|(it, missing)| (it.name.clone(), missing.clone()))
+                    .unzip();
+                let missing = missing.unwrap_or_default();
+                return (None, Some(WaitReason::NoLabels { nearest, missing }));
             }
         };
         let fork_jobs = pool.forge.as_ref().map(|forge| forge.fork_jobs);
         let is_idle_for_long = |since: &Time| self.now.since(job.queued.max(*since)) >= IGNORED;
         let why = match &job.fact.status {
-            ForgeJobStatus::Held => Some(ForgeWait::Held),
-            ForgeJobStatus::Queued if job.fact.fork == Some(true) => {
-                (fork_jobs == Some(ForkJobs::Deny)).then(|| ForgeWait::Fork(pool.name.clone()))
-            }
+            ForgeJobStatus::Held => Some(WaitReason::HeldByForge),
+            ForgeJobStatus::Queued if job.fact.fork == Some(true) => (fork_jobs
+                == Some(ForkJobs::Deny))
+            .then(|| WaitReason::ForkDenied { pool: pool.name.clone() }),
             ForgeJobStatus::Queued if self.idle.get(&pool.name).is_some_and(is_idle_for_long) => {
-                Some(ForgeWait::NotTaken(pool.name.clone()))
+                Some(WaitReason::NotTaken { pool: pool.name.clone() })
             }
             ForgeJobStatus::Queued | ForgeJobStatus::Running | ForgeJobStatus::Completed(_) => None,
         };
@@ -203,7 +104,7 @@ pub(in crate::fleet) fn count(state: &State, now: Time, loads: &mut BTreeMap<Poo
         let (Some(pool), why) = sorter.place(scope, job) else { continue };
         let Some(load) = loads.get_mut(&pool.name) else { continue };
         if let Some(why) = why {
-            load.ignored += u32::from(matches!(why, ForgeWait::NotTaken(_)));
+            load.ignored += u32::from(matches!(why, WaitReason::NotTaken { .. }));
             continue;
         }
         let delay = following(state, pool).map(|elastic| elastic.scale_up_delay);
@@ -224,90 +125,114 @@ pub(in crate::fleet) fn waiting(state: &State, now: Time) -> Vec<&PoolName> {
     for (scope, job) in queued {
         match sorter.place(scope, job) {
             // It waits for nobody here.
-            (_, Some(ForgeWait::Fork(_))) | (None, _) => {}
+            (_, Some(WaitReason::ForkDenied { .. })) | (None, _) => {}
             (Some(pool), _) => pools.push(&pool.name),
         }
     }
     pools
 }
 
-/// The jobs of all scopes that are not over, the newest first.
-pub(in crate::fleet) fn jobs(state: &State, now: Time, limit: usize) -> Vec<ForgeJobView> {
+/// A job that is not over, with the pool that it counts for and why it waits.
+struct Sorted<'a> {
+    scope: &'a ScopeUrl,
+    job: &'a Known,
+    pool: Option<&'a Pool>,
+    wait: Option<WaitReason>,
+}
+
+/// The jobs of all scopes that are not over, the oldest first.
+fn sorted<'a>(
+    state: &'a State,
+    now: Time,
+    sizes: &BTreeMap<PoolName, (SizeReason, u32)>,
+) -> Vec<Sorted<'a>> {
     let mut jobs: Vec<_> = all(state).collect();
-    jobs.sort_by_key(|(_, it)| std::cmp::Reverse((it.queued, it.fact.id)));
-    jobs.truncate(limit);
+    jobs.sort_by_key(|(_, it)| (it.queued, it.fact.id));
     let mut sorter = Sorter::new(state, now);
-    let sizes = scale::reasons(state, now);
-    let view = |(scope, job): (&ScopeUrl, &Known),
-                (pool, why): (Option<&Pool>, Option<ForgeWait>)| {
-        ForgeJobView {
-            scope: scope.clone(),
-            job: job.fact.clone(),
-            pool: pool.map(|pool| pool.name.clone()),
-            reason: why.map(|why| why.to_string()),
-        }
-    };
-    let mut views = Vec::new();
+    let mut of_pools: BTreeMap<&PoolName, (WaitReason, u32)> = BTreeMap::new();
+    let mut sorted = Vec::new();
     for (scope, job) in jobs {
         let (pool, why) = sorter.place(scope, job);
-        let why = match (&job.fact.status, pool) {
-            (ForgeJobStatus::Running, _) => lost(state, job),
-            (ForgeJobStatus::Queued, Some(pool)) => {
-                let size = sizes.get(&pool.name).map(|(size, _)| size);
-                why.or_else(|| Some(wait(&sorter, pool, size)))
+        let wait = match (&job.fact.status, pool, why) {
+            (ForgeJobStatus::Running, ..) => lost(state, job),
+            (ForgeJobStatus::Queued, Some(pool), None) => {
+                let look = || (wait(&sorter, pool, sizes), 0);
+                let (reason, ahead) = of_pools.entry(&pool.name).or_insert_with(look);
+                *ahead += 1;
+                Some(reason.clone().behind(*ahead - 1))
             }
-            _ => why,
+            (.., why) => why,
         };
-        views.push(view((scope, job), (pool, why)));
+        sorted.push(Sorted { scope, job, pool, wait });
     }
-    views
+    sorted
+}
+
+/// The jobs of all scopes that are not over, the newest first.
+pub(in crate::fleet) fn jobs(state: &State, now: Time, limit: usize) -> Vec<ForgeJobView> {
+    let sizes = scale::reasons(state, now);
+    let view = |it: Sorted<'_>| ForgeJobView {
+        scope: it.scope.clone(),
+        job: it.job.fact.clone(),
+        pool: it.pool.map(|pool| pool.name.clone()),
+        reason: it.wait.as_ref().map(ToString::to_string),
+        reason_code: it.wait.as_ref().map(WaitReason::code),
+        wait: it.wait,
+    };
+    sorted(state, now, &sizes).into_iter().rev().take(limit).map(view).collect()
+}
+
+/// Counts the jobs that wait, by the pool that each counts for and why.
+pub(in crate::fleet) fn waits(
+    state: &State,
+    now: Time,
+    sizes: &BTreeMap<PoolName, (SizeReason, u32)>,
+    counts: &mut BTreeMap<(Option<PoolName>, WaitCode), u32>,
+) {
+    for it in sorted(state, now, sizes) {
+        if let Some(wait) = it.wait {
+            let pool = it.pool.map(|pool| pool.name.clone());
+            *counts.entry((pool, wait.code())).or_default() += 1;
+        }
+    }
 }
 
 /// A forge does not queue a job again whose runner is lost.
-fn lost(state: &State, job: &Known) -> Option<ForgeWait> {
+fn lost(state: &State, job: &Known) -> Option<WaitReason> {
     let name = job.fact.runner.as_ref()?;
     let id = names::incarnation(name, state.forge.fleet.as_ref()?)?;
     let is_there = state.runner(id).is_some_and(|runner| !runner.is_retiring());
     // A list that was begun soon after its end may be behind.
     let gone = state.meta.leftovers.get(&id).map(|it| it.since + IGNORED);
     let is_late = gone.is_none_or(|late| job.said >= late);
-    (!is_there && is_late).then(|| ForgeWait::RunnerGone(name.clone()))
+    (!is_there && is_late).then(|| WaitReason::RunnerGone { runner: name.clone() })
 }
 
 /// What a job waits for that counts for a pool.
-fn wait(sorter: &Sorter<'_>, pool: &Pool, size: Option<&SizeReason>) -> ForgeWait {
+fn wait(
+    sorter: &Sorter<'_>,
+    pool: &Pool,
+    sizes: &BTreeMap<PoolName, (SizeReason, u32)>,
+) -> WaitReason {
     let (state, name) = (sorter.state, pool.name.clone());
-    let scope = pool.forge.as_ref().map(|forge| &forge.scope);
-    let known = scope.and_then(|scope| state.forge.scopes.get(scope));
     if let Some(why) = holds::of_pool(state, pool) {
-        return ForgeWait::PoolHeld(name, why.to_owned());
+        return WaitReason::NeedsOperator { pool: name, why: why.to_owned() };
     }
     if sorter.idle.contains_key(&pool.name) {
-        return ForgeWait::Offered(name);
+        return WaitReason::Next { pool: name };
     }
+    of_forge(state, pool).unwrap_or_else(|| of_pools(state, sorter.now, &[pool], sizes))
+}
+
+/// What keeps a pool's runners from being registered.
+fn of_forge(state: &State, pool: &Pool) -> Option<WaitReason> {
+    let forge = pool.forge.as_ref()?;
+    if matches!(forge.access, ForgeAccess::Tokens(_)) {
+        return None;
+    }
+    let known = state.forge.scopes.get(&forge.scope);
     if let Some(ForgeContact::Limited { until, why }) = known.and_then(|it| it.contact.as_ref()) {
-        return ForgeWait::Limited(*until, why.clone());
+        return Some(WaitReason::ForgeLimited { until: *until, why: why.clone() });
     }
-    let slots = || state.slots().filter(|it| it.pool == pool.name && it.fate == Fate::Stay);
-    let is_coming = |phase: &Phase| {
-        matches!(
-            phase,
-            Phase::Planned
-                | Phase::Created { .. }
-                | Phase::Booting { .. }
-                | Phase::Registering { .. }
-        )
-    };
-    let runners = slots().filter_map(|slot| state.runner(slot.runner?));
-    let coming = runners.filter(|runner| is_coming(&runner.phase)).count();
-    if coming > 0 {
-        return ForgeWait::Starting(name, coming);
-    }
-    match (size, pool.size) {
-        (Some(SizeReason::Held { why, .. }), _) => ForgeWait::Hindered(name, why.clone()),
-        (_, PoolSize::Elastic(elastic)) if slots().count() < elastic.max as usize => {
-            ForgeWait::Patience(name, elastic.scale_up_threshold, elastic.scale_up_delay)
-        }
-        (_, size) => ForgeWait::Full(name, size.most()),
-    }
+    holds::silence(state, &forge.scope).map(|why| WaitReason::ForgeUnreachable { why })
 }

@@ -9,6 +9,7 @@ use super::fact::ForgeContact;
 use crate::fleet::desired;
 use crate::fleet::slot::Slot;
 use crate::fleet::state::{Image, State};
+use crate::fleet::view::clock;
 use crate::ids::{ImageId, IncarnationId, PoolName, ScopeUrl, SlotId};
 use crate::spec::{ForgeAccess, Pool};
 use crate::units::Time;
@@ -64,12 +65,6 @@ pub(in crate::fleet) fn silence(state: &State, scope: &ScopeUrl) -> Option<Strin
         }
         Some(ForgeContact::Denied(why)) => Some(why.clone()),
     }
-}
-
-/// A time of day, in UTC.
-pub(super) fn clock(at: Time) -> String {
-    let minutes = at.0 / 60_000 % (24 * 60);
-    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
 }
 
 /// What makes more runners of a pool useless for now.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fact::{ForgeContact, ForgeJobFact, WorkFact};
+use crate::fleet::view::{WaitCode, WaitReason};
 use crate::ids::{ForgeRunnerId, PoolName, ScopeUrl};
 use crate::units::Time;
 
@@ -60,4 +61,10 @@ pub struct ForgeJobView {
     pub pool: Option<PoolName>,
     /// Why it waits, in words; none if it does not.
     pub reason: Option<String>,
+    /// The same in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<WaitCode>,
+    /// The same with its numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitReason>,
 }

@@ -39,7 +39,7 @@ pub(super) fn hungry(state: &State) -> Vec<Hunger<'_>> {
         false => Admission::Only(&runs),
     };
     let first = state.queue_lines().filter_map(|(kind, line)| {
-        let rank = line.first(None, admission)?;
+        let rank = line.first(None, admission)?.rank();
         Fits::of(&state.spec, kind, &seats, &loads).is_empty().then_some(Hunger { kind, rank })
     });
     let mut hungry: Vec<Hunger<'_>> = first.collect();

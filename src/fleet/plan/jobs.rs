@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use super::Decision;
 use crate::fleet::assignment::{self, Fits, Loads, Seat};
-use crate::fleet::job::{Job, Rank};
-use crate::fleet::queue::{Admission, Kind, Line};
+use crate::fleet::job::{Job, Place, Rank};
+use crate::fleet::queue::{Admission, Kind, Line, PASSES};
 use crate::fleet::state::State;
-use crate::ids::IncarnationId;
+use crate::ids::{IncarnationId, JobId};
 use crate::units::Time;
 
 /// Ended jobs that are kept for `jobs` and `logs`; older ones go with their output.
 const ENDED_KEPT: usize = 10_000;
 
-pub(super) fn plan(state: &State, _now: Time, plan: &mut Vec<Decision>) {
+pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
     if !state.is_going_down() && state.disks.trouble().is_none() {
-        give(state, plan);
+        give(state, now, plan);
     }
     let surplus = state.ended_len().saturating_sub(ENDED_KEPT);
     plan.extend(state.ended_jobs().take(surplus).map(|job| Decision::ForgetJob(job.id)));
@@ -26,14 +26,22 @@ struct Stand<'a> {
     kind: &'a Kind,
     line: &'a Line,
     /// The first job that may start and was not given a runner yet.
-    head: Option<Rank>,
+    head: Option<Head>,
     /// The runners that suit; not looked for before the kind's turn.
     seats: Option<Fits>,
 }
 
+/// The next job of a kind; of several the smallest is the next of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    may_be_passed: bool,
+    rank: Rank,
+    place: Place,
+}
+
 /// Gives out runners in the queue's order, as if one after the other. In each kind the jobs that
 /// may start come in rising order, because workflow runs are only added meanwhile.
-fn give(state: &State, plan: &mut Vec<Decision>) {
+fn give(state: &State, now: Time, plan: &mut Vec<Decision>) {
     let seats = assignment::seats(state);
     let mut loads = Loads::of(state);
     let mut runs = running_workflows(state);
@@ -45,20 +53,25 @@ fn give(state: &State, plan: &mut Vec<Decision>) {
         false => state.queue_lines().map(stand).collect(),
     };
     for stand in &mut stands {
-        stand.head = stand.line.first(None, admission(&runs, max));
+        stand.head = head(state, now, stand, admission(&runs, max));
     }
-    while let Some((index, rank)) = next(&stands) {
+    // Who passes whom is known when a job was given: where that matters, it is one a round.
+    let is_watched = stands.iter().any(|stand| is_of_age(state, now, stand.line));
+    while let Some((index, Head { rank, place, .. })) = next(&stands) {
         let Some(stand) = stands.get_mut(index) else { return };
         let Some(runner) = seat(state, &seats, stand, (&loads, &taken)) else {
             stands.swap_remove(index);
             continue;
         };
+        plan.push(Decision::Give { job: rank.id, runner });
+        if is_watched {
+            return;
+        }
         taken.insert(runner);
         if let Some(runner) = state.runner(runner) {
             loads.give(runner);
         }
-        plan.push(Decision::Give { job: rank.id, runner });
-        stand.head = stand.line.first(Some(rank), admission(&runs, max));
+        stand.head = stand.line.first(Some(place), admission(&runs, max)).map(passable);
         let run = state.job(rank.id).and_then(Job::workflow_run);
         if run.is_some_and(|run| runs.insert(run)) && runs.len() >= max {
             for stand in &mut stands {
@@ -68,10 +81,58 @@ fn give(state: &State, plan: &mut Vec<Decision>) {
     }
 }
 
+fn is_of_age(state: &State, now: Time, line: &Line) -> bool {
+    line.oldest(None, Admission::All).is_some_and(|id| state.is_of_age(now, id))
+}
+
+fn passable(place: Place) -> Head {
+    Head { may_be_passed: true, rank: place.rank(), place }
+}
+
+/// The first job of a kind: its oldest, where others have passed that often enough.
+fn head(state: &State, now: Time, stand: &Stand<'_>, admission: Admission<'_>) -> Option<Head> {
+    if state.passed(stand.kind) >= PASSES
+        && let Some(id) = stand.line.oldest(None, admission)
+        && state.is_of_age(now, id)
+    {
+        let place = state.job(id)?.place();
+        return Some(Head { may_be_passed: false, ..passable(place) });
+    }
+    stand.line.first(None, admission).map(passable)
+}
+
+/// How often the oldest job of each kind was passed, when a job gets this runner: by each that gets
+/// one that would have suited it. Only what is of age is counted.
+pub(in crate::fleet) fn passed(
+    state: &State,
+    now: Time,
+    (job, runner): (JobId, IncarnationId),
+) -> Vec<(Kind, Option<u32>)> {
+    let aged: Vec<_> =
+        state.queue_lines().filter(|(_, line)| is_of_age(state, now, line)).collect();
+    if aged.is_empty() {
+        return Vec::new();
+    }
+    let seats = assignment::seats(state);
+    let own: Vec<Seat<'_>> = seats.into_iter().filter(|(_, it)| it.id == runner).collect();
+    let loads = Loads::of(state);
+    let runs = running_workflows(state);
+    let max = state.spec.limits.max_parallel_workflows as usize;
+    let count = |(kind, line): (&Kind, &Line)| {
+        let oldest = line.oldest(None, admission(&runs, max))?;
+        if oldest == job {
+            return Some((kind.clone(), None));
+        }
+        let is_passed = !Fits::of(&state.spec, kind, &own, &loads).is_empty();
+        is_passed.then(|| (kind.clone(), Some(state.passed(kind).saturating_add(1))))
+    };
+    aged.into_iter().filter_map(count).collect()
+}
+
 /// The stand whose first job is first of all.
-fn next(stands: &[Stand<'_>]) -> Option<(usize, Rank)> {
+fn next(stands: &[Stand<'_>]) -> Option<(usize, Head)> {
     let heads = stands.iter().enumerate();
-    heads.filter_map(|(index, stand)| Some((index, stand.head?))).min_by_key(|(_, rank)| *rank)
+    heads.filter_map(|(index, stand)| Some((index, stand.head?))).min_by_key(|(_, head)| *head)
 }
 
 /// The best free runner for a kind.
@@ -87,12 +148,12 @@ fn seat(
 }
 
 /// The head of a stand after the last workflow run was let in.
-fn recheck(state: &State, runs: &BTreeSet<String>, stand: &Stand<'_>) -> Option<Rank> {
+fn recheck(state: &State, runs: &BTreeSet<String>, stand: &Stand<'_>) -> Option<Head> {
     let head = stand.head?;
-    let job = state.job(head.id)?;
+    let job = state.job(head.rank.id)?;
     match job.workflow_run().is_none_or(|run| runs.contains(&run)) {
         true => Some(head),
-        false => stand.line.first(Some(head), Admission::Only(runs)),
+        false => stand.line.first(Some(head.place), Admission::Only(runs)).map(passable),
     }
 }
 

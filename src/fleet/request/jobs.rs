@@ -72,6 +72,7 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
         profile: profile(state, &spec)?,
         raised: None,
         priority: spec.priority.saturating_add(lane.map_or(0, |lane| lane.priority)),
+        turn: 0,
         timeout: spec.timeout.unwrap_or(state.spec.limits.task_timeout),
         state: JobState::Queued,
         attempt: AttemptNo(0),
@@ -94,7 +95,7 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
 
 fn accept(state: &mut State, now: Time, mut job: Job) -> JobId {
     let id = state.next_job();
-    job.id = id;
+    (job.id, job.turn) = (id, state.next_turn(&job));
     state.begin_job(now, job);
     id
 }

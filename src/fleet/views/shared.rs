@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::fleet::queue::Admission;
 use crate::fleet::state::State;
 use crate::fleet::view::{HostView, LaneView, OldestView};
-use crate::units::{Bytes, MilliCpu};
+use crate::units::{Bytes, MilliCpu, Time};
 
 pub(super) fn host(state: &State) -> HostView {
     let templates = || state.runners().map(|runner| &runner.build.template);
@@ -42,9 +43,9 @@ pub(super) fn lanes(state: &State) -> Vec<LaneView> {
 }
 
 /// The job that waits longest, whatever its priority.
-pub(super) fn oldest(state: &State) -> Option<OldestView> {
-    let id = state.queue_lines().filter_map(|(_, line)| line.oldest()).min()?;
-    let job = super::job(state, id)?;
+pub(super) fn oldest(state: &State, now: Time) -> Option<OldestView> {
+    let id = state.queue_lines().filter_map(|(_, line)| line.oldest(None, Admission::All)).min()?;
+    let job = super::job(state, now, id)?;
     Some(OldestView { id, queued_at: job.queued_at, reason: job.reason })
 }
 

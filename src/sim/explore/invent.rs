@@ -102,9 +102,13 @@ fn random_size(rng: &mut Rng, count: u32) -> PoolSize {
 
 /// A job as somebody may submit it.
 pub(super) fn random_job(rng: &mut Rng, spec: &Spec) -> JobSpec {
-    let runs = rng.below(15_000).to_string();
+    let number = rng.below(15_000);
+    let runs = number.to_string();
     let code = if rng.chance(700) { "0" } else { "1" };
     let mut job = command(&["work", &runs, code]);
+    if number.is_multiple_of(3) {
+        "ana".clone_into(&mut job.submitter);
+    }
     if rng.chance(50) {
         job.command.push("stubborn".to_owned());
     }

@@ -250,6 +250,8 @@ fn job(id: JobId, command: &[&str]) -> JobView {
         ended_at: None,
         exit_code: None,
         reason: None,
+        reason_code: None,
+        wait: None,
         fault: None,
         attempts: Vec::new(),
         gpu_time: None,
