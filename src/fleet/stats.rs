@@ -263,6 +263,7 @@ mod tests {
             queued_at: Time(900_000),
             assigned_at: Some(assigned),
             started_at: Some(started),
+            turn: 0,
             setback: None,
             attempts: Vec::new(),
             retries: 0,
