@@ -106,6 +106,8 @@ fn queue_again(state: &mut State, now: Time, id: JobId, why: String) {
     let setback = Some(why.clone());
     state.turn_job(now, id, ("queued again", why), |job| {
         job.state = JobState::Queued;
+        // It had its turn; those that came later have not.
+        job.turn = 0;
         job.started_at = None;
         job.setback = setback;
     });
