@@ -37,6 +37,26 @@ impl Kind {
     }
 }
 
+/// What is compared by its turns: what asks for the same runners, in whatever lane.
+type Class<'a> = (&'a ProfileName, Option<&'a PoolName>);
+
+/// The next job of a kind: whether it may be passed, and its place.
+pub(super) type Next = (bool, Place);
+
+/// The first of the next jobs of some kinds, and where it was found: within a class by its turn,
+/// between classes by its priority and its age.
+pub(super) fn first<'a>(
+    heads: impl Iterator<Item = (usize, &'a Kind, Next)>,
+) -> Option<(usize, Next)> {
+    let mut firsts: BTreeMap<Class<'a>, (Next, usize)> = BTreeMap::new();
+    for (at, kind, next) in heads {
+        let first = firsts.entry((&kind.profile, kind.pool.as_ref())).or_insert((next, at));
+        *first = (next, at).min(*first);
+    }
+    let firsts = firsts.into_values();
+    firsts.min_by_key(|((passable, place), _)| (*passable, place.rank())).map(|(it, at)| (at, it))
+}
+
 /// Some waiting jobs, in their order and by their age: a job's number rises with its time.
 #[derive(Debug, Default)]
 struct Crowd {
@@ -147,19 +167,22 @@ impl Queue {
         self.all.iter().map(|rank| rank.id)
     }
 
-    /// The order in which jobs would start if every runner suited every job; `aged` gives the rank
+    /// The order in which jobs would start if every runner suited every job; `aged` gives the place
     /// of a job that is of age.
     pub fn order<'a>(
         &'a self,
-        aged: impl Fn(JobId) -> Option<Rank> + 'a,
+        aged: impl Fn(JobId) -> Option<Place> + 'a,
     ) -> impl Iterator<Item = JobId> + 'a {
-        let mut lines: Vec<Ordering<'_>> =
-            self.lines.iter().map(|(kind, line)| Ordering::of(line, self.passed(kind))).collect();
+        let mut lines: Vec<(&Kind, Ordering<'_>)> = self
+            .lines
+            .iter()
+            .map(|(kind, line)| (kind, Ordering::of(line, self.passed(kind))))
+            .collect();
         std::iter::from_fn(move || {
             let heads = lines.iter_mut().enumerate();
-            let heads = heads.filter_map(|(at, line)| Some((line.head(&aged)?, at)));
-            let ((_, next), at) = heads.min()?;
-            for (other, line) in lines.iter_mut().enumerate() {
+            let heads = heads.filter_map(|(at, (kind, line))| Some((at, *kind, line.head(&aged)?)));
+            let (at, (_, next)) = first(heads)?;
+            for (other, (_, line)) in lines.iter_mut().enumerate() {
                 line.start(next.id, other == at);
             }
             Some(next.id)
@@ -305,7 +328,7 @@ impl<'a> Ordering<'a> {
     }
 
     /// The next job, and whether it may be passed.
-    fn head(&mut self, aged: &impl Fn(JobId) -> Option<Rank>) -> Option<(bool, Rank)> {
+    fn head(&mut self, aged: &impl Fn(JobId) -> Option<Place>) -> Option<Next> {
         let Self { places, ids, started, .. } = self;
         while ids.next_if(|id| started.contains(id)).is_some() {}
         while places.next_if(|place| started.contains(&place.id)).is_some() {}
@@ -314,8 +337,8 @@ impl<'a> Ordering<'a> {
             self.passed = 0;
         }
         match oldest.filter(|_| self.passed >= PASSES) {
-            Some(rank) => Some((false, rank)),
-            None => self.places.peek().map(|place| (true, place.rank())),
+            Some(place) => Some((false, place)),
+            None => self.places.peek().map(|place| (true, *place)),
         }
     }
 

@@ -1,25 +1,29 @@
 //! Fair shares between those who hand in jobs: whose turn it is.
 //!
-//! Jobs of one kind and one priority are given out by their turns, then first come, first served.
-//! Whoever hands in many gets one turn after the other for them; whoever comes new has the turn
-//! that is served now. So the queue of one holds up nobody else, and a turn never changes.
+//! Jobs that ask for the same runners with one priority are given out by their turns, then first
+//! come, first served. Whoever hands in many in one lane gets one turn after the other for them;
+//! whoever comes new has the turn that is served now. So the queue of one holds up nobody else, and
+//! a turn never changes while its job waits.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
-use super::queue::Kind;
+use crate::ids::{LaneName, PoolName, ProfileName};
 
-/// Jobs that turns are compared among: of one kind (the lane is a part of that), with one priority.
-type Class = (Kind, i32);
+/// Jobs that turns are compared among: they ask for the same runners, with one priority.
+type Class = (ProfileName, Option<PoolName>, i32);
+
+/// Who takes turns: a submitter in a lane.
+type Source = (Option<LaneName>, String);
 
 /// The turns of one class.
 #[derive(Debug, Default)]
 struct Round {
     /// The highest turn that was served, and whose jobs had it.
-    served: Option<(u64, BTreeSet<String>)>,
+    served: Option<(u64, BTreeSet<Source>)>,
     /// The turns of the jobs that wait, by who handed them in.
-    waiting: BTreeMap<String, BTreeMap<u64, u32>>,
+    waiting: BTreeMap<Source, BTreeMap<u64, u32>>,
 }
 
 /// The turns of all jobs that wait. What is known of a class goes with its last waiting job.
@@ -29,18 +33,22 @@ pub(super) struct Turns {
 }
 
 fn class(job: &Job) -> Class {
-    (Kind::of(job), job.priority)
+    (job.profile.clone(), job.spec.pool.clone(), job.priority)
+}
+
+fn source(job: &Job) -> Source {
+    (job.spec.lane.clone(), job.spec.submitter.clone())
 }
 
 impl Round {
-    fn next(&self, submitter: &str) -> u64 {
+    fn next(&self, source: &Source) -> u64 {
         // Lower turns than those that wait are over, be that known or not.
         let first = self.waiting.values().filter_map(|turns| turns.keys().next()).min();
         let floor = first.map_or(1, |turn| turn.saturating_sub(1));
         let now = self.served.as_ref().map_or(floor, |(turn, _)| floor.max(*turn));
-        let had = self.served.as_ref().filter(|(_, whose)| whose.contains(submitter));
+        let had = self.served.as_ref().filter(|(_, whose)| whose.contains(source));
         let had = had.map(|(turn, _)| *turn);
-        let last = self.waiting.get(submitter).and_then(|turns| turns.keys().next_back().copied());
+        let last = self.waiting.get(source).and_then(|turns| turns.keys().next_back().copied());
         had.max(last).map_or(now, |last| now.max(last.saturating_add(1)))
     }
 }
@@ -48,13 +56,13 @@ impl Round {
 impl Turns {
     /// The turn of a job that is handed in now.
     pub fn next(&self, job: &Job) -> u64 {
-        self.rounds.get(&class(job)).map_or(1, |round| round.next(&job.spec.submitter))
+        self.rounds.get(&class(job)).map_or(1, |round| round.next(&source(job)))
     }
 
     /// A job waits.
     pub fn wait(&mut self, job: &Job) {
         let round = self.rounds.entry(class(job)).or_default();
-        let turns = round.waiting.entry(job.spec.submitter.clone()).or_default();
+        let turns = round.waiting.entry(source(job)).or_default();
         *turns.entry(job.turn).or_default() += 1;
     }
 
@@ -62,7 +70,8 @@ impl Turns {
     pub fn leave(&mut self, job: &Job) {
         let class = class(job);
         let Some(round) = self.rounds.get_mut(&class) else { return };
-        if let Some(turns) = round.waiting.get_mut(&job.spec.submitter) {
+        let source = source(job);
+        if let Some(turns) = round.waiting.get_mut(&source) {
             if let Entry::Occupied(mut count) = turns.entry(job.turn) {
                 match count.get().checked_sub(1) {
                     None | Some(0) => drop(count.remove()),
@@ -70,7 +79,7 @@ impl Turns {
                 }
             }
             if turns.is_empty() {
-                round.waiting.remove(&job.spec.submitter);
+                round.waiting.remove(&source);
             }
         }
         if round.waiting.is_empty() {
@@ -81,7 +90,7 @@ impl Turns {
     /// A job is given to a runner.
     pub fn serve(&mut self, job: &Job) {
         let Some(round) = self.rounds.get_mut(&class(job)) else { return };
-        let whose = job.spec.submitter.clone();
+        let whose = source(job);
         match &mut round.served {
             Some((turn, all)) if *turn == job.turn => {
                 all.insert(whose);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Decision;
 use crate::fleet::assignment::{self, Fits, Loads, Seat};
-use crate::fleet::job::{Job, Place, Rank};
-use crate::fleet::queue::{Admission, Kind, Line, PASSES};
+use crate::fleet::job::{Job, Place};
+use crate::fleet::queue::{self, Admission, Kind, Line, Next, PASSES};
 use crate::fleet::state::State;
 use crate::ids::{IncarnationId, JobId};
 use crate::units::Time;
@@ -26,17 +26,9 @@ struct Stand<'a> {
     kind: &'a Kind,
     line: &'a Line,
     /// The first job that may start and was not given a runner yet.
-    head: Option<Head>,
+    head: Option<Next>,
     /// The runners that suit; not looked for before the kind's turn.
     seats: Option<Fits>,
-}
-
-/// The next job of a kind; of several the smallest is the next of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    may_be_passed: bool,
-    rank: Rank,
-    place: Place,
 }
 
 /// Gives out runners in the queue's order, as if one after the other. In each kind the jobs that
@@ -57,13 +49,13 @@ fn give(state: &State, now: Time, plan: &mut Vec<Decision>) {
     }
     // Who passes whom is known when a job was given: where that matters, it is one a round.
     let is_watched = stands.iter().any(|stand| is_of_age(state, now, stand.line));
-    while let Some((index, Head { rank, place, .. })) = next(&stands) {
+    while let Some((index, (_, place))) = next(&stands) {
         let Some(stand) = stands.get_mut(index) else { return };
         let Some(runner) = seat(state, &seats, stand, (&loads, &taken)) else {
             stands.swap_remove(index);
             continue;
         };
-        plan.push(Decision::Give { job: rank.id, runner });
+        plan.push(Decision::Give { job: place.id, runner });
         if is_watched {
             return;
         }
@@ -72,7 +64,7 @@ fn give(state: &State, now: Time, plan: &mut Vec<Decision>) {
             loads.give(runner);
         }
         stand.head = stand.line.first(Some(place), admission(&runs, max)).map(passable);
-        let run = state.job(rank.id).and_then(Job::workflow_run);
+        let run = state.job(place.id).and_then(Job::workflow_run);
         if run.is_some_and(|run| runs.insert(run)) && runs.len() >= max {
             for stand in &mut stands {
                 stand.head = recheck(state, &runs, stand);
@@ -85,18 +77,17 @@ fn is_of_age(state: &State, now: Time, line: &Line) -> bool {
     line.oldest(None, Admission::All).is_some_and(|id| state.is_of_age(now, id))
 }
 
-fn passable(place: Place) -> Head {
-    Head { may_be_passed: true, rank: place.rank(), place }
+fn passable(place: Place) -> Next {
+    (true, place)
 }
 
 /// The first job of a kind: its oldest, where others have passed that often enough.
-fn head(state: &State, now: Time, stand: &Stand<'_>, admission: Admission<'_>) -> Option<Head> {
+fn head(state: &State, now: Time, stand: &Stand<'_>, admission: Admission<'_>) -> Option<Next> {
     if state.passed(stand.kind) >= PASSES
         && let Some(id) = stand.line.oldest(None, admission)
         && state.is_of_age(now, id)
     {
-        let place = state.job(id)?.place();
-        return Some(Head { may_be_passed: false, ..passable(place) });
+        return Some((false, state.job(id)?.place()));
     }
     stand.line.first(None, admission).map(passable)
 }
@@ -130,9 +121,9 @@ pub(in crate::fleet) fn passed(
 }
 
 /// The stand whose first job is first of all.
-fn next(stands: &[Stand<'_>]) -> Option<(usize, Head)> {
+fn next(stands: &[Stand<'_>]) -> Option<(usize, Next)> {
     let heads = stands.iter().enumerate();
-    heads.filter_map(|(index, stand)| Some((index, stand.head?))).min_by_key(|(_, head)| *head)
+    queue::first(heads.filter_map(|(at, stand)| Some((at, stand.kind, stand.head?))))
 }
 
 /// The best free runner for a kind.
@@ -148,12 +139,12 @@ fn seat(
 }
 
 /// The head of a stand after the last workflow run was let in.
-fn recheck(state: &State, runs: &BTreeSet<String>, stand: &Stand<'_>) -> Option<Head> {
-    let head = stand.head?;
-    let job = state.job(head.rank.id)?;
+fn recheck(state: &State, runs: &BTreeSet<String>, stand: &Stand<'_>) -> Option<Next> {
+    let (_, place) = stand.head?;
+    let job = state.job(place.id)?;
     match job.workflow_run().is_none_or(|run| runs.contains(&run)) {
-        true => Some(head),
-        false => stand.line.first(Some(head.place), Admission::Only(runs)).map(passable),
+        true => stand.head,
+        false => stand.line.first(Some(place), Admission::Only(runs)).map(passable),
     }
 }
 

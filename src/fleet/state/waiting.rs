@@ -13,7 +13,7 @@ impl State {
     pub fn queue(&self, now: Time) -> impl Iterator<Item = &Job> {
         let aged = move |id| {
             let job = self.jobs.get(&id)?;
-            self.is_of_age(now, id).then(|| job.rank())
+            self.is_of_age(now, id).then(|| job.place())
         };
         self.queue.order(aged).filter_map(|id| self.jobs.get(&id))
     }
