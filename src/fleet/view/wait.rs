@@ -317,7 +317,7 @@ fn pools_named(pools: &[PoolName]) -> String {
 
 fn in_front(ahead: u32) -> String {
     match ahead {
-        0 => "it is next in line".to_owned(),
+        0 => "next in line".to_owned(),
         1 => "1 job goes before it".to_owned(),
         some => format!("{some} jobs go before it"),
     }
@@ -385,7 +385,7 @@ impl fmt::Display for WaitReason {
                 write!(f, "{starting} runners of {} are starting", pools_named(pools))
             }
             Self::AllBusy { pools, busy, all, lighter, ahead } => {
-                write!(f, "{busy} of {all} runners of {} are busy", pools_named(pools))?;
+                write!(f, "{busy} of {all} runners in {} are busy", names(pools))?;
                 match lighter {
                     0 => {}
                     1 => f.write_str(", and 1 of them is lighter for a while")?,
@@ -484,8 +484,8 @@ mod tests {
             "busy": 3, "all": 4, "lighter": 1, "ahead": 0,
         });
         assert_eq!(serde_json::to_value(&reason).expect("JSON"), json);
-        let words = "3 of 4 runners of pools ci, big are busy, and 1 of them is lighter for a \
-                     while; it is next in line";
+        let words = "3 of 4 runners in ci, big are busy, and 1 of them is lighter for a \
+                     while; next in line";
         assert_eq!(reason.to_string(), words);
         assert_eq!(of_json(reason.code()), "all_busy");
     }
