@@ -59,7 +59,7 @@ use forge::ForgeJobView;
 use holdings::Holdings;
 use state::{Record, Restored, State};
 use stats::StatsView;
-use view::{FleetView, JobOrder, JobStatus, JobView, PlanView, WaitCode};
+use view::{FleetView, JobFilter, JobView, PlanView, WaitCode};
 use waiting::{PoolQueue, WaitingView};
 
 use crate::ids::{JobId, PoolName};
@@ -136,20 +136,10 @@ impl Fleet {
         views::fleet(&self.state, now)
     }
 
-    /// Jobs, newest first; only those in one of `statuses` unless it is empty.
+    /// Jobs, newest first.
     #[must_use]
-    pub fn jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
-        self.listed_jobs(statuses, (JobOrder::Newest, limit))
-    }
-
-    /// Jobs that wait, the next one first; only those in one of `statuses` unless it is empty.
-    #[must_use]
-    pub fn queued_jobs(&self, statuses: &[JobStatus], limit: usize) -> Vec<JobView> {
-        self.listed_jobs(statuses, (JobOrder::Queue, limit))
-    }
-
-    fn listed_jobs(&self, statuses: &[JobStatus], which: (JobOrder, usize)) -> Vec<JobView> {
-        views::jobs(&self.state, self.state.awake.last(), statuses, which)
+    pub fn jobs(&self, filter: &JobFilter) -> Vec<JobView> {
+        views::jobs(&self.state, self.state.awake.last(), filter)
     }
 
     /// The jobs of forges that are not over, newest first.

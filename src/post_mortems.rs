@@ -5,6 +5,7 @@
 //! turns it into a sentence. Nothing of an environment gets in, and what looks like a secret is
 //! masked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Inspection;
@@ -21,7 +22,7 @@ pub use store::{Keep, PostMortemError, PostMortems, Pruned, Pruning, Wanted};
 pub use words::advice;
 
 /// The evidence of one failed runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PostMortem {
     /// What happened, in one sentence.
     pub summary: String,

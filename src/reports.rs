@@ -9,6 +9,7 @@ mod runs;
 mod sarif;
 mod store;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Time};
@@ -24,7 +25,7 @@ const TOLD_MAX: usize = 20;
 const TEXT_MAX: usize = 300;
 
 /// One run in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunReport {
     /// Its workflow; jobs of none are under `jobs`.
     pub workflow: String,
@@ -51,7 +52,7 @@ pub struct RunReport {
 }
 
 /// One run with what went wrong in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunDetails {
     /// The run.
     #[serde(flatten)]
@@ -67,7 +68,7 @@ pub struct RunDetails {
 }
 
 /// Tests by how they ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCounts {
     /// Went well.
     pub passed: u32,
@@ -80,7 +81,7 @@ pub struct TestCounts {
 }
 
 /// A test that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestFailure {
     /// Its class and name, as the file has them.
     pub name: String,
@@ -91,7 +92,7 @@ pub struct TestFailure {
 }
 
 /// Findings by level, as SARIF 2.1.0 has them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FindingCounts {
     /// A serious problem.
     pub error: u32,
@@ -106,7 +107,9 @@ pub struct FindingCounts {
 }
 
 /// How bad a finding is; the worst is the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// A serious problem.
@@ -120,7 +123,7 @@ pub enum Level {
 }
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
@@ -135,7 +138,7 @@ pub struct Finding {
 }
 
 /// A file of results that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unread {
     /// Which, relative to the run.
     pub path: String,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CacheName, ImageRef, LaneName, PoolName, ProfileName, ProjectName};
@@ -59,7 +60,7 @@ pub use secret::{Secrets, is_secret_name, redact};
 pub type Env = BTreeMap<String, String>;
 
 /// A whole fleet file, with defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spec {
     /// The fleet's name; prefixes containers, volumes and the network.
     pub project: ProjectName,
@@ -124,7 +125,7 @@ impl Spec {
 }
 
 /// What a runner of this kind offers, and how its container is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// CPU limit.
     pub cpus: MilliCpu,
@@ -158,7 +159,7 @@ pub struct Profile {
 }
 
 /// A folder that the runners of a pool share and that outlives them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cache {
     /// Where jobs find it.
     pub path: PathBuf,
@@ -167,7 +168,7 @@ pub struct Cache {
 }
 
 /// The numeric user of a job; names would be resolved by the image, which the image controls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobUser {
     /// User id inside the container.
     pub uid: u32,
@@ -176,7 +177,7 @@ pub struct JobUser {
 }
 
 /// A group of slots of one profile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pool {
     /// The pool's name.
     pub name: PoolName,
@@ -216,7 +217,7 @@ impl Pool {
 }
 
 /// How many runners a pool has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolSize {
     /// Always this many.
@@ -246,7 +247,7 @@ impl PoolSize {
 }
 
 /// The bounds and delays of specification 4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Elastic {
     /// Never fewer.
     pub min: u32,
@@ -278,7 +279,7 @@ impl Elastic {
 }
 
 /// Whether a container is used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reuse {
     /// One job, then the container and its work volume are replaced.
@@ -288,7 +289,7 @@ pub enum Reuse {
 }
 
 /// Who may use which pools, and in what order (specification 5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
     /// The pools that jobs of this lane may use.
     pub pools: Vec<PoolName>,
@@ -297,7 +298,7 @@ pub struct Lane {
 }
 
 /// Bounds for the whole fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Most distinct workflow runs with a running job at a time.
     pub max_parallel_workflows: u32,
@@ -353,7 +354,7 @@ impl Limits {
 }
 
 /// Whether limits may add up to more than the host has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overcommit {
     /// More than the host has is refused.
@@ -363,7 +364,7 @@ pub enum Overcommit {
 }
 
 /// The shared report store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reports {
     /// The folder on the host, absolute.
     pub path: PathBuf,
@@ -377,7 +378,7 @@ pub struct Reports {
 }
 
 /// Where the report server listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportServer {
     /// A loopback address: reports are shown to everybody who reaches it.
     pub listen: SocketAddr,
@@ -395,7 +396,7 @@ impl ReportServer {
 }
 
 /// How long what is over is kept, and how much of it. What has no age is kept for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Retention {
     /// The output of jobs that are over.
@@ -419,7 +420,7 @@ impl Default for Retention {
 }
 
 /// What a runner sees under `/reports`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportSharing {
     /// Its own folder, moved into the store when its job ends.

@@ -16,6 +16,7 @@ mod cli {
     mod audit;
     mod changes;
     mod dashboard;
+    mod description;
     pub mod fake;
     mod forges;
     mod program;

@@ -79,6 +79,18 @@ pub enum Needs {
     Role(Role),
 }
 
+impl Needs {
+    /// As the reference writes it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "anyone",
+            Self::ThisMachine => "this machine",
+            Self::Role(role) => role.word(),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(super) struct Asker {

@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -39,7 +40,7 @@ const ENTRIES_MAX: usize = 1000;
 
 /// What changed since the event before: a fleet with only those runners that are new or other than
 /// they were. A runner's last sign of life alone is no change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// The fleet, with the runners that changed.
     #[serde(flatten)]

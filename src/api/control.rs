@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 
 use super::Api;
 use super::dto::{Accepted, CordonBody, DownBody, RestartBody, ScaleBody};
-use super::extract::json;
+use super::extract::JsonBody;
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::audit::Client;
@@ -28,31 +27,43 @@ pub(super) async fn spec(State(api): State<Arc<Api>>) -> Result<Json<Spec>, Prob
     Ok(Json(api.ask(Query::Spec).await?))
 }
 
-pub(super) async fn apply(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let spec = json::<Spec>(body).await?;
+pub(super) async fn apply(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(spec): JsonBody<Spec>,
+) -> Answered {
     api.accept(by, Request::Apply(Box::new(spec))).await
 }
 
 pub(super) async fn plan(
     State(api): State<Arc<Api>>,
-    body: Body,
+    JsonBody(spec): JsonBody<Spec>,
 ) -> Result<Json<PlanView>, Problem> {
-    let spec = Box::new(json::<Spec>(body).await?);
+    let spec = Box::new(spec);
     Ok(Json(api.ask(|reply| Query::Plan(spec, reply)).await?))
 }
 
-pub(super) async fn scale(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let request = json::<ScaleBody>(body).await?.request()?;
-    api.accept(by, Request::Scale(request)).await
+pub(super) async fn scale(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(body): JsonBody<ScaleBody>,
+) -> Answered {
+    api.accept(by, Request::Scale(body.request()?)).await
 }
 
-pub(super) async fn down(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let DownBody { mode } = json(body).await?;
+pub(super) async fn down(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(DownBody { mode }): JsonBody<DownBody>,
+) -> Answered {
     api.accept(by, Request::Down(mode)).await
 }
 
-pub(super) async fn cordon(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let CordonBody { runners, gpus, to } = json(body).await?;
+pub(super) async fn cordon(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(CordonBody { runners, gpus, to }): JsonBody<CordonBody>,
+) -> Answered {
     match (runners.is_empty(), gpus.is_empty()) {
         (true, false) => api.accept(by, Request::CordonCards { cards: gpus, to }).await,
         (false, false) => {
@@ -66,14 +77,19 @@ pub(super) async fn cordon(State(api): State<Arc<Api>>, By(by): By, body: Body) 
     }
 }
 
-pub(super) async fn restart(State(api): State<Arc<Api>>, By(by): By, body: Body) -> Answered {
-    let RestartBody { runners, when } = json(body).await?;
+pub(super) async fn restart(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(RestartBody { runners, when }): JsonBody<RestartBody>,
+) -> Answered {
     let slots = api.slots(named(&runners)?).await?;
     api.accept(by, Request::Restart { slots, when }).await
 }
 
-pub(super) async fn gc(State(api): State<Arc<Api>>, body: Body) -> Result<Json<GcReport>, Problem> {
-    let order = json::<GcOrder>(body).await?;
+pub(super) async fn gc(
+    State(api): State<Arc<Api>>,
+    JsonBody(order): JsonBody<GcOrder>,
+) -> Result<Json<GcReport>, Problem> {
     Ok(Json(api.ask(|reply| Query::Gc(order, reply)).await?))
 }
 

@@ -2,11 +2,11 @@
 //!
 //! The files hold no data; what the page shows it asks of the API, with the rights of its token.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
 
+use super::extract::Step;
 use super::problem::{Problem, ProblemKind};
 
 const PAGE: &str = "text/html; charset=utf-8";
@@ -61,10 +61,7 @@ pub(super) async fn page(headers: HeaderMap) -> Response {
 }
 
 /// `GET /dashboard/{file}`.
-pub(super) async fn file(
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn file(Step(name): Step, headers: HeaderMap) -> Result<Response, Problem> {
     let asset = FILES.iter().find(|asset| asset.name == name);
     asset.map(|asset| serve(asset, &headers)).ok_or_else(|| {
         Problem::new(ProblemKind::NotFound, format!("the dashboard has no file `{name}`"))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, ProblemKind};
@@ -18,7 +19,7 @@ const NAME_MAX: usize = 255;
 
 /// Body of `POST /api/v1/dispatch`. Only `workflow` is needed where the fleet serves one
 /// repository.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchBody {
     /// The workflow's file name, such as `multi-runner.yml`, or its number.
@@ -38,7 +39,7 @@ pub struct DispatchBody {
 }
 
 /// Answer of `POST /api/v1/dispatch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DispatchAnswer {
     /// The workflow.
     pub workflow: String,
@@ -53,7 +54,7 @@ pub struct DispatchAnswer {
 }
 
 /// Answer of `GET /api/v1/forge/runs/{run}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunAnswer {
     /// The run.
     pub run: ForgeRunId,
@@ -66,7 +67,7 @@ pub struct RunAnswer {
 }
 
 /// Query of `GET /api/v1/forge/runs/{run}`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuery {
     /// The pool whose right is used.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, ProblemKind};
@@ -30,7 +31,7 @@ pub const LINES_MAX: usize = 32 * 1024 * 1024;
 pub const BATCH_MAX: usize = 10_000;
 
 /// Body of `POST /api/v1/jobs` and `POST /api/v1/run`. Only `command` is needed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitBody {
     /// Program and arguments.
@@ -169,7 +170,7 @@ fn invalid(detail: &str) -> Problem {
 }
 
 /// Answer to a submitted job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submitted {
     /// Its id (a number; printed as `job-42`).
     pub id: JobId,
@@ -177,7 +178,7 @@ pub struct Submitted {
 
 /// Answer to `POST /api/v1/jobs/batch`: the jobs' numbers follow each other, in the order of the
 /// lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmittedAll {
     /// The first job.
     pub first: JobId,
@@ -186,7 +187,7 @@ pub struct SubmittedAll {
 }
 
 /// Answer to an accepted change: it is recorded and will be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Accepted {
     /// Recorded.
@@ -194,7 +195,7 @@ pub enum Accepted {
 }
 
 /// Answer to an upload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Uploaded {
     /// What to name in a job's `workspace`.
     pub blob: BlobId,
@@ -203,7 +204,7 @@ pub struct Uploaded {
 }
 
 /// Body of `POST /api/v1/down`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DownBody {
     /// What happens to running jobs.
@@ -211,7 +212,7 @@ pub struct DownBody {
 }
 
 /// Body of `POST /api/v1/scale`: `total` or `pools`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleBody {
     /// Runners in all, shared out in the proportions of the file.
@@ -227,7 +228,7 @@ pub struct ScaleBody {
 }
 
 /// Body of `POST /api/v1/cordon`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CordonBody {
     /// Names or ids of runners.
@@ -241,7 +242,7 @@ pub struct CordonBody {
 }
 
 /// Body of `POST /api/v1/restart`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartBody {
     /// Names or ids.
@@ -252,7 +253,7 @@ pub struct RestartBody {
 }
 
 /// Answer of `/api/v1/runners/{name}/health`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnerHealth {
     /// The slot.
     pub id: SlotId,
@@ -265,7 +266,7 @@ pub struct RunnerHealth {
 }
 
 /// Answer of `/healthz` and `/readyz` when all is well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum Healthy {
     /// The process and its loop answer.
@@ -275,20 +276,48 @@ pub enum Healthy {
 }
 
 /// Query of `GET /api/v1/jobs`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobsQuery {
     /// States, separated by commas; all if none.
     pub status: Option<String>,
+    /// Only those that were handed in for this pool.
+    pub pool: Option<PoolName>,
+    /// Only those that need this profile.
+    pub profile: Option<ProfileName>,
+    /// Only those of this lane.
+    pub lane: Option<LaneName>,
+    /// Only those that this submitter handed in.
+    pub submitter: Option<String>,
+    /// Only those of this workflow.
+    pub workflow: Option<String>,
     /// The newest first, or those that wait in their order.
     #[serde(default)]
     pub order: JobOrder,
-    /// At most this many.
+    /// At most this many: 100, at most 10,000.
     pub limit: Option<usize>,
+    /// Only those that come after this job in the list: older ones. Not with `order=queue`.
+    pub after: Option<String>,
+}
+
+/// Query of `GET /api/v1/runners`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunnersQuery {
+    /// States, separated by commas; all if none.
+    pub status: Option<String>,
+    /// Only those of this pool.
+    pub pool: Option<PoolName>,
+    /// Only those that have this profile now.
+    pub profile: Option<ProfileName>,
+    /// At most this many; all if none.
+    pub limit: Option<usize>,
+    /// Only those that come after this one in the list.
+    pub after: Option<String>,
 }
 
 /// Query of `GET /api/v1/explain/{name}`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainQuery {
     /// The name is the number of a forge's job or run, whatever the fleet's own jobs are called.
@@ -297,7 +326,7 @@ pub struct ExplainQuery {
 }
 
 /// Query of `GET /api/v1/forge/jobs`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgeJobsQuery {
     /// At most this many.
@@ -305,7 +334,7 @@ pub struct ForgeJobsQuery {
 }
 
 /// Query of `GET /api/v1/jobs/{id}/logs`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
     /// Wait for more until the job ends.
@@ -320,7 +349,7 @@ pub struct LogsQuery {
 }
 
 /// Query of `GET /api/v1/jobs/{id}`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobQuery {
     /// Answer when the job is over, or after this many seconds as it is then.
@@ -329,7 +358,7 @@ pub struct JobQuery {
 }
 
 /// Query of the routes of post-mortems.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostMortemsQuery {
     /// At most this many, newest first.
@@ -337,7 +366,7 @@ pub struct PostMortemsQuery {
 }
 
 /// Query of `GET /api/v1/events`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Entries after this number; the newest ones if 0.
@@ -351,7 +380,7 @@ pub struct EventsQuery {
 }
 
 /// Query of `GET /api/v1/stats`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
     /// Jobs that ended from this moment on; all that are kept if none.
@@ -360,7 +389,7 @@ pub struct StatsQuery {
 }
 
 /// Query of `GET /api/v1/fleet`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FleetQuery {
     /// One view per line, a new one whenever something changed.

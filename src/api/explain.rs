@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::ask::find_runner;
 use super::dto::ExplainQuery;
-use super::extract::query;
+use super::extract::{Params, Step};
 use super::forges::JOBS_MAX;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::view::{FleetView, JobStatus, JobView, PoolView, RunnerView};
@@ -32,7 +32,7 @@ const POST_MORTEMS: usize = 5;
 const MASK: &str = "***";
 
 /// The answer of `GET /api/v1/explain/{name}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Explanation {
     /// Of a job.
@@ -46,7 +46,7 @@ pub enum Explanation {
 }
 
 /// Why a job waits, or how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExplanation {
     /// The job; the values of its variables are masked.
     pub job: JobView,
@@ -65,7 +65,7 @@ pub struct JobExplanation {
 }
 
 /// How a runner came to be where it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnerExplanation {
     /// The runner.
     pub runner: RunnerView,
@@ -78,7 +78,7 @@ pub struct RunnerExplanation {
 }
 
 /// Why a pool has the size that it has, and what waits for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolExplanation {
     /// The pool.
     pub pool: PoolView,
@@ -98,7 +98,7 @@ pub struct PoolExplanation {
 }
 
 /// A pool's runners, counted by what they can do for a job now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolStanding {
     /// The pool.
     pub pool: PoolName,
@@ -147,10 +147,9 @@ impl PoolStanding {
 
 pub(super) async fn explain(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    uri: Uri,
+    Step(name): Step,
+    Params(ExplainQuery { forge }): Params<ExplainQuery>,
 ) -> Result<Json<Explanation>, Problem> {
-    let ExplainQuery { forge } = query(&uri)?;
     if forge {
         return api.explain_forge_job(&name).await.map(Json);
     }

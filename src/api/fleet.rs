@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::find_runner;
-use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth, StatsQuery};
-use super::extract::query;
+use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth, RunnersQuery, StatsQuery};
+use super::extract::{Params, Step};
+use super::page::{Page, words};
 use super::problem::{Problem, ProblemKind};
 use super::spec_one::RunnersSummary;
-use super::words::runner_status;
+use super::words::{parse_runner_status, runner_status};
 use super::{Api, stream};
 use crate::fleet::stats::StatsView;
 use crate::fleet::view::{FleetPhase, FleetView, GpusView, RunnerStatus, RunnerView};
+use crate::ids::{ParseIdError, SlotId};
 use crate::supervisor::handle::Query;
 use crate::supervisor::usage::UsageReport;
 
@@ -67,8 +69,10 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
     fleet.troubles.iter().cloned().chain(waiting).collect()
 }
 
-pub(super) async fn fleet(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let FleetQuery { follow } = query(&uri)?;
+pub(super) async fn fleet(
+    State(api): State<Arc<Api>>,
+    Params(FleetQuery { follow }): Params<FleetQuery>,
+) -> Result<Response, Problem> {
     match follow {
         false => Ok(Json(api.fleet_view().await?).into_response()),
         true => follow_fleet(api).await,
@@ -111,19 +115,39 @@ pub(super) async fn usage(State(api): State<Arc<Api>>) -> Result<Json<UsageRepor
 /// What became of the jobs that ended lately: how many, how soon, whose fault.
 pub(super) async fn stats(
     State(api): State<Arc<Api>>,
-    uri: Uri,
+    Params(StatsQuery { since }): Params<StatsQuery>,
 ) -> Result<Json<StatsView>, Problem> {
-    let StatsQuery { since } = query(&uri)?;
     Ok(Json(api.ask(|reply| Query::Stats(since, reply)).await?))
 }
 
-pub(super) async fn runners(State(api): State<Arc<Api>>) -> Result<Json<Vec<RunnerView>>, Problem> {
-    Ok(Json(api.fleet_view().await?.runners))
+/// Runners by id, all of them unless something else is asked for.
+pub(super) async fn runners(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    Params(wanted): Params<RunnersQuery>,
+) -> Result<Page<RunnerView>, Problem> {
+    let statuses = words(wanted.status.as_deref(), parse_runner_status)?;
+    let after = wanted.after.as_deref().map(parse_slot).transpose()?;
+    let is_wanted = |runner: &RunnerView| {
+        (statuses.is_empty() || statuses.contains(&runner.status))
+            && wanted.pool.as_ref().is_none_or(|pool| *pool == runner.pool)
+            && wanted.profile.as_ref().is_none_or(|profile| *profile == runner.profile)
+            && after.is_none_or(|after| runner.id > after)
+    };
+    let limit = wanted.limit.unwrap_or(usize::MAX);
+    let runners = api.fleet_view().await?.runners;
+    let runners: Vec<RunnerView> = runners.into_iter().filter(is_wanted).take(limit).collect();
+    Ok(Page::new(runners, limit, &uri, |runner| runner.id.to_string()))
+}
+
+fn parse_slot(text: &str) -> Result<SlotId, Problem> {
+    text.parse()
+        .map_err(|error: ParseIdError| Problem::new(ProblemKind::Invalid, error.to_string()))
 }
 
 pub(super) async fn runner(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    Step(name): Step,
 ) -> Result<Json<RunnerView>, Problem> {
     let fleet = api.fleet_view().await?;
     find_runner(&fleet, &name).cloned().map(Json)
@@ -131,7 +155,7 @@ pub(super) async fn runner(
 
 pub(super) async fn runner_health(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    Step(name): Step,
 ) -> Result<Json<RunnerHealth>, Problem> {
     let fleet = api.fleet_view().await?;
     let runner = find_runner(&fleet, &name)?;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::extract::State;
+use axum::http::StatusCode;
 
 use super::Api;
 use super::dispatch::{self, DispatchAnswer, DispatchBody, RunAnswer, RunQuery};
 use super::dto::ForgeJobsQuery;
-use super::extract::{json, query};
+use super::extract::{JsonBody, Params, Step};
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::forge::{ForgeJobView, ForgeView};
@@ -28,9 +27,8 @@ pub(super) async fn forges(State(api): State<Arc<Api>>) -> Result<Json<Vec<Forge
 
 pub(super) async fn jobs(
     State(api): State<Arc<Api>>,
-    uri: Uri,
+    Params(ForgeJobsQuery { limit }): Params<ForgeJobsQuery>,
 ) -> Result<Json<Vec<ForgeJobView>>, Problem> {
-    let ForgeJobsQuery { limit } = query(&uri)?;
     let limit = limit.unwrap_or(JOBS_DEFAULT).min(JOBS_MAX);
     Ok(Json(api.ask(|reply| Query::ForgeJobs(limit, reply)).await?))
 }
@@ -39,9 +37,8 @@ pub(super) async fn jobs(
 pub(super) async fn dispatch(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonBody(body): JsonBody<DispatchBody>,
 ) -> Result<(StatusCode, Json<DispatchAnswer>), Problem> {
-    let body = json::<DispatchBody>(body).await?;
     let spec = api.ask(Query::Spec).await?;
     let (pool, dispatch) = dispatch::choose(&spec, body)?;
     let order = DispatchOrder { by, pool: pool.clone(), dispatch: dispatch.clone() };
@@ -58,13 +55,12 @@ pub(super) async fn dispatch(
 
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
-    Path(run): Path<String>,
-    uri: Uri,
+    Step(run): Step,
+    Params(wanted): Params<RunQuery>,
 ) -> Result<Json<RunAnswer>, Problem> {
     let run: ForgeRunId = run
         .parse()
         .map_err(|_| Problem::new(ProblemKind::Invalid, format!("`{run}` is no run's number")))?;
-    let wanted: RunQuery = query(&uri)?;
     let spec = api.ask(Query::Spec).await?;
     dispatch::may_ask(&spec, &wanted)?;
     let order = RunOrder { pool: wanted.pool, repository: wanted.repository, run };

@@ -5,24 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Api;
 use super::ask::parse_job;
-use super::dto::{Accepted, BATCH_MAX, JobQuery, JobsQuery, SubmitBody, Submitted, SubmittedAll};
-use super::extract::{json, json_lines, query};
+use super::dto::{Accepted, JobQuery, JobsQuery, SubmitBody, Submitted, SubmittedAll};
+use super::extract::{JsonBody, JsonLines, Params, Step};
+use super::page::{Page, words};
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use super::words::parse_job_status;
 use crate::fleet::audit::Client;
 use crate::fleet::effect::Answer;
 use crate::fleet::event::{JobSpec, Request};
-use crate::fleet::view::{JobStatus, JobView};
+use crate::fleet::view::{JobFilter, JobOrder, JobView};
 use crate::ids::JobId;
-use crate::supervisor::handle::{JobFilter, Query};
+use crate::supervisor::handle::Query;
 
 /// Jobs listed when no limit is given.
 const JOBS_DEFAULT: usize = 100;
@@ -36,27 +36,37 @@ const JOBS_MAX: usize = 10_000;
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     uri: Uri,
-) -> Result<Json<Vec<JobView>>, Problem> {
-    let JobsQuery { status, order, limit } = query(&uri)?;
-    let statuses = match status {
-        None => Vec::new(),
-        Some(text) => text.split(',').map(parse_status).collect::<Result<_, _>>()?,
+    Params(wanted): Params<JobsQuery>,
+) -> Result<Page<JobView>, Problem> {
+    if wanted.after.is_some() && wanted.order == JobOrder::Queue {
+        let detail = "the queue has no pages: leave out `after`, or `order=queue`";
+        return Err(Problem::new(ProblemKind::Invalid, detail));
+    }
+    let order = wanted.order;
+    let filter = JobFilter {
+        order,
+        statuses: words(wanted.status.as_deref(), parse_job_status)?,
+        pool: wanted.pool,
+        profile: wanted.profile,
+        lane: wanted.lane,
+        submitter: wanted.submitter,
+        workflow: wanted.workflow,
+        before: wanted.after.as_deref().map(parse_job).transpose()?,
+        limit: wanted.limit.unwrap_or(JOBS_DEFAULT).min(JOBS_MAX),
     };
-    let limit = limit.unwrap_or(JOBS_DEFAULT).min(JOBS_MAX);
-    let filter = JobFilter { statuses, order, limit };
-    Ok(Json(api.ask(|reply| Query::Jobs(filter, reply)).await?))
-}
-
-fn parse_status(text: &str) -> Result<JobStatus, Problem> {
-    parse_job_status(text).map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))
+    let limit = filter.limit;
+    let jobs = api.ask(|reply| Query::Jobs(filter, reply)).await?;
+    Ok(match order {
+        JobOrder::Newest => Page::new(jobs, limit, &uri, |job| job.id.to_string()),
+        JobOrder::Queue => Page::whole(jobs),
+    })
 }
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    uri: Uri,
+    Step(id): Step,
+    Params(JobQuery { wait_seconds }): Params<JobQuery>,
 ) -> Result<Json<JobView>, Problem> {
-    let JobQuery { wait_seconds } = query(&uri)?;
     let id = parse_job(&id)?;
     let wait = Duration::from_secs(wait_seconds);
     let job = api.job_when(id, wait, |job| job.status.is_final()).await?;
@@ -66,10 +76,9 @@ pub(super) async fn show(
 pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonBody(body): JsonBody<SubmitBody>,
 ) -> Result<(StatusCode, Json<Submitted>), Problem> {
-    let spec = json::<SubmitBody>(body).await?.into_spec()?;
-    let id = api.submit(by, spec).await?;
+    let id = api.submit(by, body.into_spec()?).await?;
     Ok((StatusCode::CREATED, Json(Submitted { id })))
 }
 
@@ -77,10 +86,9 @@ pub(super) async fn submit(
 pub(super) async fn submit_all(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonLines(jobs): JsonLines<SubmitBody>,
 ) -> Result<(StatusCode, Json<SubmittedAll>), Problem> {
-    let specs = json_lines::<SubmitBody>(body, BATCH_MAX)
-        .await?
+    let specs = jobs
         .into_iter()
         .zip(1u64..)
         .map(|(job, line)| job.into_spec().map_err(|problem| problem.in_line(line)))
@@ -99,7 +107,7 @@ pub(super) async fn submit_all(
 
 pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Step(id): Step,
     By(by): By,
 ) -> Result<Json<Accepted>, Problem> {
     api.change(by, Request::Cancel(parse_job(&id)?)).await?;

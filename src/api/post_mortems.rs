@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
 use tokio::task::spawn_blocking;
 
 use super::Api;
 use super::ask::{find_runner, parse_job};
 use super::dto::PostMortemsQuery;
-use super::extract::query;
+use super::extract::{Params, Step};
 use super::problem::{Problem, ProblemKind};
 use crate::causes::with_causes;
 use crate::post_mortems::{PostMortem, Wanted};
@@ -22,27 +21,26 @@ const LISTED_MAX: usize = 100;
 
 pub(super) async fn of_runner(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    uri: Uri,
+    Step(name): Step,
+    Params(query): Params<PostMortemsQuery>,
 ) -> Result<Json<Vec<PostMortem>>, Problem> {
-    let limit = limit(&uri)?;
+    let limit = limit(query);
     let slot = find_runner(&api.fleet_view().await?, &name)?.id;
     Ok(Json(api.post_mortems(Wanted::Runner(slot), limit).await?))
 }
 
 pub(super) async fn of_job(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    uri: Uri,
+    Step(id): Step,
+    Params(query): Params<PostMortemsQuery>,
 ) -> Result<Json<Vec<PostMortem>>, Problem> {
-    let limit = limit(&uri)?;
+    let limit = limit(query);
     let job = api.job_view(parse_job(&id)?).await?.id;
     Ok(Json(api.post_mortems(Wanted::Job(job), limit).await?))
 }
 
-fn limit(uri: &Uri) -> Result<usize, Problem> {
-    let PostMortemsQuery { limit } = query(uri)?;
-    Ok(limit.unwrap_or(LISTED_DEFAULT).min(LISTED_MAX))
+fn limit(PostMortemsQuery { limit }: PostMortemsQuery) -> usize {
+    limit.unwrap_or(LISTED_DEFAULT).min(LISTED_MAX)
 }
 
 impl Api {

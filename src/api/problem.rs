@@ -2,6 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::challenge;
@@ -10,8 +11,11 @@ use crate::fleet::forge::ForgeErrorClass;
 use crate::forge::CallError;
 use crate::supervisor::handle::NoAnswer;
 
+/// Content type of a problem (RFC 9457).
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+
 /// What kind of failure it is; clients decide by this, people read the detail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
     /// No such job, runner, pool, profile or route.
@@ -65,7 +69,7 @@ impl ProblemKind {
         }
     }
 
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::NotFound => "No such thing",
             Self::Invalid => "Invalid request",
@@ -86,7 +90,7 @@ impl ProblemKind {
 }
 
 /// An error as it travels: `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
     /// What kind, for programs.
@@ -165,7 +169,7 @@ impl From<CallError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let kind = [(header::CONTENT_TYPE, PROBLEM_TYPE)];
         let mut response = (self.kind.status(), kind, body).into_response();
         if self.kind == ProblemKind::Unauthenticated {
             challenge(&mut response);

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::Api;
-use super::extract::query;
+use super::extract::{Params, Step};
 use super::problem::{Problem, ProblemKind};
 use crate::causes::with_causes;
 use crate::reports::{RunDetails, RunReport, Runs, Store, StoreError};
@@ -22,7 +22,7 @@ const LISTED_DEFAULT: usize = 20;
 const LISTED_MAX: usize = 500;
 
 /// Query of `GET /api/v1/reports`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportsQuery {
     /// Only runs of this workflow.
@@ -32,7 +32,7 @@ pub struct ReportsQuery {
 }
 
 /// Answer of `GET /api/v1/reports`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reports {
     /// The folder on the supervisor's host.
     pub path: String,
@@ -46,8 +46,10 @@ pub struct Reports {
     pub is_partial: bool,
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Json<Reports>, Problem> {
-    let ReportsQuery { workflow, limit } = query(&uri)?;
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Params(ReportsQuery { workflow, limit }): Params<ReportsQuery>,
+) -> Result<Json<Reports>, Problem> {
     let most = limit.unwrap_or(LISTED_DEFAULT).min(LISTED_MAX);
     let place = api.ask(Query::Reports).await?;
     let store = place.store.clone();
@@ -62,7 +64,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Json<R
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Path((workflow, run_id)): Path<(String, String)>,
+    Step((workflow, run_id)): Step<(String, String)>,
 ) -> Result<Json<RunDetails>, Problem> {
     let place = api.ask(Query::Reports).await?;
     let look = move |runs: &Runs, store: &Store| runs.details(store, &workflow, &run_id);

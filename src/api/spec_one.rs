@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::usage::HostUsage;
 use crate::fleet::view::{FleetView, RunnerStatus};
 
 /// The summary. Field order is the specification's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnersSummary {
     /// Slots in all.
     pub total_runners: u32,
@@ -28,7 +29,9 @@ pub struct RunnersSummary {
 }
 
 /// A card as the specification writes it: `GPU 0`. In the order of the numbers, also beyond nine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(into = "String", try_from = "String")]
 pub struct Card(pub u32);
 
@@ -54,7 +57,7 @@ impl TryFrom<String> for Card {
 }
 
 /// Percent in use. The specification has the cards before the CPU.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Utilization {
     /// Each card that could be read.
     #[serde(flatten)]
@@ -65,7 +68,9 @@ pub struct Utilization {
 }
 
 /// A card as the specification writes it here: `gpu_0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(into = "String", try_from = "String")]
 pub struct CardUse(pub u32);
 

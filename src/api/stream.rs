@@ -8,8 +8,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{Uri, header};
+use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::ask::parse_job;
 use super::dto::{EventsQuery, JOB_HEADER, JSON_LINES_TYPE, LOG_TYPE, LogsQuery, SubmitBody};
-use super::extract::{json, query};
+use super::extract::{JsonBody, Params, Step};
 use super::follow::{JobFollower, Telling};
 use super::logs::Follow;
 use super::peer::By;
@@ -78,10 +78,9 @@ pub(super) async fn step_or_left(steps: &mut watch::Receiver<u64>, out: &Out) ->
 
 pub(super) async fn job_logs(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    uri: Uri,
+    Step(id): Step,
+    Params(LogsQuery { follow, from, job: tell }): Params<LogsQuery>,
 ) -> Result<Response, Problem> {
-    let LogsQuery { follow, from, job: tell } = query(&uri)?;
     let telling = if tell { Telling::OutputAndJob } else { Telling::Output };
     let job = parse_job(&id)?;
     api.job_view(job).await?;
@@ -102,12 +101,12 @@ pub(super) async fn job_logs(
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     By(by): By,
-    json_body: Body,
+    JsonBody(body): JsonBody<SubmitBody>,
 ) -> Result<Response, Problem> {
-    let spec = json::<SubmitBody>(json_body).await?.into_spec()?;
+    let spec = body.into_spec()?;
     let permit = follower(&api)?;
     let job = api.submit(by, spec).await?;
-    let (out, chunks) = body();
+    let (out, chunks) = self::body();
     tokio::spawn(async move {
         JobFollower { api: &api, job, out: &out, telling: Telling::OutputAndJob }.run(0).await;
         drop(permit);
@@ -117,8 +116,10 @@ pub(super) async fn run(
     Ok((head, Body::from_stream(chunks)).into_response())
 }
 
-pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let EventsQuery { after, limit, follow } = query(&uri)?;
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    Params(EventsQuery { after, limit, follow }): Params<EventsQuery>,
+) -> Result<Response, Problem> {
     let filter = AuditFilter { after, limit: limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX) };
     let permit = follower(&api)?;
     let (out, lines) = body();

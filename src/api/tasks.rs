@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::dto;
-use super::extract::json;
+use super::extract::JsonBody;
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::attempt::RetryOn;
@@ -21,7 +21,7 @@ use crate::fleet::view::{FleetView, JobStatus, JobView, RunnerView};
 use crate::ids::{ContainerId, JobId, LaneName, PoolName, ProfileName, SlotId, TaskName};
 
 /// Body of `POST /api/v1/assign`. Only `task` is needed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignBody {
     /// What the caller calls the work; unique among what is not over.
@@ -76,7 +76,7 @@ impl AssignBody {
 }
 
 /// Answer of `POST /api/v1/assign`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
     /// The work.
     pub task: TaskName,
@@ -95,7 +95,7 @@ pub struct Assignment {
 }
 
 /// The runner that is leased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AssignedRunner {
     /// Its slot, as it is printed: `runner-001`.
     pub id: String,
@@ -140,7 +140,7 @@ impl AssignedRunner {
 }
 
 /// Body of `POST /api/v1/complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteBody {
     /// The runner's id or name, or the task's name.
@@ -155,7 +155,7 @@ fn succeeded() -> TaskEnd {
 }
 
 /// Answer of `POST /api/v1/complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Completed {
     /// The work; none on a runner of a forge, which ends its job itself.
     pub task: Option<TaskName>,
@@ -171,9 +171,8 @@ pub struct Completed {
 pub(super) async fn assign(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonBody(body): JsonBody<AssignBody>,
 ) -> Result<(StatusCode, Json<Assignment>), Problem> {
-    let body = json::<AssignBody>(body).await?;
     let wait = Duration::from_secs(body.wait_seconds);
     let id = api.submit(by, body.into_spec()?).await?;
     let job = api.job_when(id, wait, |job| job.status != JobStatus::Queued).await?;
@@ -198,9 +197,8 @@ pub(super) async fn assign(
 pub(super) async fn complete(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonBody(CompleteBody { of, end }): JsonBody<CompleteBody>,
 ) -> Result<Json<Completed>, Problem> {
-    let CompleteBody { of, end } = json(body).await?;
     let completed = find(&api.fleet_view().await?, &of)?;
     if let Some(job) = completed.job {
         api.change(by, Request::Complete { job, end }).await?;

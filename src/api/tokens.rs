@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::access::{Asker, Role};
 use super::dto::Accepted;
-use super::extract::json;
+use super::extract::{JsonBody, Step};
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use crate::fleet::audit::Client;
@@ -126,9 +125,8 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Vec<Token>>
 pub(super) async fn make(
     State(api): State<Arc<Api>>,
     By(by): By,
-    body: Body,
+    JsonBody(NewToken { role, name, expires_seconds }): JsonBody<NewToken>,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
-    let NewToken { role, name, expires_seconds } = json(body).await?;
     let name = name.map(checked_name).transpose()?;
     let valid = expires_seconds.map(checked_span).transpose()?;
     let made = api.tokens.make((role, name), valid, by.clone())?;
@@ -148,7 +146,7 @@ pub(super) async fn make(
 /// Revokes a token: it works no more when this answers.
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Step(id): Step,
     By(by): By,
 ) -> Result<Json<Accepted>, Problem> {
     let token = api.tokens.revoke(&TokenId::new(id))?;

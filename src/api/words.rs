@@ -72,6 +72,19 @@ pub fn parse_retry_on(text: &str) -> Result<RetryOn, ParseIdError> {
     }
 }
 
+/// Reads a runner's state.
+///
+/// # Errors
+/// The text is no state; the error lists them.
+pub fn parse_runner_status(text: &str) -> Result<RunnerStatus, ParseIdError> {
+    let found = RunnerStatus::ALL.into_iter().find(|status| runner_status(*status) == text);
+    found.ok_or_else(|| ParseIdError {
+        text: text.to_owned(),
+        expected: "a runner state: planned, creating, starting, registering, idle, running, \
+                   stopping, removing, error, stale, oom or timed_out",
+    })
+}
+
 /// A runner's state in one word.
 #[must_use]
 pub fn runner_status(status: RunnerStatus) -> &'static str {
@@ -130,8 +143,11 @@ mod tests {
             assert_eq!(json.trim_matches('"'), job_status(status));
             assert_eq!(parse_job_status(job_status(status)), Ok(status));
         }
-        let json = serde_json::to_string(&RunnerStatus::Stale).expect("serialises");
-        assert_eq!(json.trim_matches('"'), runner_status(RunnerStatus::Stale));
+        for status in RunnerStatus::ALL {
+            let json = serde_json::to_string(&status).expect("serialises");
+            assert_eq!(json.trim_matches('"'), runner_status(status));
+            assert_eq!(parse_runner_status(runner_status(status)), Ok(status));
+        }
         assert!(parse_job_status("done").is_err());
     }
 

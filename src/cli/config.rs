@@ -6,6 +6,7 @@ use super::border;
 use super::context::{Context, Format, print};
 use super::failure::Failure;
 use super::render;
+use crate::api::openapi;
 use crate::exit::Exit;
 
 /// Check the fleet file and print it resolved, with secrets masked
@@ -38,6 +39,7 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
     Schema(SchemaArgs),
+    Openapi(OpenapiArgs),
 }
 
 /// Print the JSON Schema of the fleet file
@@ -45,12 +47,24 @@ enum ConfigVerb {
 #[command(after_help = "Examples:\n  slate-fleet config schema > slate.schema.json")]
 struct SchemaArgs {}
 
+/// Print the description of the API, in OpenAPI 3.1
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate-fleet config openapi > openapi.json")]
+struct OpenapiArgs {}
+
 impl ConfigArgs {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(ConfigVerb::Schema(SchemaArgs {})) = self.verb {
-            let schema = border::schema();
-            print(&render::machine_one(Format::Json, &schema).unwrap_or_default())?;
-            return Ok(Exit::Done);
+        match self.verb {
+            Some(ConfigVerb::Schema(SchemaArgs {})) => {
+                let schema = border::schema();
+                print(&render::machine_one(Format::Json, &schema).unwrap_or_default())?;
+                return Ok(Exit::Done);
+            }
+            Some(ConfigVerb::Openapi(OpenapiArgs {})) => {
+                print(&format!("{}\n", openapi::text()))?;
+                return Ok(Exit::Done);
+            }
+            None => {}
         }
         let spec = context.spec()?;
         let names: Vec<String> = if self.profiles {

@@ -13,6 +13,7 @@ use super::follow::{Goal, follow_until};
 use super::host::{self, Host};
 use super::interrupt::{Interrupt, Interrupts};
 use crate::api::dto::{Accepted, DownBody};
+use crate::api::tokens::WhoAmI;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::fleet::event::DownMode;
@@ -65,7 +66,7 @@ impl UpArgs {
         }
         let state = context.state_dir()?;
         match Client::connect(&state).await {
-            Ok(client) => self.apply(context, client, &spec).await,
+            Ok(client) => self.apply((context, &state), client, &spec).await,
             Err(ClientError::NotUp { .. }) if self.detach => {
                 let mut host = host::start_detached(&state, &spec, &context.gpu_sources()?)?;
                 host.ready(&state, self.timeout).await?;
@@ -79,11 +80,22 @@ impl UpArgs {
     /// A supervisor runs already: it gets the file as it is now.
     async fn apply(
         &self,
-        context: &Context,
+        (context, state): (&Context, &StateDir),
         mut client: Client,
         spec: &Spec,
     ) -> Result<Exit, Failure> {
         let _: Accepted = client.put("/api/v1/spec", spec).await?;
+        let me: WhoAmI = client.get("/api/v1/whoami").await?;
+        if let Some(address) = spec.api.listen
+            && !me.listen.iter().any(|origin| is_at(origin, address))
+        {
+            note(&format!(
+                "the supervisor that runs does not listen on {address}: it takes an address when \
+                 it starts; end it with `kill $(cat {})` and run `slate-fleet up -d` again, the \
+                 runners go on",
+                state.lock().display()
+            ));
+        }
         let exit = follow_until(context, Goal::Ready, self.timeout).await?;
         if !self.detach {
             note("a supervisor runs in the background already; it has the file as it is now");
@@ -127,6 +139,14 @@ impl UpArgs {
             }
         }
     }
+}
+
+/// Whether an origin is an address; port 0 is any.
+fn is_at(origin: &str, wanted: SocketAddr) -> bool {
+    let place = origin.split_once("://").and_then(|(_, place)| place.parse::<SocketAddr>().ok());
+    place.is_some_and(|it| {
+        it.ip() == wanted.ip() && (it.port() == wanted.port() || wanted.port() == 0)
+    })
 }
 
 /// What the nth signal does; an exit code when this process is to end now.

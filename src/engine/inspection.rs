@@ -1,12 +1,13 @@
 //! What an engine says of one container, for people who ask why it died. Nothing of its
 //! environment, its command or foreign labels is taken over.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, MilliCpu};
 
 /// A container's state and limits at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
     /// The engine's word: `created`, `running`, `paused`, `exited`, `dead` …
     pub status: String,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::job::Verdict;
@@ -10,7 +11,9 @@ use crate::ids::{AttemptNo, IncarnationId, SlotId};
 use crate::units::Time;
 
 /// Who has to do something about an attempt that did not go well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The job itself: a red test, a missing program, its own timeout or memory.
@@ -32,7 +35,7 @@ impl fmt::Display for Fault {
 }
 
 /// After which attempts a job is tried again by itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
     /// After none.
@@ -59,7 +62,7 @@ impl RetryOn {
 }
 
 /// One time that a job was given to a runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// Counted from 1.
     pub number: AttemptNo,
@@ -96,7 +99,7 @@ impl Attempt {
 }
 
 /// What was had of a card's time, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuTime {
     /// From being given to a runner to the end, times the part of the card's memory that the
     /// runner leased; all of it if the runner was alone on the card.
@@ -140,7 +143,7 @@ impl fmt::Display for GpuTime {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptEnd {
     /// When.
     pub at: Time,

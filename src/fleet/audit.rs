@@ -16,7 +16,7 @@ use crate::ids::IncarnationId;
 use crate::units::Time;
 
 /// One entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Counted from 1 without gaps.
     pub seq: u64,
@@ -39,7 +39,7 @@ pub struct AuditEntry {
 }
 
 /// Who did something, or brought the news of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum Actor {
     /// The fleet by itself.

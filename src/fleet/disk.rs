@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Refusal, RefusalKind};
@@ -44,7 +45,7 @@ pub enum Reserve {
 }
 
 /// One disk as readers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskView {
     /// A folder on it that the fleet writes to.
     pub path: PathBuf,

@@ -3,6 +3,7 @@
 //! The slot keeps its own profile and its lease, so that the way back is always open; only the
 //! runners that are made for it meanwhile are lighter. Jobs that need more wait, or go elsewhere.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::is_at_least;
@@ -14,7 +15,7 @@ use crate::spec::{Profile, Spec};
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 /// A slot's lighter time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Downgrade {
     /// The slot's own profile, which it gets back.
     pub from: ProfileName,

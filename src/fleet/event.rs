@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::RetryOn;
@@ -297,7 +298,9 @@ pub enum JobEnd {
 }
 
 /// How work that was driven from outside ended, by the word of whoever drove it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskEnd {
     /// Well.
@@ -371,7 +374,7 @@ pub enum TokenChange {
 }
 
 /// When a runner that has a job is restarted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartTime {
     /// After its job.
@@ -382,7 +385,7 @@ pub enum RestartTime {
 }
 
 /// Whether a slot takes new jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cordon {
     /// Takes jobs.
@@ -423,7 +426,7 @@ pub enum ScaleTarget {
 }
 
 /// What happens to running jobs on `down`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DownMode {
     /// Jobs are asked to stop, and get the profile's grace.
@@ -433,7 +436,7 @@ pub enum DownMode {
 }
 
 /// A job as it was submitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSpec {
     /// Program and arguments; at least one, and none where there is a `task`.
     pub command: Vec<String>,

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContainerId, GpuUuid};
 use crate::units::{GpuMib, Time};
 
 /// What a card is: all of it that stays while the driver runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuFacts {
     /// The index that the driver gives. For people: it may change with each boot.
     pub index: u32,
@@ -40,7 +41,9 @@ pub struct GpuFacts {
 }
 
 /// Who made a card.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuVendor {
     /// Read through NVML.
@@ -53,7 +56,7 @@ pub enum GpuVendor {
 }
 
 /// How a container gets a card.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuAccess {
     /// The engine is asked for it by its UUID, and the vendor's toolkit brings the rest.
@@ -88,7 +91,7 @@ pub struct GpuReport {
 }
 
 /// What was read of one card at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuReading {
     /// Which card.
     #[serde(flatten)]
@@ -168,7 +171,7 @@ impl GpuReading {
 }
 
 /// Whether a card is cut into MIG instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MigMode {
     /// It is one card.
@@ -180,7 +183,7 @@ pub enum MigMode {
 }
 
 /// How many processes the driver lets onto a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComputeMode {
     /// As many as there are.
@@ -192,7 +195,7 @@ pub enum ComputeMode {
 }
 
 /// A process on a card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuProcess {
     /// Its number on the host.
     pub pid: u32,
@@ -224,7 +227,7 @@ impl GpuProcess {
 }
 
 /// Whether a card works, as far as asking it tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuHealth {
     /// It answers.
@@ -239,7 +242,7 @@ pub enum GpuHealth {
 }
 
 /// An Xid: what NVIDIA's driver reports when something went wrong on a card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct XidReport {
     /// The number in the vendor's catalogue.
     pub xid: u32,

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, AttemptEnd, Fault, GpuTime, RetryOn};
@@ -62,7 +63,7 @@ pub struct Job {
 
 /// What a job needed before it ran out of GPU memory. By its own use it is tried again once at
 /// most, and never with less memory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Raised {
     /// The profile that it needed until then.
     pub from: ProfileName,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Fault;
@@ -29,7 +30,7 @@ pub struct Search {
 }
 
 /// What was found in the end of a job's output.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
     /// Nobody looked.
@@ -44,7 +45,7 @@ pub enum Finding {
 }
 
 /// What is known of a card's memory while an attempt ran on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuUse {
     /// The card.
     pub card: GpuUuid,
@@ -63,7 +64,7 @@ pub struct GpuUse {
 }
 
 /// An attempt that ran out of GPU memory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuOom {
     /// Whose use it was.
     pub blame: Blame,
@@ -76,7 +77,7 @@ pub struct GpuOom {
 }
 
 /// Whose use of a card was too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
     /// The job asked for more than its runner reserved.
@@ -96,7 +97,7 @@ pub fn is_gpu(job: &JobView) -> bool {
 }
 
 /// How sure it is that an attempt ran out of GPU memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// Its output says so, and readings agree.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Fault, GpuTime};
@@ -18,7 +19,7 @@ pub const COUNTED_MAX: usize = 20_000;
 const CAUSES_MAX: usize = 10;
 
 /// What became of the jobs that ended within a span of time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsView {
     /// Its beginning.
     pub since: Time,
@@ -39,7 +40,7 @@ pub struct StatsView {
 }
 
 /// The jobs that have something in common.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// What they have in common.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct Group {
 }
 
 /// What became of some jobs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Figures {
     /// How many ended.
     pub jobs: u32,
@@ -74,7 +75,7 @@ pub struct Figures {
 }
 
 /// How spans of time are spread, in milliseconds: so many percent of them were no longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
     /// Half of them.
     pub p50_ms: u64,
@@ -87,7 +88,7 @@ pub struct Spread {
 }
 
 /// A cause and how often it was one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CauseCount {
     /// How the jobs ended.
     pub status: JobStatus,

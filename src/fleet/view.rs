@@ -3,10 +3,12 @@
 mod planned;
 mod shared;
 mod wait;
+mod wanted;
 mod words;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Fault, GpuTime};
@@ -26,9 +28,10 @@ pub use planned::{Change, PlanView, PlannedCard, PlannedChange};
 pub use shared::{HostView, LaneView, OldestView};
 pub(super) use wait::clock;
 pub use wait::{WaitCode, WaitReason};
+pub use wanted::JobFilter;
 
 /// The whole fleet at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetView {
     /// The project.
     pub project: ProjectName,
@@ -69,7 +72,7 @@ pub struct FleetView {
 }
 
 /// Where the fleet stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FleetPhase {
     /// Nothing is decided before the first complete list of containers.
@@ -83,7 +86,7 @@ pub enum FleetPhase {
 }
 
 /// One slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnerView {
     /// `runner-001`.
     pub id: SlotId,
@@ -160,7 +163,7 @@ impl RunnerView {
 }
 
 /// A runner that failed in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureView {
     /// The state that it failed with: `error`, `stale`, `oom` or `timed_out`.
     pub status: RunnerStatus,
@@ -179,7 +182,7 @@ pub struct FailureView {
 }
 
 /// A runner's state in the words that users see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunnerStatus {
     /// To be created.
@@ -245,7 +248,7 @@ impl RunnerStatus {
 }
 
 /// What is known of a runner's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// The agent has spoken lately.
@@ -257,7 +260,7 @@ pub enum Health {
 }
 
 /// The host's cards.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpusView {
     /// Each card, by index.
     pub cards: Vec<GpuView>,
@@ -270,7 +273,7 @@ pub struct GpusView {
 }
 
 /// One card, with what the fleet has on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuView {
     /// What was read of it.
     #[serde(flatten)]
@@ -305,7 +308,7 @@ impl GpuView {
 }
 
 /// Memory of a card held by a runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseView {
     /// The slot, if the runner is no spare.
     pub slot: Option<SlotId>,
@@ -326,7 +329,7 @@ pub struct LeaseView {
 }
 
 /// One pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolView {
     /// Its name.
     pub name: PoolName,
@@ -355,7 +358,7 @@ pub struct PoolView {
 }
 
 /// Why a pool has the size that it has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SizeReason {
     /// The file gives a number.
@@ -394,7 +397,7 @@ pub enum SizeReason {
 }
 
 /// One job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
     /// Its id.
     pub id: JobId,
@@ -447,7 +450,7 @@ pub struct JobView {
 }
 
 /// In which order jobs are listed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobOrder {
     /// The newest first.
@@ -458,7 +461,9 @@ pub enum JobOrder {
 }
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
     /// Waits for a runner.

@@ -20,7 +20,7 @@ use super::scale;
 use super::slot::{Failure, Fate, Slot};
 use super::state::{EngineContact, Image, Place, State};
 use super::view::{
-    FailureView, FleetPhase, FleetView, Health, JobOrder, JobStatus, JobView, PoolView,
+    FailureView, FleetPhase, FleetView, Health, JobFilter, JobOrder, JobView, PoolView,
     RunnerStatus, RunnerView, SizeReason, WaitReason,
 };
 use super::waiting::reason::Reasons;
@@ -346,16 +346,11 @@ fn pool(
     }
 }
 
-pub(super) fn jobs(
-    state: &State,
-    now: Time,
-    statuses: &[JobStatus],
-    (order, limit): (JobOrder, usize),
-) -> Vec<JobView> {
-    let wanted = |job: &&Job| statuses.is_empty() || statuses.contains(&job.status());
-    let jobs: Vec<&Job> = match order {
-        JobOrder::Newest => state.jobs().rev().filter(wanted).take(limit).collect(),
-        JobOrder::Queue => state.queue(now).filter(wanted).take(limit).collect(),
+pub(super) fn jobs(state: &State, now: Time, filter: &JobFilter) -> Vec<JobView> {
+    let wanted = |job: &&Job| filter.takes(job);
+    let jobs: Vec<&Job> = match filter.order {
+        JobOrder::Newest => state.jobs().rev().filter(wanted).take(filter.limit).collect(),
+        JobOrder::Queue => state.queue(now).filter(wanted).take(filter.limit).collect(),
     };
     let mut line = Waiting::of(state, now, &jobs);
     jobs.into_iter().map(|job| describe(&mut line, job)).collect()

@@ -4,6 +4,7 @@ pub(super) mod reason;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assignment;
@@ -17,7 +18,7 @@ use crate::units::Time;
 const NAMED_MAX: usize = 5;
 
 /// What a waiting job stands behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingView {
     /// The pools that may serve it, in the file's order.
     pub pools: Vec<PoolName>,
@@ -30,7 +31,7 @@ pub struct WaitingView {
 }
 
 /// The jobs that wait for one pool; other pools may serve some of them, too.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolQueue {
     /// How many.
     pub count: u32,

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ProfileName, ScopeUrl};
 
 /// A pool's place at a forge. Its runners take that forge's jobs and none of the fleet's own queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgePool {
     /// Which software it is.
     pub kind: ForgeKind,
@@ -66,7 +67,9 @@ impl ForgePool {
 }
 
 /// The software of a forge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ForgeKind {
     /// GitHub, Enterprise Cloud and Enterprise Server.
@@ -76,7 +79,7 @@ pub enum ForgeKind {
 }
 
 /// By what right runners register. Only names and places of secrets, never a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForgeAccess {
     /// A registration token for each runner, in the variable of this name, where `{n}` is the
@@ -89,7 +92,7 @@ pub enum ForgeAccess {
 }
 
 /// A GitHub App.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeApp {
     /// The client id (`Iv…`) or the number of the app.
     pub id: String,
@@ -100,7 +103,7 @@ pub struct ForgeApp {
 }
 
 /// Where a secret is read, each time that it is needed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
     /// A variable in `.env` or the supervisor's environment.
@@ -114,7 +117,7 @@ pub enum SecretSource {
 }
 
 /// A field of a secret in Vault, or what speaks its HTTP API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VaultSecret {
     /// The server, such as `https://vault.lan:8200`.
     pub address: String,
@@ -128,7 +131,7 @@ pub struct VaultSecret {
 
 /// Whether jobs from forks are served. A forge gives a job to any runner that matches, so this is
 /// enforced where the job starts, too.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForkJobs {
     /// No runner is made for them, and one that gets such a job refuses it before its first step.
@@ -139,7 +142,7 @@ pub enum ForkJobs {
 }
 
 /// How forges are spoken to; the same for all pools.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ForgePolicy {
     /// Where the API of GitHub is; derived from a pool's `url` if none.
@@ -162,7 +165,7 @@ impl Default for ForgePolicy {
 }
 
 /// Where webhooks come in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Webhook {
     /// Address and port, such as `127.0.0.1:9180`; a reverse proxy or tunnel stands before it.
     pub listen: String,
@@ -171,7 +174,7 @@ pub struct Webhook {
 }
 
 /// Whether jobs reach the host's container engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DockerAccess {
     /// No.

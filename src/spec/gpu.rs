@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::builtin;
@@ -10,7 +11,7 @@ use crate::ids::GpuUuid;
 use crate::units::GpuMib;
 
 /// GPU memory that a profile leases, on one card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuDemand {
     /// Memory reserved on the card.
     pub memory: GpuMib,
@@ -19,7 +20,7 @@ pub struct GpuDemand {
 }
 
 /// How a runner shares its card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuSharing {
     /// Alone on the card (`gpu_max`).
@@ -31,7 +32,7 @@ pub enum GpuSharing {
 }
 
 /// How cards are asked for, watched and given up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GpuPolicy {
     /// How the engine is asked for a card.
@@ -53,7 +54,7 @@ impl Default for GpuPolicy {
 }
 
 /// How the engine is asked for a card.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuRequestKind {
     /// By its CDI name where the engine lists the UUID, else through the `nvidia` driver.
@@ -66,7 +67,7 @@ pub enum GpuRequestKind {
 }
 
 /// What happens to a runner that takes more GPU memory than it leased.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuWatchdog {
     /// Nothing.
@@ -79,7 +80,7 @@ pub enum GpuWatchdog {
 }
 
 /// Xids by what they mean for a card. What is in no list has the built-in meaning.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct XidClasses {
     /// The job's own fault.

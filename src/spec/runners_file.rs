@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use crate::ids::SlotId;
 pub const RUNNERS_FILE: &str = ".slate_runners.json";
 
 /// The file of one fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnersFile {
     /// Where it is, absolute.
     pub path: PathBuf,
@@ -25,7 +26,7 @@ pub struct RunnersFile {
 }
 
 /// What the file asks for; specification 1, "Configuration Options".
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunnersOptions {
     /// Most distinct workflow runs at a time.

@@ -31,7 +31,6 @@ use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
-use crate::fleet::view::JobOrder;
 use crate::ids::{FleetId, RequestId};
 use crate::metrics::{Lives, Meters, Scrape};
 use crate::spec::{Notify, Spec};
@@ -323,10 +322,7 @@ impl<E: Engine> Loop<E> {
             Query::Fleet(reply) => drop(reply.send(self.fleet.view(now))),
             Query::Metrics(reply) => drop(reply.send(self.scrape(now))),
             Query::Jobs(filter, reply) => {
-                drop(reply.send(match filter.order {
-                    JobOrder::Newest => self.fleet.jobs(&filter.statuses, filter.limit),
-                    JobOrder::Queue => self.fleet.queued_jobs(&filter.statuses, filter.limit),
-                }));
+                drop(reply.send(self.fleet.jobs(&filter)));
             }
             Query::Job(id, reply) => drop(reply.send(self.fleet.job(id))),
             Query::Waiting(id, reply) => drop(reply.send(self.fleet.waiting(id))),

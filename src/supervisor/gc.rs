@@ -9,6 +9,7 @@ mod images;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -29,7 +30,7 @@ pub(super) const EVERY: Duration = Duration::from_secs(60 * 60);
 const NAMES_MAX: usize = 20;
 
 /// How a collection is done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GcOrder {
     /// Whether anything is removed.
@@ -39,7 +40,7 @@ pub struct GcOrder {
 }
 
 /// Whether anything is removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GcEffect {
     /// It is removed.
@@ -50,7 +51,7 @@ pub enum GcEffect {
 }
 
 /// What is old enough.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GcAge {
     /// What the fleet file says.
@@ -61,7 +62,7 @@ pub enum GcAge {
 }
 
 /// What was removed, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GcReport {
     /// By kind; a kind of which there is nothing is left out.
     pub removed: Vec<GcItem>,
@@ -70,7 +71,7 @@ pub struct GcReport {
 }
 
 /// What was removed of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GcItem {
     /// Which: `job logs`, `reports`, `images` …
     pub kind: String,

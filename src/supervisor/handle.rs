@@ -14,7 +14,7 @@ use crate::fleet::effect::{Answer, Refusal};
 use crate::fleet::event::Request;
 use crate::fleet::forge::ForgeJobView;
 use crate::fleet::stats::StatsView;
-use crate::fleet::view::{FleetView, JobOrder, JobStatus, JobView, PlanView};
+use crate::fleet::view::{FleetView, JobFilter, JobView, PlanView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
 use crate::forge::{CallError, Dispatch, Dispatched, RunState};
 use crate::ids::{ForgeRunId, JobId, PoolName};
@@ -99,17 +99,6 @@ pub struct RunOrder {
     pub repository: String,
     /// The run.
     pub run: ForgeRunId,
-}
-
-/// Which jobs to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Only these states; all if empty.
-    pub statuses: Vec<JobStatus>,
-    /// In which order.
-    pub order: JobOrder,
-    /// At most this many.
-    pub limit: usize,
 }
 
 /// Which part of the record to read.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -28,7 +29,7 @@ const AT_A_TIME: usize = 8;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Answer of `GET /api/v1/usage`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageReport {
     /// When it was read.
     pub at: Time,
@@ -37,7 +38,7 @@ pub struct UsageReport {
 }
 
 /// What one runner uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnerUsage {
     /// Its slot.
     pub id: SlotId,

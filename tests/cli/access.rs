@@ -1,8 +1,12 @@
 //! The API on a port: who gets in, by what token, and what a web page may not do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use slate_fleet::api::access::Role;
 use slate_fleet::api::dto::{Accepted, CordonBody};
 use slate_fleet::api::listen;
@@ -10,10 +14,12 @@ use slate_fleet::api::port::Port;
 use slate_fleet::api::tokens::{MadeToken, NewToken, Token};
 use slate_fleet::client::Client;
 use slate_fleet::fleet::event::{Cordon, Request, TokenChange};
+use slate_fleet::spec::TlsFiles;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 use super::fake::Fake;
 
@@ -173,4 +179,48 @@ async fn the_sockets_owner_needs_no_token() {
         to: Cordon::Closed,
     };
     let _: Accepted = played.client.post("/api/v1/cordon", &body).await.expect("accepted");
+}
+
+/// A certificate of this test's own, in files.
+fn certificate(folder: &Path) -> (TlsFiles, RootCertStore) {
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let files = TlsFiles { cert: folder.join("fleet.pem"), key: folder.join("fleet.key") };
+    std::fs::write(&files.cert, made.cert.pem()).expect("written");
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).expect("written");
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    (files, roots)
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_speaks_tls_and_wants_a_token_for_all_but_health() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fake = Fake::start(&folder.path().join("state"));
+    let (files, roots) = certificate(folder.path());
+    let port = Port::bind("0.0.0.0:0", Some(&files)).await.expect("a port");
+    let number = port.address().port();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(listen::serve_port(Arc::clone(&fake.api), (port, 8), stopped));
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let ask = async |path: &str| {
+        let plain = TcpStream::connect(("127.0.0.1", number)).await.expect("connects");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut line = connector.connect(name, plain).await.expect("hands are shaken");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n");
+        line.write_all(request.as_bytes()).await.expect("sent");
+        let mut text = String::new();
+        // A server may close without TLS's own farewell once all is said.
+        let _cut = line.read_to_string(&mut text).await;
+        text.split(' ').nth(1).and_then(|it| it.parse::<u16>().ok()).expect("a status")
+    };
+    assert_eq!(ask("/healthz").await, 200);
+    assert_eq!(ask("/api/v1/whoami").await, 200);
+    assert_eq!(ask("/api/v1/fleet").await, 401, "it is no loopback address");
+    assert_eq!(ask("/api/v1/jobs").await, 401);
 }

@@ -13,8 +13,8 @@ use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
 use slate_fleet::fleet::forge::{ForgeJobView, ForgeRunnerView};
 use slate_fleet::fleet::stats::StatsView;
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, GpusView, Health, HostView, JobOrder, JobStatus, JobView, PlanView,
-    PoolView, RunnerStatus, RunnerView, SizeReason,
+    FleetPhase, FleetView, GpusView, Health, HostView, JobFilter, JobOrder, JobStatus, JobView,
+    PlanView, PoolView, RunnerStatus, RunnerView, SizeReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
 use slate_fleet::forge::{CallError, Dispatched, RunState};
@@ -31,7 +31,7 @@ use slate_fleet::spec::{
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
-use slate_fleet::supervisor::handle::{DispatchOrder, Handle, JobFilter, Message, Query};
+use slate_fleet::supervisor::handle::{DispatchOrder, Handle, Message, Query};
 use slate_fleet::supervisor::report_door::ReportPlace;
 use slate_fleet::supervisor::usage::UsageReport;
 use slate_fleet::units::{Bytes, MilliCpu, Time};
@@ -312,8 +312,11 @@ fn tell(fake: &Fake, query: Query) {
 }
 
 fn jobs(world: &World, filter: &JobFilter) -> Vec<JobView> {
-    let wanted =
-        |job: &&JobView| filter.statuses.is_empty() || filter.statuses.contains(&job.status);
+    let wanted = |job: &&JobView| {
+        (filter.statuses.is_empty() || filter.statuses.contains(&job.status))
+            && filter.before.is_none_or(|before| job.id < before)
+            && (filter.lane.is_none() || filter.lane == job.spec.lane)
+    };
     let mut jobs: Vec<JobView> = world.jobs.values().rev().filter(wanted).cloned().collect();
     if filter.order == JobOrder::Queue {
         jobs.retain(|job| job.position.is_some());

@@ -21,6 +21,7 @@ mod crashes;
 mod damage;
 mod dashboard;
 mod debug;
+mod description;
 mod disk;
 mod docker;
 mod elastic;

@@ -1,5 +1,6 @@
 //! Why a forge's job waits, or what became of it; and what a pool has to do with its forge.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolStanding;
@@ -14,7 +15,7 @@ use crate::spec::{ForgePool, ForkJobs};
 const NAMED_MAX: usize = 5;
 
 /// Why a forge's job waits, or where it went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeJobExplanation {
     /// The job.
     pub job: ForgeJobView,
@@ -29,7 +30,7 @@ pub struct ForgeJobExplanation {
 }
 
 /// What a pool has to do with its forge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgePoolExplanation {
     /// Where its runners register.
     pub scope: ScopeUrl,

@@ -1,5 +1,6 @@
 //! What the core is told of forges and listeners.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::audit::Client;
@@ -67,7 +68,7 @@ pub enum ForgeEvent {
 }
 
 /// Whether a scope can be spoken to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForgeContact {
     /// It answers.
@@ -117,7 +118,7 @@ pub struct ForgeRunnerFact {
 }
 
 /// A workflow's job, as its forge tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeJobFact {
     /// Its number.
     pub id: ForgeJobId,
@@ -167,7 +168,7 @@ impl ForgeJobFact {
 }
 
 /// Where a workflow's job stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForgeJobStatus {
     /// Not to be run yet: an approval, an earlier job or its concurrency group is waited for.
@@ -253,7 +254,7 @@ pub enum ListenerStage {
 }
 
 /// A job that a listener has, as far as it is known in the container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkFact {
     /// The job's name.
     pub name: Option<String>,

@@ -1,5 +1,6 @@
 //! What readers see of forges.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fact::{ForgeContact, ForgeJobFact, WorkFact};
@@ -8,7 +9,7 @@ use crate::ids::{ForgeRunnerId, PoolName, ScopeUrl};
 use crate::units::Time;
 
 /// One scope at a forge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeView {
     /// Which.
     pub scope: ScopeUrl,
@@ -27,7 +28,7 @@ pub struct ForgeView {
 }
 
 /// What a forge knows of a runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeRunnerView {
     /// Where it is registered.
     pub scope: ScopeUrl,
@@ -50,7 +51,7 @@ pub struct ForgeRunnerView {
 }
 
 /// A workflow's job, and what the fleet makes of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgeJobView {
     /// Which scope told of it.
     pub scope: ScopeUrl,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::gpu::GpuFacts;
@@ -9,7 +10,7 @@ use crate::ids::{GpuUuid, PoolName, ProfileName, SlotId};
 use crate::units::GpuMib;
 
 /// What `plan` and `up` would do to one slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedChange {
     /// The slot.
     pub id: SlotId,
@@ -26,7 +27,7 @@ pub struct PlannedChange {
 }
 
 /// What would happen to a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It would be made.
@@ -40,7 +41,7 @@ pub enum Change {
 }
 
 /// The answer to `plan`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanView {
     /// Every slot, kept ones too.
     pub changes: Vec<PlannedChange>,
@@ -55,7 +56,7 @@ pub struct PlanView {
 }
 
 /// What would be leased of a card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedCard {
     /// The index that the driver gives.
     pub index: u32,

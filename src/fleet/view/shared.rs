@@ -1,12 +1,13 @@
 //! What runners and jobs share: the host, the lanes, and the job that waits longest.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, LaneName, PoolName};
 use crate::units::{Bytes, MilliCpu, Time};
 
 /// The host, and what of it the runners may use by their limits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostView {
     /// Logical CPUs; 0 while they are not known.
     pub cpus: u32,
@@ -19,7 +20,7 @@ pub struct HostView {
 }
 
 /// A lane, and the jobs in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaneView {
     /// Its name.
     pub name: LaneName,
@@ -34,7 +35,7 @@ pub struct LaneView {
 }
 
 /// The job that waits longest. Nothing of what it runs is in here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OldestView {
     /// Which.
     pub id: JobId,

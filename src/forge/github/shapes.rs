@@ -1,6 +1,7 @@
 //! What GitHub sends, read with tolerance: unknown fields and words never fail, and one bad entry
 //! does not spoil a list.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
@@ -55,7 +56,7 @@ pub(super) struct JitConfig {
 }
 
 /// A runner group.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct Group {
     #[serde(deserialize_with = "number")]
     pub(super) id: u64,

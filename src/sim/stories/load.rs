@@ -13,6 +13,7 @@ use crate::fleet::audit::Client;
 use crate::fleet::event::{AgentEvent, Event, JobEnd, Request};
 use crate::fleet::oom::Finding;
 use crate::fleet::state::Restored;
+use crate::fleet::view::JobFilter;
 use crate::ids::{AttemptNo, IncarnationId, JobId, RequestId};
 use crate::sim::Sim;
 use crate::sim::script::{host, one_of_many, pool};
@@ -105,7 +106,7 @@ fn a_step_does_not_grow_with_the_queue() {
     let longest = ends(&mut fleet, now);
     println!("a job's end, the longest of 20: {longest:?}");
     let begun = Instant::now();
-    let jobs = fleet.jobs(&[], 1_000);
+    let jobs = fleet.jobs(&JobFilter::newest(1_000));
     println!("{} jobs listed: {:?}", jobs.len(), begun.elapsed());
     let begun = Instant::now();
     let view = fleet.view(now);
