@@ -92,9 +92,9 @@ fn begin(start: &BytesStart<'_>, case: &mut Option<Case>, found: &mut Junit) {
         ("testcase", _) => {
             let took = attribute(start, "time").replace(',', "").parse().unwrap_or(0.0);
             found.counts.took_ms = found.counts.took_ms.saturating_add(millis(took));
-            let names = [attribute(start, "classname"), attribute(start, "name")];
-            let named = names.iter().filter(|name| !name.is_empty()).map(|name| first_line(name));
-            let name = named.collect::<Vec<String>>().join(" › ");
+            let parts = [attribute(start, "classname"), attribute(start, "name")];
+            let said = parts.iter().filter(|part| !part.is_empty()).map(|part| first_line(part));
+            let name = said.collect::<Vec<String>>().join(" › ");
             *case = Some(Case { name, ..Case::default() });
             return;
         }

@@ -49,7 +49,14 @@ struct State {
     governors: BTreeMap<String, Governor>,
     pools: Vec<Pool>,
     webhook: Option<Webhook>,
-    web: Option<(Vec<u8>, Option<Proxy>, Result<Web, String>)>,
+    web: Option<Way>,
+}
+
+/// How forges are reached, and what that was made of.
+struct Way {
+    ca: Vec<u8>,
+    proxy: Option<Proxy>,
+    web: Result<Web, String>,
 }
 
 /// A scope that is or was spoken to.
@@ -99,7 +106,7 @@ impl Forges {
     /// # Errors
     /// Why there is none, in words.
     pub fn web(&self) -> Result<Web, String> {
-        let known = lock(&self.state).web.as_ref().map(|(_, _, web)| web.clone());
+        let known = lock(&self.state).web.as_ref().map(|way| way.web.clone());
         known.unwrap_or_else(|| Err("no spec is in force yet".to_owned()))
     }
 
@@ -232,10 +239,11 @@ impl State {
     /// as they are the same.
     fn web(&mut self, ca: &[u8], proxy: Option<&Proxy>) -> Result<Web, String> {
         match &self.web {
-            Some((known, via, web)) if known == ca && via.as_ref() == proxy => web.clone(),
+            Some(way) if way.ca == ca && way.proxy.as_ref() == proxy => way.web.clone(),
             Some(_) | None => {
                 let web = Web::through(ca, proxy);
-                self.web = Some((ca.to_owned(), proxy.cloned(), web.clone()));
+                let (ca, proxy) = (ca.to_owned(), proxy.cloned());
+                self.web = Some(Way { ca, proxy, web: web.clone() });
                 web
             }
         }

@@ -150,7 +150,7 @@ fn sorted<'a>(
     jobs.sort_by_key(|(_, it)| (it.queued, it.fact.id));
     let mut sorter = Sorter::new(state, now);
     let mut of_pools: BTreeMap<&PoolName, (WaitReason, u32)> = BTreeMap::new();
-    let mut sorted = Vec::new();
+    let mut found = Vec::new();
     for (scope, job) in jobs {
         let (pool, why) = sorter.place(scope, job);
         let wait = match (&job.fact.status, pool, why) {
@@ -163,9 +163,9 @@ fn sorted<'a>(
             }
             (.., why) => why,
         };
-        sorted.push(Sorted { scope, job, pool, wait });
+        found.push(Sorted { scope, job, pool, wait });
     }
-    sorted
+    found
 }
 
 /// The jobs of all scopes that are not over, the newest first.

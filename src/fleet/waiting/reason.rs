@@ -11,7 +11,7 @@ use crate::fleet::gpus;
 use crate::fleet::job::Job;
 use crate::fleet::plan::{may_run, running_workflows};
 use crate::fleet::queue::Kind;
-use crate::fleet::runner::Phase;
+use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
 use crate::fleet::state::{EngineContact, Image, Place, State};
 use crate::fleet::view::{SizeReason, WaitCode, WaitReason};
@@ -137,7 +137,7 @@ pub(in crate::fleet) fn of_pools(
         u32::try_from(slots.iter().filter(|slot| is(slot)).count()).unwrap_or(u32::MAX)
     };
     let runner = |slot: &Slot| slot.runner.and_then(|id| state.runner(id));
-    let busy = count(&|slot| runner(slot).is_some_and(|it| it.is_at_work()));
+    let busy = count(&|slot| runner(slot).is_some_and(Runner::is_at_work));
     let starting = count(&|slot| slot.cordon == Cordon::Open && is_starting(state, now, slot));
     let (all, closed) = (count(&|_| true), count(&|slot| slot.cordon == Cordon::Closed));
     if starting > 0 {
