@@ -279,7 +279,7 @@ const CASES: &[Case] = &[
         |it| {
             on_engine(it, |it| {
                 it.pools = vec![AddressPool { base: "10.0.0.0/23".to_owned(), size: 24 }];
-            })
+            });
         },
         CheckLevel::Error,
         "all 2 networks",

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_no_sarif_says_so() {
         for text in ["", "{}", "[]", r#"{"runs": 1}"#, &"[".repeat(100_000)] {
-            assert!(read(text.as_bytes(), "a.sarif", 20).is_err(), "{:.20}", text);
+            assert!(read(text.as_bytes(), "a.sarif", 20).is_err(), "{text:.20}");
         }
         let bom = [b"\xef\xbb\xbf".as_slice(), br#"{"runs": []}"#].concat();
         assert_eq!(read(&bom, "a.sarif", 20), Ok(Sarif::default()));

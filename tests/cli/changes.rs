@@ -42,7 +42,7 @@ impl Events {
             let line = self.line().await;
             match line.split_once(": ") {
                 Some(("id", number)) => id = Some(number.parse().expect("a number")),
-                Some(("event", name)) => event = name.to_owned(),
+                Some(("event", name)) => name.clone_into(&mut event),
                 Some(("data", data)) if !event.is_empty() => {
                     return (event, id, serde_json::from_str(data).expect("JSON"));
                 }

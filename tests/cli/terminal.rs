@@ -83,7 +83,7 @@ impl Terminal {
     }
 
     /// Waits for the end; the terminal must be as a shell wants it.
-    async fn is_given_back(mut self, exit: &str) {
+    async fn expect_given_back(mut self, exit: &str) {
         self.until("the end", |it| it.raw.contains("\nEND")).await;
         assert!(self.raw.contains(exit), "{}", self.raw);
         let screen = self.screen.screen();
@@ -132,7 +132,7 @@ async fn top_shows_the_fleet_takes_keys_and_gives_the_terminal_back() {
     assert!(terminal.shows("1 running, 1 idle"), "{}", terminal.screen.screen().contents());
     assert!(terminal.shows("0.7"), "{}", terminal.screen.screen().contents());
     terminal.type_keys("q").await;
-    terminal.is_given_back("EXIT=0").await;
+    terminal.expect_given_back("EXIT=0").await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn ctrl_c_ends_top_and_gives_the_terminal_back() {
     let mut terminal = Terminal::run(&project, "slate-fleet top");
     terminal.until_shown("slate-light-01").await;
     terminal.type_keys("\u{3}").await;
-    terminal.is_given_back("EXIT=0").await;
+    terminal.expect_given_back("EXIT=0").await;
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_termination_signal_ends_top_and_gives_the_terminal_back() {
     let pid: i32 = pid.and_then(|pid| pid.parse().ok()).expect("its process id");
     let pid = Pid::from_raw(pid).expect("not 0");
     kill_process(pid, Signal::TERM).expect("it runs");
-    terminal.is_given_back("EXIT=0").await;
+    terminal.expect_given_back("EXIT=0").await;
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_supervisor_that_is_lost_is_told_of_and_the_view_stays() {
     terminal.until_shown("no contact for").await;
     assert!(terminal.shows("slate-light-01"), "{}", terminal.screen.screen().contents());
     terminal.type_keys("q").await;
-    terminal.is_given_back("EXIT=0").await;
+    terminal.expect_given_back("EXIT=0").await;
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ impl Browser {
             "goog:chromeOptions": {"args": arguments},
         }}});
         let session = browser.ask("POST", "/session", &wanted);
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
         browser.resize(1400, 1000);
         browser
     }

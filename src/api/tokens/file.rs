@@ -272,7 +272,7 @@ mod tests {
         let long = make(&tokens, Role::Viewer, None);
         assert_eq!((kind(&short.secret), kind(&long.secret)), (Ok(()), Ok(())));
         played.now.store(1005, Ordering::Relaxed);
-        assert_eq!((kind(&short.secret), kind(&long.secret)), (refused.clone(), Ok(())));
+        assert_eq!((kind(&short.secret), kind(&long.secret)), (refused, Ok(())));
         assert_eq!(tokens.list().expect("read").len(), 1);
         tokens.revoke(&long.token.id).expect("revoked");
         assert_eq!(kind(&long.secret), refused);

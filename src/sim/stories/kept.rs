@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::forges::{LABELS, first};
 use super::{start, tells, with};
-use crate::fleet::runner::OpKind;
+use crate::fleet::runner::{OpKind, Runner};
 use crate::fleet::view::RunnerStatus;
 use crate::sim::Sim;
 use crate::sim::script::pool;
@@ -24,7 +24,7 @@ fn a_kept_runner_that_was_to_go_and_came_back_with_a_job_keeps_it() {
     let container = first(&sim);
     sim.world.failing.push(OpKind::Remove);
     sim.world.kill_listener(&container);
-    let is_retiring = |sim: &Sim| sim.records.runners.values().all(|it| it.is_retiring());
+    let is_retiring = |sim: &Sim| sim.records.runners.values().all(Runner::is_retiring);
     assert!(sim.run_till(is_retiring));
     sim.crash(Duration::from_secs(60));
     sim.world.failing.clear();
