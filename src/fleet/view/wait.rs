@@ -318,8 +318,7 @@ fn pools_named(pools: &[PoolName]) -> String {
 fn in_front(ahead: u32) -> String {
     match ahead {
         0 => "next in line".to_owned(),
-        1 => "1 job goes before it".to_owned(),
-        some => format!("{some} jobs go before it"),
+        some => format!("{some} before it"),
     }
 }
 
@@ -348,10 +347,9 @@ impl fmt::Display for WaitReason {
             | Self::ForgeUnreachable { .. } => self.tell_match(f),
             Self::GoingDown => f.write_str("the fleet goes down, and no job is begun any more"),
             Self::DiskLow { why } => write!(f, "no job is given out: {why}"),
-            Self::WorkflowLimit { under_way, most } => write!(
+            Self::WorkflowLimit { under_way, .. } => write!(
                 f,
-                "{under_way} workflow runs are under way, and {most} may run at a time \
-                 (`max_parallel_workflows`)"
+                "{under_way} workflow runs are under way, the most that may run at a time"
             ),
             Self::EngineUnreachable { why } => write!(f, "the engine does not answer: {why}"),
             Self::Paused { closed: 1 } => {

@@ -63,7 +63,7 @@ fn a_job_behind_others_says_how_many_and_where() {
     };
     assert!(sim.run_till(|sim| why(sim, last).code() == WaitCode::AllBusy));
     assert_eq!(why(&sim, last), busy);
-    let words = "2 of 2 runners in light, standard are busy; 1 job goes before it";
+    let words = "2 of 2 runners in light, standard are busy; 1 before it";
     assert_eq!(why(&sim, last).to_string(), words);
     let counts = sim.fleet().expect("it runs").waiting_counts();
     let light = Some(PoolName::new("light"));

@@ -31,7 +31,7 @@ fn a_pool_grows_with_what_waits_at_its_forge_and_never_beyond_its_most() {
     for id in 1..=3 {
         desk.works(id);
     }
-    let full = "3 of 3 runners in ci are busy; 46 jobs go before it";
+    let full = "3 of 3 runners in ci are busy; 46 before it";
     assert_eq!(reasons(&desk)[0], full);
     // They were cancelled.
     desk.jobs(Vec::new());
