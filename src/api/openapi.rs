@@ -199,12 +199,12 @@ impl Name {
         self.path.contains('{')
     }
 
-    /// `get_jobs_id_logs`.
+    /// `get_jobs_id_logs`; what is not below `/api/v1` keeps its whole path.
     fn operation(&self) -> String {
-        let is_own = |step: &&str| !matches!(*step, "v1");
-        let steps = self
-            .steps()
-            .filter(is_own)
+        let own = self.path.strip_prefix("/api/v1/").unwrap_or(self.path);
+        let steps = own
+            .split('/')
+            .filter(|step| !step.is_empty())
             .map(|step| step.trim_matches(['{', '}']).replace(['-', '.'], "_"));
         std::iter::once(self.verb()).chain(steps).collect::<Vec<_>>().join("_")
     }

@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use clap::Parser;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Collected};
 use serde_json::Value;
 
 use world::World;
@@ -73,7 +73,7 @@ async fn main() {
 
 async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let bytes = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let body = match bytes.is_empty() {
         true => Ok(Value::Null),
         false => serde_json::from_slice(&bytes),

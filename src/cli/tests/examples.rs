@@ -78,9 +78,10 @@ fn commands(line: &str) -> Vec<Vec<String>> {
             (None, '\\') => word.get_or_insert_default().extend(letters.next()),
             (None, '#') if word.is_none() => break,
             (None, ' ' | '\t' | '|' | '&' | ';' | '<' | '>' | '(' | ')') => {
-                // What another command tells stands for a word that is not known here.
-                let told = word.take().filter(|word| !(c == '(' && word == "$"));
-                all.last_mut().expect("one at least").extend(told);
+                // What another command tells is not known here: a name that every verb takes.
+                let is_told = c == '(' && word.as_deref() == Some("$");
+                let word = word.take().map(|word| if is_told { "job-1".to_owned() } else { word });
+                all.last_mut().expect("one at least").extend(word);
                 if c != ' ' && c != '\t' {
                     all.push(Vec::new());
                 }
@@ -174,7 +175,7 @@ fn command_lines_are_found_where_a_shell_would_find_them() {
     );
     assert_eq!(
         found("slate-fleet wait $(slate-fleet submit -- make)"),
-        ["slate-fleet_wait", "slate-fleet_submit_--_make"]
+        ["slate-fleet_wait_job-1", "slate-fleet_submit_--_make"]
     );
     assert_eq!(found("docker run slate-fleet ps"), Vec::<String>::new());
     let page = "```sh\nslate-fleet run \\\n  true\n```\n\n```yaml\nslate-fleet: x\n```\n";
