@@ -62,7 +62,7 @@ function makeTrouble(trouble) {
 
 /** Screen readers hear the verdict when it becomes another one, not each second of its age. */
 function speak(words) {
-  const spoken = words.replace(/, the oldest for [^b;.]+/, '').replace(/ for \d+ (s|min)\b/, '');
+  const spoken = words.replace(/, the oldest for .+?(?= because|;|$)/, '').replace(/ for \d+ (s|min)\b/, '');
   const at = Date.now();
   if (at - spokenAt < 5000 && spokenAt) return;
   spokenAt = at;
@@ -81,6 +81,7 @@ function drawCounts(fleet) {
       }
       narrowed.to = narrowed.to === key ? null : key;
       changed('fleet');
+      if (narrowed.to) byId('runners').scrollIntoView({ block: 'start' });
     };
     const button = h('button', { type: 'button', click: go, 'data-kind': key }, number, h('span', {}, words));
     const element = h('li', {}, button);
