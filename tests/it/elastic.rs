@@ -48,7 +48,7 @@ fn a_burst_makes_a_pool_grow_and_afterwards_it_shrinks_and_no_job_is_lost() {
         assert!(told.iter().any(|event| event.contains(what)), "{what}: {told:?}");
     }
     let shown = fleet.cli(&["ps"]).ok().out();
-    assert!(shown.contains("Pool light: 1 runners (1 to 4), nothing asks for more"), "{shown}");
+    assert!(shown.contains("Pool light: 1 runner (1 to 4), nothing asks for more"), "{shown}");
 }
 
 #[test]

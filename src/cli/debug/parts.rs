@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::bundle::{Bundle, TooLarge};
-use super::clean::Clean;
+use super::clean::{self, Clean};
 use crate::causes::with_causes;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -173,7 +173,7 @@ async fn ask(client: &mut Client, clean: &Clean, bundle: &mut Bundle) {
 async fn events(client: &mut Client, clean: &Clean) -> Result<String, Failure> {
     let (mut text, mut lines) = (String::new(), client.lines(EVENTS).await?);
     while let Some(event) = lines.next::<Value>().await? {
-        let line = clean.json(event);
+        let line = clean.json(clean::without_command(event));
         text.extend(line.lines().map(str::trim_start));
         text.push('\n');
     }
