@@ -121,7 +121,8 @@ impl Gitea {
         let what = format!("removing {}", entry.name);
         let found = self.list_runners(&what).await?;
         let Some(runner) = found.into_iter().find(|runner| runner.name == entry.name) else {
-            return Ok(Removal::NotListed);
+            // Only of a registration whose outcome is unknown may lists hide something.
+            return Ok(entry.id.map_or(Removal::NotListed, |_| Removal::Removed));
         };
         if runner.busy {
             return Ok(Removal::Busy);

@@ -187,8 +187,11 @@ fn removed(state: &mut State, now: Time, id: IncarnationId) {
 /// It was looked for by its name, in vain.
 fn not_listed(state: &mut State, now: Time, id: IncarnationId) {
     let Some(leftover) = state.meta.leftovers.get(&id) else { return };
-    // A list that shows it came in while it was looked for.
+    // A list that shows it came in while it was looked for: it is asked for by its number next.
     if leftover.entry.id.is_some() {
+        let chore = state.forge.chores.entry(id).or_default();
+        chore.tries = chore.tries.saturating_add(1);
+        chore.retry_at = backoff::next(now, ForgeErrorClass::Retry, chore.tries, id);
         return;
     }
     if leftover.stage != LeftoverStage::Wanted || now >= leftover.settled {

@@ -171,10 +171,12 @@ async fn registering_is_a_token_that_the_runner_uses() {
 async fn an_idle_runner_is_closed_before_it_is_removed() {
     let (world, gitea) = serve(with("one", false)).await;
     assert_eq!(gitea.remove(&entry("one")).await, Ok(Removal::Removed));
-    assert_eq!(gitea.remove(&entry("one")).await, Ok(Removal::NotListed));
+    assert_eq!(gitea.remove(&entry("one")).await, Ok(Removal::Removed), "it is gone");
+    let unknown = ForgeEntry { id: None, ..entry("one") };
+    assert_eq!(gitea.remove(&unknown).await, Ok(Removal::NotListed));
     let calls = world.lock().unwrap().calls.clone();
     let methods: Vec<&str> = calls.iter().filter_map(|call| call.split(' ').next()).collect();
-    assert_eq!(methods, ["GET", "PATCH", "GET", "DELETE", "GET"]);
+    assert_eq!(methods, ["GET", "PATCH", "GET", "DELETE", "GET", "GET"]);
     well(&world);
 }
 
