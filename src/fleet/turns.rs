@@ -24,6 +24,8 @@ struct Round {
     served: Option<(u64, BTreeSet<Source>)>,
     /// The turns of the jobs that wait, by who handed them in.
     waiting: BTreeMap<Source, BTreeMap<u64, u32>>,
+    /// The same of all of them together: thousands may hand in jobs.
+    together: BTreeMap<u64, u32>,
 }
 
 /// The turns of all jobs that wait. What is known of a class goes with its last waiting job.
@@ -43,7 +45,7 @@ fn source(job: &Job) -> Source {
 impl Round {
     fn next(&self, source: &Source) -> u64 {
         // Lower turns than those that wait are over, be that known or not.
-        let first = self.waiting.values().filter_map(|turns| turns.keys().next()).min();
+        let first = self.together.keys().next();
         let floor = first.map_or(1, |turn| turn.saturating_sub(1));
         let now = self.served.as_ref().map_or(floor, |(turn, _)| floor.max(*turn));
         let had = self.served.as_ref().filter(|(_, whose)| whose.contains(source));
@@ -64,6 +66,7 @@ impl Turns {
         let round = self.rounds.entry(class(job)).or_default();
         let turns = round.waiting.entry(source(job)).or_default();
         *turns.entry(job.turn).or_default() += 1;
+        *round.together.entry(job.turn).or_default() += 1;
     }
 
     /// A job waits no more.
@@ -72,12 +75,8 @@ impl Turns {
         let Some(round) = self.rounds.get_mut(&class) else { return };
         let source = source(job);
         if let Some(turns) = round.waiting.get_mut(&source) {
-            if let Entry::Occupied(mut count) = turns.entry(job.turn) {
-                match count.get().checked_sub(1) {
-                    None | Some(0) => drop(count.remove()),
-                    Some(fewer) => *count.get_mut() = fewer,
-                }
-            }
+            one_less(turns, job.turn);
+            one_less(&mut round.together, job.turn);
             if turns.is_empty() {
                 round.waiting.remove(&source);
             }
@@ -97,6 +96,15 @@ impl Turns {
             }
             Some((turn, _)) if *turn > job.turn => {}
             served => *served = Some((job.turn, BTreeSet::from([whose]))),
+        }
+    }
+}
+
+fn one_less(turns: &mut BTreeMap<u64, u32>, turn: u64) {
+    if let Entry::Occupied(mut count) = turns.entry(turn) {
+        match count.get().checked_sub(1) {
+            None | Some(0) => drop(count.remove()),
+            Some(fewer) => *count.get_mut() = fewer,
         }
     }
 }
