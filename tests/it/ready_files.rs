@@ -48,8 +48,11 @@ fn every_ready_file_is_valid_without_a_warning() {
 fn every_ready_file_fits_the_workstation() {
     for file in files() {
         let planned = on(&file, &["plan", "--format", "json", "--inventory", &workstation()]);
-        let plan = planned.clone().expect_code(10).json();
-        assert!(!plan["changes"].as_array().expect("changes").is_empty(), "{planned}");
+        // A pool that follows its forge's queue begins with no runner.
+        let begins_empty = file.ends_with("github-elastic.yaml");
+        let plan = planned.clone().expect_code(if begins_empty { 0 } else { 10 }).json();
+        let changes = plan["changes"].as_array().expect("changes");
+        assert_eq!(changes.is_empty(), begins_empty, "{planned}");
         assert!(!planned.out().contains("would refuse"), "{planned}");
     }
 }
