@@ -28,7 +28,7 @@ pub use planned::{Change, PlanView, PlannedCard, PlannedChange};
 pub use shared::{HostView, LaneView, OldestView};
 pub(super) use wait::clock;
 pub use wait::{WaitCode, WaitReason};
-pub use wanted::JobFilter;
+pub use wanted::{JobFilter, JobOrder};
 
 /// The whole fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -447,17 +447,6 @@ pub struct JobView {
     pub gpu_time: Option<GpuTime>,
     /// Place in the queue, from 1.
     pub position: Option<u32>,
-}
-
-/// In which order jobs are listed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobOrder {
-    /// The newest first.
-    #[default]
-    Newest,
-    /// Those that wait, the next one first.
-    Queue,
 }
 
 /// Where a job stands.

@@ -98,39 +98,3 @@ fn read(out: &mpsc::Sender<Event>, over: &AtomicBool) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    /// Set in the run of this test that panics.
-    const INNER: &str = "SLATE_TEST_PANICS";
-
-    #[tokio::test]
-    async fn a_panic_gives_the_terminal_back() {
-        if std::env::var_os(INNER).is_some() {
-            let _screen = Screen::open().expect("a terminal");
-            panic!("on purpose");
-        }
-        let this = std::env::current_exe().expect("a path");
-        let name = "cli::top::screen::tests::a_panic_gives_the_terminal_back";
-        let line = format!("{} --exact {name} --nocapture; stty -a", this.display());
-        let ran = Command::new("script")
-            .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
-            .env(INNER, "1")
-            .env("TERM", "xterm-256color")
-            .env("SHELL", "/bin/sh")
-            .output()
-            .expect("script (util-linux) gives a terminal");
-        let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
-        let told = shown.find("on purpose").expect("it panics");
-        let entered = shown.find("\u{1b}[?1049h").expect("the other screen was taken");
-        let left = shown.find("\u{1b}[?1049l").expect("it is given back");
-        assert!(entered < left && left < told, "the message is not on the other screen: {shown}");
-        assert!(shown.contains("\u{1b}[?25h"), "the cursor is not shown again: {shown}");
-        let modes = shown.rsplit("speed").next().unwrap_or_default();
-        assert!(modes.contains(" icanon") && modes.contains(" echo "), "{modes}");
-    }
-}

@@ -1,8 +1,22 @@
 //! Which jobs a reader wants to see.
 
-use super::{JobOrder, JobStatus};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::JobStatus;
 use crate::fleet::job::Job;
 use crate::ids::{JobId, LaneName, PoolName, ProfileName};
+
+/// In which order jobs are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOrder {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// Those that wait, the next one first.
+    Queue,
+}
 
 /// Which jobs to list; what is not said holds for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

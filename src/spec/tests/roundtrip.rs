@@ -18,6 +18,16 @@ const TEXTS: [&str; 12] = [
     "~",
 ];
 
+fn gpu(side: u64, n: u64) -> Option<GpuDemand> {
+    let (memory, sharing) = match side {
+        0 => return None,
+        1 => (GpuMib(1 + u32::try_from(n).unwrap_or(0)), GpuSharing::Shared),
+        2 => (GpuMib(4000), GpuSharing::AtMost(3)),
+        _ => (GpuMib(4000), GpuSharing::Exclusive),
+    };
+    Some(GpuDemand { memory, sharing })
+}
+
 /// Builds a fleet from a number, so that many unlike ones are tried without randomness.
 fn fleet(n: u64) -> Spec {
     let pick = |step: u64, sides: u64| (n / step.max(1) + n * step) % sides.max(1);
@@ -25,15 +35,7 @@ fn fleet(n: u64) -> Spec {
         TEXTS[usize::try_from(pick(step, TEXTS.len() as u64)).expect("a small number")].to_owned()
     };
     let mut spec = spec_of("version: 1\npools: [{name: a, profile: light}]\n");
-    let gpu = match pick(2, 4) {
-        0 => None,
-        1 => Some(GpuDemand {
-            memory: GpuMib(1 + u32::try_from(n).unwrap_or(0)),
-            sharing: GpuSharing::Shared,
-        }),
-        2 => Some(GpuDemand { memory: GpuMib(4000), sharing: GpuSharing::AtMost(3) }),
-        _ => Some(GpuDemand { memory: GpuMib(4000), sharing: GpuSharing::Exclusive }),
-    };
+    let gpu = gpu(pick(2, 4), n);
     let own = Profile {
         cpus: MilliCpu(10 + u32::try_from(pick(3, 5000)).unwrap_or(0)),
         memory: Bytes::mib(32 + n),
