@@ -57,7 +57,8 @@ impl Clean {
 
 /// An entry of the audit log. That of a job that was handed in has the whole command as its reason.
 pub(super) fn without_command(mut event: Value) -> Value {
-    let is_handed_in = event["what"] == "queued" && event["before"].is_null();
+    let was_before = event.get("before").is_some_and(|before| !before.is_null());
+    let is_handed_in = event.get("what").is_some_and(|it| it == "queued") && !was_before;
     if let Some(Value::String(why)) = event.get_mut("why").filter(|_| is_handed_in) {
         let program = why.split(' ').next().unwrap_or_default();
         *why = format!("{program} {MASK}");
