@@ -12,6 +12,7 @@
 
 mod any_image;
 mod assign;
+#[expect(dead_code, reason = "the browser of another test program; not all of it is needed here")]
 #[path = "../support/browser.rs"]
 mod browser;
 mod caches;
