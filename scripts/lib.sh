@@ -92,6 +92,20 @@ watched() {
   return "$code"
 }
 
+# python_packages FOLDER LIST: a Python environment in FOLDER with the packages of LIST and no others;
+# made again when LIST changed.
+python_packages() {
+  local folder="$1" wanted="$2"
+  ! cmp -s "$wanted" "$folder/installed.txt" || return 0
+  have python3 || fail "there is no python3" "Install Python 3 with your system's package manager."
+  if have dpkg-query; then need_packages python3-venv; fi
+  rm -rf "$folder"
+  python3 -m venv "$folder" || fail "python3 cannot make an environment" "Install its module venv."
+  "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$wanted" >&2 ||
+    fail "could not install $(basename "$wanted" .txt)" "Is PyPI, or the index in PIP_INDEX_URL, reachable?"
+  cp "$wanted" "$folder/installed.txt"
+}
+
 # The last line of a log that says something, without control characters, at most 90 characters.
 last_line() {
   tail -c 4000 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' | sed 's/^ *//' |

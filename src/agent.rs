@@ -208,7 +208,7 @@ impl Agent {
     fn health_report(&self) -> health::Report {
         let outage = self.link.outage(Instant::now());
         match &self.listener {
-            Some(listener) => health::listening(listener.health(outage)),
+            Some(listener) => listener.health(outage),
             None => health::report(self.holding(), outage),
         }
     }

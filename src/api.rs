@@ -22,6 +22,7 @@ mod follow;
 mod forges;
 mod jobs;
 pub mod listen;
+mod live;
 pub mod logs;
 mod metrics;
 pub mod openapi;
@@ -36,6 +37,8 @@ pub mod reports;
 mod routes;
 pub mod runners_file;
 mod seats;
+mod serve;
+mod sight;
 pub mod socket;
 pub mod spec_one;
 mod stream;
@@ -78,6 +81,8 @@ pub struct Api {
     usage: usage::HostUsage,
     kept: PostMortems,
     tokens: tokens::Tokens,
+    /// Made while somebody follows the fleet.
+    looks: Mutex<live::Looks>,
     /// Where it is reached beside the socket: `http://127.0.0.1:7373`.
     origins: Mutex<Vec<String>>,
     runs: Runs,
@@ -95,6 +100,7 @@ impl Api {
     ) -> Arc<Self> {
         Arc::new(Self {
             tokens: tokens::Tokens::new(&state, clock),
+            looks: Mutex::default(),
             origins: Mutex::new(Vec::new()),
             kept: PostMortems::new(&state),
             handle,

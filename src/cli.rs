@@ -28,6 +28,7 @@ mod follow;
 mod gc;
 mod gpus;
 mod healthz;
+mod hold;
 mod host;
 mod init;
 mod interrupt;
@@ -35,6 +36,7 @@ mod jobs;
 mod logs;
 mod man;
 mod names;
+mod pause;
 mod plan;
 mod progress;
 mod ps;
@@ -53,6 +55,7 @@ mod top;
 mod up;
 mod version;
 mod wait;
+mod wanted;
 mod workspace;
 
 use std::ffi::OsString;
@@ -106,6 +109,8 @@ enum Verb {
     Submit(submit::SubmitArgs),
     Jobs(jobs::JobsArgs),
     Cancel(cancel::CancelArgs),
+    Hold(hold::HoldArgs),
+    Release(hold::ReleaseArgs),
     Assign(assign::AssignArgs),
     Complete(assign::CompleteArgs),
     Dispatch(dispatch::DispatchArgs),
@@ -118,6 +123,7 @@ enum Verb {
     Top(top::TopArgs),
     Cordon(runners::CordonArgs),
     Drain(runners::DrainArgs),
+    Pause(pause::PauseArgs),
     Resume(runners::ResumeArgs),
     Restart(runners::RestartArgs),
     Reports(reports::ReportsArgs),
@@ -199,6 +205,8 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Submit(_)
         | Verb::Jobs(_)
         | Verb::Cancel(_)
+        | Verb::Hold(_)
+        | Verb::Release(_)
         | Verb::Assign(_)
         | Verb::Complete(_)
         | Verb::Dispatch(_)
@@ -211,6 +219,7 @@ fn runtime(verb: &Verb) -> io::Result<Runtime> {
         | Verb::Top(_)
         | Verb::Cordon(_)
         | Verb::Drain(_)
+        | Verb::Pause(_)
         | Verb::Resume(_)
         | Verb::Restart(_)
         | Verb::Reports(_)
@@ -245,6 +254,8 @@ impl Verb {
             Self::Submit(args) => args.run(context).await,
             Self::Jobs(args) => args.run(context).await,
             Self::Cancel(args) => args.run(context).await,
+            Self::Hold(args) => args.run(context).await,
+            Self::Release(args) => args.run(context).await,
             Self::Assign(args) => args.run(context).await,
             Self::Complete(args) => args.run(context).await,
             Self::Dispatch(args) => args.run(context).await,
@@ -257,6 +268,7 @@ impl Verb {
             Self::Top(args) => args.run(context).await,
             Self::Cordon(args) => args.run(context).await,
             Self::Drain(args) => args.run(context).await,
+            Self::Pause(args) => args.run(context).await,
             Self::Resume(args) => args.run(context).await,
             Self::Restart(args) => args.run(context).await,
             Self::Reports(args) => args.run(context).await,

@@ -95,6 +95,7 @@ pub const RULES: &[Rule] = &[
     rule(Topic::Storage, "disk-inodes", storage::inodes),
     rule(Topic::Storage, "file-system", storage::file_system),
     rule(Topic::Storage, "state-folder", storage::state_folder),
+    rule(Topic::Storage, "reports-folder", storage::reports_folder),
     rule(Topic::Storage, "clock", host::clock),
     rule(Topic::Network, "dns", network::dns),
     rule(Topic::Network, "ip-forwarding", network::forwarding),

@@ -29,9 +29,11 @@ pub mod gpus;
 pub mod holdings;
 pub mod host;
 pub mod job;
+mod lanes;
 mod observe;
 pub mod oom;
 mod order;
+pub mod pause;
 mod pins;
 mod plan;
 mod preview;
@@ -192,12 +194,6 @@ impl Fleet {
     #[must_use]
     pub fn waiting_counts(&self) -> BTreeMap<(Option<PoolName>, WaitCode), u32> {
         waiting::reason::counts(&self.state, self.state.awake.last())
-    }
-
-    /// How many jobs wait for each pool; a job counts for one of those that may serve it.
-    #[must_use]
-    pub fn queue_depths(&self, now: Time) -> BTreeMap<PoolName, u32> {
-        demand::depths(&self.state, now)
     }
 
     /// What a spec would change, without changing anything.

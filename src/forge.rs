@@ -27,6 +27,7 @@ pub use gitea::{Gitea, GiteaSettings};
 pub use github::{Github, GithubSettings, Right};
 pub use governor::{Governor, GovernorView, budget_of};
 pub use secret::{ReadClock, ReadSecret, Secret};
+pub use way::Through;
 pub use web::{Answer, Ask, Web, WebError};
 
 /// One scope at a forge.

@@ -20,7 +20,7 @@ use crate::fleet::gpu::{GpuReading, GpuReport};
 use crate::fleet::host::HostFacts;
 use crate::units::{Bytes, GpuMib};
 
-pub use self::nvml::XidSink;
+pub use self::nvml::{Patience, XidSink};
 pub use self::probe::{GpuProbe, GpuSources, Roots};
 
 /// The host's resources at one moment, and why something may be missing among them.

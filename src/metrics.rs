@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use prometheus::TextEncoder;
 
-use crate::fleet::view::FleetView;
+use crate::fleet::view::{FleetView, WaitCode};
 use crate::forge::GovernorView;
 use crate::ids::{PoolName, ScopeUrl};
 use page::Page;
@@ -38,9 +38,9 @@ pub struct Scrape {
     /// What was counted.
     pub meters: Arc<Meters>,
     /// The fleet.
-    pub fleet: FleetView,
-    /// Waiting jobs, each counted for one pool.
-    pub queue: BTreeMap<PoolName, u32>,
+    pub fleet: Arc<FleetView>,
+    /// Waiting jobs by the pool that each counts for, if one may serve it, and by why.
+    pub waiting: BTreeMap<(Option<PoolName>, WaitCode), u32>,
     /// How each credential's budget stands, under the first scope that it is for.
     pub budgets: BTreeMap<ScopeUrl, GovernorView>,
     /// What came in by webhooks, if there is a door for them.
@@ -61,6 +61,18 @@ pub struct Webhooks {
 }
 
 impl Scrape {
+    /// How many jobs wait for a runner of each pool, as `queue_depth` counts them.
+    #[must_use]
+    pub fn queue_depths(&self) -> BTreeMap<PoolName, u32> {
+        let mut depths = BTreeMap::new();
+        for ((pool, why), count) in &self.waiting {
+            if let Some(pool) = pool.as_ref().filter(|_| why.is_for_runner()) {
+                *depths.entry(pool.clone()).or_default() += count;
+            }
+        }
+        depths
+    }
+
     /// The page, in the text format 0.0.4. `database` is the state's file; its size and this
     /// process' own figures are read now.
     ///

@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ mod interpolate;
 mod load;
 mod merge;
 mod notify;
+mod proposed;
 mod proxy;
 mod quantity;
 mod raw;
@@ -50,7 +52,9 @@ pub use forge::{
 pub use gpu::{GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing, GpuWatchdog, XidClasses};
 pub use load::{Loaded, Source, load, load_beside};
 pub use notify::{Notify, NotifyEvent, NotifyStyle};
-pub use proxy::{NotAProxy, Proxy, ProxyUrl};
+pub use proposed::{Proposed, WrongSpec};
+pub use proxy::{NotAProxy, Proxy, ProxyUrl, WholeProxyUrl};
+pub use quantity::show_duration;
 pub use render::render;
 pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};
 pub use schema::schema;
@@ -60,6 +64,8 @@ pub use secret::{Secrets, is_secret_name, redact};
 pub type Env = BTreeMap<String, String>;
 
 /// A whole fleet file, with defaults filled in.
+///
+/// It is read back from what this program wrote; what others send is a [`Proposed`] first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spec {
     /// The fleet's name; prefixes containers, volumes and the network.
@@ -115,12 +121,6 @@ impl Spec {
     #[must_use]
     pub fn built_in(project: ProjectName) -> Self {
         builtin::spec(project)
-    }
-
-    /// The same without what must not be shown or written down: users and passwords of proxies.
-    #[must_use]
-    pub fn masked(&self) -> Self {
-        Self { proxy: self.proxy.as_ref().map(Proxy::masked), ..self.clone() }
     }
 }
 
@@ -295,6 +295,9 @@ pub struct Lane {
     pub pools: Vec<PoolName>,
     /// Added to the priority of its jobs; higher starts first.
     pub priority: i32,
+    /// The most of its jobs that may run at a time, if there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<NonZeroU32>,
 }
 
 /// Bounds for the whole fleet.
@@ -375,6 +378,14 @@ pub struct Reports {
     /// Where browsers are served, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ReportServer>,
+}
+
+impl Reports {
+    /// A store in this folder that keeps everything and is served to nobody.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, keep: None, sharing: ReportSharing::Own, server: None }
+    }
 }
 
 /// Where the report server listens.

@@ -15,7 +15,8 @@ mod gpus;
 pub mod handle;
 mod keeper;
 mod metered;
-mod notifier;
+pub mod notifier;
+mod proxies;
 mod recorder;
 pub mod report_door;
 mod reports;
@@ -50,6 +51,7 @@ use crate::metrics::{Meters, MetricsError};
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
 use crate::store::StoreError;
+use crate::units::words::counted;
 
 /// What a supervisor is to do.
 #[derive(Debug, Clone)]
@@ -90,12 +92,12 @@ pub enum SupervisorError {
     },
     /// Another fleet uses the name.
     #[error(
-        "the engine already has {count} containers of another fleet named `{project}` (id \
+        "the engine already has {count} of another fleet named `{project}` (id \
          {fleet}); choose another `project:`, or take that one down where it was started. If its \
          state folder is lost, remove what is left of it: `docker ps -aq --filter \
          label={LABEL_FLEET}={fleet} | xargs docker rm -fv; docker volume ls -q --filter \
          label={LABEL_FLEET}={fleet} | xargs docker volume rm`",
-        count = other.objects.containers, fleet = other.fleet
+        count = counted(other.objects.containers, "container"), fleet = other.fleet
     )]
     NameTaken {
         /// The name.
@@ -176,10 +178,15 @@ pub async fn run<E: Engine>(
     let info = start::prepare(options.intent, &opened.spec.project, &engine).await?;
     reach(|| "after preparing the engine".to_owned());
     let (events, events_in) = mpsc::channel(EVENTS_MAX);
-    let engine_here = (Arc::clone(&engine), info);
-    let connections = descriptors::raise();
-    let around = (events.clone(), meters);
-    let parts = start::assemble((&options, connections), opened, engine_here, around)?;
+    let ground = start::Ground {
+        options: &options,
+        engine: Arc::clone(&engine),
+        info,
+        events: events.clone(),
+        meters,
+        connections: descriptors::raise(),
+    };
+    let parts = start::assemble(opened, ground)?;
     reach(|| "after putting the parts together".to_owned());
     let cards =
         gpus::start(options.gpus.clone(), parts.executor.clock().clone(), events.clone()).await;
@@ -195,7 +202,7 @@ pub async fn run<E: Engine>(
         events,
         Calls { relist: parts.executor.relist(), lost: Arc::clone(&parts.lost) },
     ));
-    let ended = core_loop::run(parts, events_in, (&options, &cards.first, runners_file)).await;
+    let ended = core_loop::run(&options, parts, events_in, &cards.first, runners_file).await;
     drop(cards);
     watcher.abort();
     disk_watcher.abort();

@@ -1,5 +1,7 @@
 //! Quantities with their unit in the type.
 
+pub mod words;
+
 use std::fmt;
 use std::time::Duration;
 

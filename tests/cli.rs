@@ -17,9 +17,13 @@ mod cli {
     mod changes;
     mod dashboard;
     mod description;
+    mod doctor;
     pub mod fake;
     mod forges;
     mod program;
+    mod screen;
     mod shells;
+    mod slow;
+    mod steering;
     mod terminal;
 }

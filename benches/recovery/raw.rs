@@ -16,7 +16,7 @@ use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
     FleetId, ImageId, ImageRef, IncarnationId, PoolName, ProfileName, ProjectName,
 };
-use slate_fleet::spec::{DockerAccess, JobUser, ReportSharing, Reports, Reuse};
+use slate_fleet::spec::{DockerAccess, JobUser, Reports, Reuse};
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::units::{Bytes, MilliCpu};
 use tempfile::TempDir;
@@ -64,15 +64,9 @@ impl Raw {
             name: ProjectName::new(format!("recoveryraw{id}")),
             fleet: FleetId::new(format!("recoveryraw-{id}")),
         };
-        let reports = folder.path().join("reports");
         let paths = HostPaths {
             state: StateDir::new(folder.path().join("state")),
-            reports: Reports {
-                path: reports,
-                keep: None,
-                sharing: ReportSharing::Own,
-                server: None,
-            },
+            reports: Reports::at(folder.path().join("reports")),
             ca: None,
         };
         files::prepare_shared(&paths)?;

@@ -23,8 +23,8 @@ const CHECK: Duration = Duration::from_secs(2);
 /// How an agent is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
-    healthy: bool,
-    text: String,
+    pub(super) healthy: bool,
+    pub(super) text: String,
 }
 
 /// Since when there is no session.
@@ -49,11 +49,6 @@ pub(super) fn report(job: Option<JobRef>, outage: Outage) -> Report {
         }
     };
     Report { healthy, text: format!("{work}, {link}") }
-}
-
-/// The same for one that takes a forge's jobs.
-pub(super) fn listening((healthy, text): (bool, String)) -> Report {
-    Report { healthy, text }
 }
 
 /// The socket, once the agent knows who it is.

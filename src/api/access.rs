@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::Next;
@@ -28,9 +28,11 @@ use crate::ids::ParseIdError;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Reads everything: runners, jobs and their output, the audit log.
+    /// Reads everything: runners, jobs and their output, the audit log; of variables only the
+    /// names.
     Viewer,
-    /// Hands in and ends jobs; restarts, drains, cordons and scales runners.
+    /// Hands in and ends jobs, and sees what their variables hold; restarts, drains, cordons and
+    /// scales runners.
     Operator,
     /// Changes the fleet file in force, takes the fleet down, makes and revokes tokens.
     Admin,
@@ -154,9 +156,8 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
     // Nobody is trusted whose connection says nothing.
-    let peer = peer.map_or(Peer::Remote, |ConnectInfo(peer)| *peer);
+    let peer = request.extensions().get().copied().unwrap_or(Peer::Remote);
     let token = match presented(request.headers()) {
         Ok(None) => None,
         Ok(Some(secret)) => match api.tokens.find(secret) {

@@ -1,5 +1,6 @@
 //! Questions to the loop with a bound on the wait, and names turned into ids.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -45,7 +46,7 @@ impl Api {
         }
     }
 
-    pub(super) async fn fleet_view(&self) -> Result<FleetView, Problem> {
+    pub(super) async fn fleet_view(&self) -> Result<Arc<FleetView>, Problem> {
         self.ask(Query::Fleet).await
     }
 
@@ -65,13 +66,8 @@ impl Api {
 
 /// The runner of this name (`slate-light-01`), id (`runner-001`), or name at its forge.
 pub(super) fn find_runner<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a RunnerView, Problem> {
-    let id: Option<SlotId> = name.parse().ok();
     fleet
-        .runners
-        .iter()
-        .find(|runner| runner.name == name)
-        .or_else(|| fleet.runners.iter().find(|runner| Some(runner.id) == id))
-        .or_else(|| fleet.runners.iter().find(|runner| runner.is_registered_as(name)))
+        .runner_named(name)
         .ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("there is no runner `{name}`")))
 }
 

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use tokio::task::spawn_blocking;
 
 use super::Api;
-use super::dto::{Accepted, CordonBody, DownBody, RestartBody, ScaleBody};
+use super::dto::{Accepted, CordonBody, DownBody, PauseBody, RestartBody, ScaleBody};
 use super::extract::JsonBody;
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
+use super::sight::Sight;
 use crate::fleet::audit::Client;
 use crate::fleet::event::{Request, ScaleRequest, ScaleTarget};
 use crate::fleet::view::PlanView;
-use crate::spec::Spec;
+use crate::spec::{Proposed, Spec};
 use crate::supervisor::gc::{GcOrder, GcReport};
 use crate::supervisor::handle::Query;
 
@@ -23,23 +25,36 @@ const SCALE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 type Answered = Result<Json<Accepted>, Problem>;
 
-pub(super) async fn spec(State(api): State<Arc<Api>>) -> Result<Json<Spec>, Problem> {
-    Ok(Json(api.ask(Query::Spec).await?))
+pub(super) async fn spec(State(api): State<Arc<Api>>, sight: Sight) -> Result<Json<Spec>, Problem> {
+    Ok(Json(sight.spec(api.ask(Query::Spec).await?)))
+}
+
+/// A spec that may be used; nobody else's requests wait while a large one is looked through.
+async fn checked(proposed: Proposed) -> Result<Spec, Problem> {
+    let checked = spawn_blocking(move || proposed.check()).await.map_err(|error| {
+        Problem::new(ProblemKind::Internal, format!("the spec could not be checked: {error}"))
+    })?;
+    checked.map_err(|wrong| {
+        let mut problem = Problem::new(ProblemKind::Invalid, wrong.to_string());
+        problem.reasons = wrong.findings;
+        problem
+    })
 }
 
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     By(by): By,
-    JsonBody(spec): JsonBody<Spec>,
+    JsonBody(proposed): JsonBody<Proposed>,
 ) -> Answered {
+    let spec = checked(proposed).await?;
     api.accept(by, Request::Apply(Box::new(spec))).await
 }
 
 pub(super) async fn plan(
     State(api): State<Arc<Api>>,
-    JsonBody(spec): JsonBody<Spec>,
+    JsonBody(proposed): JsonBody<Proposed>,
 ) -> Result<Json<PlanView>, Problem> {
-    let spec = Box::new(spec);
+    let spec = Box::new(checked(proposed).await?);
     Ok(Json(api.ask(|reply| Query::Plan(spec, reply)).await?))
 }
 
@@ -75,6 +90,14 @@ pub(super) async fn cordon(
             api.accept(by, Request::Cordon { slots, to }).await
         }
     }
+}
+
+pub(super) async fn pause(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(PauseBody { pools, to }): JsonBody<PauseBody>,
+) -> Answered {
+    api.accept(by, Request::Pause { pools: pools.into_iter().collect(), to }).await
 }
 
 pub(super) async fn restart(
@@ -120,7 +143,8 @@ impl ScaleBody {
 }
 
 impl Api {
-    async fn accept(&self, by: Client, request: Request) -> Answered {
+    /// Asks the loop for a change that has no more to answer than that it is made.
+    pub(super) async fn accept(&self, by: Client, request: Request) -> Answered {
         self.change(by, request).await?;
         Ok(Json(Accepted::Accepted))
     }

@@ -10,15 +10,21 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use super::Api;
 use super::problem::Problem;
+use super::words::as_the_file_says;
 use crate::fleet::view::{FleetPhase, FleetView};
+use crate::reports::{Place, StoreError};
 use crate::spec::Spec;
 use crate::supervisor::forge_report::ForgeReport;
 use crate::supervisor::handle::Query;
+use crate::supervisor::notifier::LastMessage;
+use crate::supervisor::report_door::ReportPlace;
 
 mod forges;
+mod operator;
 mod secrets;
 pub mod security;
 
@@ -125,14 +131,35 @@ impl Section {
 pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Diagnosis>, Problem> {
     let spec = api.ask(Query::Spec).await?;
     let report = api.ask(Query::ForgeReport).await?;
+    let reports = api.ask(Query::Reports).await?;
+    let message = api.ask(Query::LastMessage).await?;
     let fleet = api.fleet_view().await?;
-    Ok(Json(examine(&fleet, &spec, &report)))
+    let store = reports.store.clone();
+    let unread = spawn_blocking(move || store.find(&Place::default()).err()).await.ok().flatten();
+    let outside = Outside { forges: report, reports, unread, message };
+    Ok(Json(examine(&fleet, &spec, &outside)))
+}
+
+/// What is known beside the core, at one moment.
+#[derive(Debug)]
+pub struct Outside {
+    /// Forges, secrets, webhooks.
+    pub forges: ForgeReport,
+    /// Where reports are, and where they are shown.
+    pub reports: ReportPlace,
+    /// Why the report store cannot be read.
+    pub unread: Option<StoreError>,
+    /// How the last message to the operator fared.
+    pub message: Option<LastMessage>,
 }
 
 /// Every check that the supervisor's knowledge is enough for.
 #[must_use]
-pub fn examine(fleet: &FleetView, spec: &Spec, report: &ForgeReport) -> Diagnosis {
+pub fn examine(fleet: &FleetView, spec: &Spec, outside: &Outside) -> Diagnosis {
+    let report = &outside.forges;
     let mut sections = vec![supervisor(fleet)];
+    sections.push(operator::reports(spec, outside));
+    sections.extend(operator::messages(spec, outside, fleet.at));
     sections.extend(secrets::section(fleet, spec, report));
     sections.extend(forges::sections(fleet, spec, report));
     sections.extend(forges::webhooks(spec, report, fleet.at));
@@ -145,7 +172,7 @@ fn supervisor(fleet: &FleetView) -> Section {
     section.ok(format!("version {} answers", env!("CARGO_PKG_VERSION")));
     let count = fleet.runners.len();
     match fleet.phase {
-        FleetPhase::Ready => section.ok(format!("all {count} runners are as the file says")),
+        FleetPhase::Ready => section.ok(as_the_file_says(count)),
         FleetPhase::Starting => {
             section.warning("it has not seen the engine's containers yet", None);
         }

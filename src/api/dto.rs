@@ -1,6 +1,6 @@
 //! What crosses the wire beside the view types. Border types: checked here, then never again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -27,7 +27,7 @@ const NAME_MAX: usize = 100;
 
 /// Largest body of one JSON document per line: ten thousand jobs of 3 KiB.
 pub const LINES_MAX: usize = 32 * 1024 * 1024;
-/// Most jobs in one `POST /api/v1/jobs/batch`: half a second of the loop.
+/// Most jobs in one `POST /api/v1/jobs/batch`, `hold` or `release`: half a second of the loop.
 pub const BATCH_MAX: usize = 10_000;
 
 /// Body of `POST /api/v1/jobs` and `POST /api/v1/run`. Only `command` is needed.
@@ -75,6 +75,9 @@ pub struct SubmitBody {
     /// After which attempts: `infrastructure` (the default), `any` or `never`.
     #[serde(default)]
     pub retry_on: RetryOn,
+    /// Keeps it from starting until somebody releases it.
+    #[serde(default)]
+    pub hold: bool,
 }
 
 impl SubmitBody {
@@ -110,6 +113,7 @@ impl SubmitBody {
             submitter: self.submitter.unwrap_or_else(|| "api".to_owned()),
             retries: self.retries,
             retry_on: self.retry_on,
+            hold: self.hold,
         })
     }
 }
@@ -241,6 +245,17 @@ pub struct CordonBody {
     pub to: Cordon,
 }
 
+/// Body of `POST /api/v1/pause`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseBody {
+    /// Pools by name, or by the profile that one pool has; all pools if there are none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pools: BTreeSet<String>,
+    /// Closed or open.
+    pub to: Cordon,
+}
+
 /// Body of `POST /api/v1/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -250,6 +265,27 @@ pub struct RestartBody {
     /// When those that have a job: `after_job` (the default) or `now`.
     #[serde(default)]
     pub when: RestartTime,
+}
+
+/// Body of `POST /api/v1/jobs/hold` and `POST /api/v1/jobs/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBody {
+    /// The jobs: 1 to 10,000.
+    pub jobs: Vec<JobId>,
+}
+
+impl HoldBody {
+    /// Checks how many there are.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Invalid`] where there are none or too many.
+    pub fn into_jobs(self) -> Result<Vec<JobId>, Problem> {
+        match self.jobs.len() {
+            1..=BATCH_MAX => Ok(self.jobs),
+            count => Err(invalid(&format!("`jobs` has {count} entries; name 1 to {BATCH_MAX}"))),
+        }
+    }
 }
 
 /// Answer of `/api/v1/runners/{name}/health`.

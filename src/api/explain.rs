@@ -13,6 +13,7 @@ use super::dto::ExplainQuery;
 use super::extract::{Params, Step};
 use super::forges::JOBS_MAX;
 use super::problem::{Problem, ProblemKind};
+use super::sight::Sight;
 use crate::fleet::view::{FleetView, JobStatus, JobView, PoolView, RunnerView};
 use crate::fleet::waiting::{PoolQueue, WaitingView};
 use crate::ids::{JobId, PoolName};
@@ -22,14 +23,15 @@ use crate::supervisor::handle::Query;
 
 mod advice;
 mod forge;
+mod next_step;
 mod output;
 
 pub use forge::{ForgeJobExplanation, ForgePoolExplanation};
 
 /// Post-mortems that go with an answer; there are more under their own routes.
 const POST_MORTEMS: usize = 5;
-/// What stands in the place of a variable's value.
-const MASK: &str = "***";
+/// An explanation is pasted into tickets, whoever asked for it.
+const TOLD: Sight = Sight::Names;
 
 /// The answer of `GET /api/v1/explain/{name}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -217,8 +219,8 @@ impl Api {
             }
         };
         let mut explanation = JobExplanation {
-            troubles: waiting.as_ref().map(|_| fleet.troubles).unwrap_or_default(),
-            job: masked(job),
+            troubles: waiting.as_ref().map(|_| fleet.troubles.clone()).unwrap_or_default(),
+            job: TOLD.job(job),
             waiting,
             pools,
             post_mortems,
@@ -231,7 +233,7 @@ impl Api {
 
     async fn explain_runner(&self, runner: &RunnerView) -> Result<RunnerExplanation, Problem> {
         let job = match runner.job {
-            Some(id) => self.ask(|reply| Query::Job(id, reply)).await?.map(masked),
+            Some(id) => self.ask(|reply| Query::Job(id, reply)).await?.map(|job| TOLD.job(job)),
             None => None,
         };
         let post_mortems = self.post_mortems(Wanted::Runner(runner.id), POST_MORTEMS).await?;
@@ -280,10 +282,4 @@ fn went_well(job: &JobView) -> bool {
         | JobStatus::Oom
         | JobStatus::Lost => false,
     }
-}
-
-/// An explanation is pasted into tickets; what the variables hold is not.
-fn masked(mut job: JobView) -> JobView {
-    job.spec.env.values_mut().for_each(|value| MASK.clone_into(value));
-    job
 }

@@ -1,5 +1,7 @@
 //! Reads paths, query strings and bodies, with problems instead of the framework's own texts.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::HeaderMap;
@@ -7,12 +9,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::IntoResponse as _;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::dto::{BATCH_MAX, JSON_LINES_TYPE, LINES_MAX};
 use super::problem::{Problem, ProblemKind};
 
 /// Largest JSON body: a fleet file of a thousand pools is far below.
 const JSON_MAX: usize = 4 * 1024 * 1024;
+/// How long a body may take to come: the largest at a megabit per second.
+const BODY_MOST: Duration = Duration::from_secs(300);
 /// What bodies of JSON documents are sent as.
 const JSON_TYPE: &str = "application/json";
 
@@ -99,7 +104,11 @@ fn check_type(headers: &HeaderMap, right: &[&str]) -> Result<(), Problem> {
 }
 
 async fn whole(body: Body, most: usize) -> Result<axum::body::Bytes, Problem> {
-    to_bytes(body, most).await.map_err(|_| {
+    let late = |_| {
+        let detail = format!("the body did not arrive within {} s", BODY_MOST.as_secs());
+        Problem::new(ProblemKind::Invalid, detail)
+    };
+    timeout(BODY_MOST, to_bytes(body, most)).await.map_err(late)?.map_err(|_| {
         let detail = format!("the body did not arrive whole, or is larger than {most} bytes");
         Problem::new(ProblemKind::TooLarge, detail)
     })

@@ -8,26 +8,26 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
-use tokio::time::{Instant, sleep_until};
 
 use super::ask::find_runner;
 use super::dto::{FleetQuery, Healthy, JSON_LINES_TYPE, RunnerHealth, RunnersQuery, StatsQuery};
+use super::etag;
 use super::extract::{Params, Step};
+use super::live::Following;
 use super::page::{Page, words};
 use super::problem::{Problem, ProblemKind};
 use super::spec_one::RunnersSummary;
 use super::words::{parse_runner_status, runner_status};
 use super::{Api, stream};
 use crate::fleet::stats::StatsView;
-use crate::fleet::view::{FleetPhase, FleetView, GpusView, RunnerStatus, RunnerView};
+use crate::fleet::view::{FleetPhase, FleetView, GpusView, RunnerView};
 use crate::ids::{ParseIdError, SlotId};
 use crate::supervisor::handle::Query;
 use crate::supervisor::usage::UsageReport;
+use crate::units::Time;
 
 /// A loop that needs longer than this for a look at itself is not healthy.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// A follower of the fleet sees at most this many views: ten per second is live to the eye.
-const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Json<Healthy>, Problem> {
     api.ask_within(HEALTH_TIMEOUT, Query::Fleet).await?;
@@ -50,21 +50,10 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Json<Healthy>,
 /// What stands between the fleet and readiness: its troubles, then each runner that is not ready.
 #[must_use]
 fn reasons(fleet: &FleetView) -> Vec<String> {
-    let waiting = fleet.runners.iter().filter_map(|runner| match runner.status {
-        RunnerStatus::Idle | RunnerStatus::Running => None,
-        RunnerStatus::Planned
-        | RunnerStatus::Creating
-        | RunnerStatus::Starting
-        | RunnerStatus::Registering
-        | RunnerStatus::Stopping
-        | RunnerStatus::Removing
-        | RunnerStatus::Error
-        | RunnerStatus::Stale
-        | RunnerStatus::Oom
-        | RunnerStatus::TimedOut => Some(match &runner.reason {
-            Some(reason) => format!("{}: {reason}", runner.name),
-            None => format!("{}: {}", runner.name, runner_status(runner.status)),
-        }),
+    let waiting = fleet.runners.iter().filter(|runner| !runner.status.is_serving());
+    let waiting = waiting.map(|runner| {
+        let why = runner.reason.as_deref().unwrap_or_else(|| runner_status(runner.status));
+        format!("{}: {why}", runner.name)
     });
     fleet.troubles.iter().cloned().chain(waiting).collect()
 }
@@ -74,7 +63,7 @@ pub(super) async fn fleet(
     Params(FleetQuery { follow }): Params<FleetQuery>,
 ) -> Result<Response, Problem> {
     match follow {
-        false => Ok(Json(api.fleet_view().await?).into_response()),
+        false => Ok(etag::tagged_by(&*api.fleet_view().await?, without_clock)),
         true => follow_fleet(api).await,
     }
 }
@@ -82,29 +71,36 @@ pub(super) async fn fleet(
 async fn follow_fleet(api: Arc<Api>) -> Result<Response, Problem> {
     let permit = stream::follower(&api)?;
     let (out, body) = stream::body();
-    let first = api.fleet_view().await?;
+    let fleet = api.follow().await?;
     tokio::spawn(async move {
         // Why it ended is for nobody: the client left, or the supervisor goes.
-        let _ended = send_views(&api, first, &out).await;
+        let _ended = send_views(fleet, &out).await;
         drop(permit);
     });
     Ok(([(header::CONTENT_TYPE, JSON_LINES_TYPE)], Body::from_stream(body)).into_response())
 }
 
-async fn send_views(api: &Api, first: FleetView, out: &stream::Out) -> Result<(), stream::Ended> {
-    let mut steps = api.handle.steps();
-    stream::send_line(out, &first).await?;
+async fn send_views(mut fleet: Following, out: &stream::Out) -> Result<(), stream::Ended> {
     loop {
-        let next = Instant::now() + VIEW_INTERVAL;
-        stream::step_or_left(&mut steps, out).await?;
-        sleep_until(next).await;
-        steps.mark_unchanged();
-        stream::send_line(out, &api.fleet_view().await.map_err(|_| stream::Ended)?).await?;
+        stream::send(out, [&*fleet.known.whole(), b"\n"].concat()).await?;
+        while fleet.take().is_none() {
+            tokio::select! {
+                look = fleet.changed() => look.map_err(|_| stream::Ended)?,
+                () = out.closed() => return Err(stream::Ended),
+            }
+        }
     }
 }
 
+/// What of a fleet is no clock: the moment of the view, and when each runner was heard.
+fn without_clock(fleet: &FleetView) -> FleetView {
+    let mut fleet = FleetView { at: Time(0), ..fleet.clone() };
+    fleet.runners.iter_mut().for_each(|runner| runner.heard = None);
+    fleet
+}
+
 pub(super) async fn gpus(State(api): State<Arc<Api>>) -> Result<Json<GpusView>, Problem> {
-    Ok(Json(api.fleet_view().await?.gpus))
+    Ok(Json(api.fleet_view().await?.gpus.clone()))
 }
 
 /// What runners use of processor and memory, read while somebody asks.
@@ -135,8 +131,9 @@ pub(super) async fn runners(
             && after.is_none_or(|after| runner.id > after)
     };
     let limit = wanted.limit.unwrap_or(usize::MAX);
-    let runners = api.fleet_view().await?.runners;
-    let runners: Vec<RunnerView> = runners.into_iter().filter(is_wanted).take(limit).collect();
+    let fleet = api.fleet_view().await?;
+    let runners = fleet.runners.iter().filter(|runner| is_wanted(runner));
+    let runners: Vec<RunnerView> = runners.take(limit).cloned().collect();
     Ok(Page::new(runners, limit, &uri, |runner| runner.id.to_string()))
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Api;
 use super::logs::{Follow, LogStream};
 use super::record::{Record, RecordKind};
+use super::sight::Sight;
 use super::stream::{Ended, Out, send};
 use crate::fleet::view::JobView;
 use crate::ids::JobId;
@@ -24,7 +25,7 @@ pub(super) enum Telling {
     /// Only what the job writes.
     Output,
     /// Also how the job stands, whenever that changes, and at the end.
-    OutputAndJob,
+    OutputAndJob(Sight),
 }
 
 /// One client that follows one job.
@@ -70,7 +71,7 @@ impl JobFollower<'_> {
         loop {
             if let Some(job) = self.turn(&mut progress, &mut steps).await? {
                 self.rest_of_log(&mut progress).await?;
-                return self.tell(&job).await;
+                return self.tell(job).await;
             }
         }
     }
@@ -126,7 +127,7 @@ impl JobFollower<'_> {
             return Ok(Some(job));
         }
         if progress.told.as_ref() != Some(&job) {
-            self.tell(&job).await?;
+            self.tell(job.clone()).await?;
             progress.told = Some(job);
         }
         Ok(None)
@@ -144,12 +145,12 @@ impl JobFollower<'_> {
         Ok(())
     }
 
-    async fn tell(&self, job: &JobView) -> Result<(), Ended> {
+    async fn tell(&self, job: JobView) -> Result<(), Ended> {
         match self.telling {
             Telling::Output => Ok(()),
-            Telling::OutputAndJob => {
-                let bytes = serde_json::to_vec(job).map_err(|_| Ended)?;
+            Telling::OutputAndJob(sight) => {
                 let at = job.ended_at.unwrap_or(job.queued_at);
+                let bytes = serde_json::to_vec(&sight.job(job)).map_err(|_| Ended)?;
                 send(self.out, Record { kind: RecordKind::Job, at, bytes }.encode()).await
             }
         }

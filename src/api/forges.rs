@@ -22,7 +22,7 @@ const JOBS_DEFAULT: usize = 100;
 pub(super) const JOBS_MAX: usize = 10_000;
 
 pub(super) async fn forges(State(api): State<Arc<Api>>) -> Result<Json<Vec<ForgeView>>, Problem> {
-    Ok(Json(api.fleet_view().await?.forges))
+    Ok(Json(api.fleet_view().await?.forges.clone()))
 }
 
 pub(super) async fn jobs(

@@ -1,4 +1,4 @@
-//! Jobs over HTTP: list, show, submit, cancel.
+//! Jobs over HTTP: list, show, submit, cancel, hold and release.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Api;
 use super::ask::parse_job;
-use super::dto::{Accepted, JobQuery, JobsQuery, SubmitBody, Submitted, SubmittedAll};
+use super::dto::{Accepted, HoldBody, JobQuery, JobsQuery, SubmitBody, Submitted, SubmittedAll};
 use super::extract::{JsonBody, JsonLines, Params, Step};
 use super::page::{Page, words};
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
+use super::sight::Sight;
 use super::words::parse_job_status;
 use crate::fleet::audit::Client;
 use crate::fleet::effect::Answer;
@@ -35,6 +36,7 @@ const JOBS_MAX: usize = 10_000;
 
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    sight: Sight,
     uri: Uri,
     Params(wanted): Params<JobsQuery>,
 ) -> Result<Page<JobView>, Problem> {
@@ -56,6 +58,7 @@ pub(super) async fn list(
     };
     let limit = filter.limit;
     let jobs = api.ask(|reply| Query::Jobs(filter, reply)).await?;
+    let jobs: Vec<JobView> = jobs.into_iter().map(|job| sight.job(job)).collect();
     Ok(match order {
         JobOrder::Newest => Page::new(jobs, limit, &uri, |job| job.id.to_string()),
         JobOrder::Queue => Page::whole(jobs),
@@ -64,13 +67,14 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
+    sight: Sight,
     Step(id): Step,
     Params(JobQuery { wait_seconds }): Params<JobQuery>,
 ) -> Result<Json<JobView>, Problem> {
     let id = parse_job(&id)?;
     let wait = Duration::from_secs(wait_seconds);
     let job = api.job_when(id, wait, |job| job.status.is_final()).await?;
-    Ok(Json(job))
+    Ok(Json(sight.job(job)))
 }
 
 pub(super) async fn submit(
@@ -110,8 +114,23 @@ pub(super) async fn cancel(
     Step(id): Step,
     By(by): By,
 ) -> Result<Json<Accepted>, Problem> {
-    api.change(by, Request::Cancel(parse_job(&id)?)).await?;
-    Ok(Json(Accepted::Accepted))
+    api.accept(by, Request::Cancel(parse_job(&id)?)).await
+}
+
+pub(super) async fn hold(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(body): JsonBody<HoldBody>,
+) -> Result<Json<Accepted>, Problem> {
+    api.accept(by, Request::Hold(body.into_jobs()?)).await
+}
+
+pub(super) async fn release(
+    State(api): State<Arc<Api>>,
+    By(by): By,
+    JsonBody(body): JsonBody<HoldBody>,
+) -> Result<Json<Accepted>, Problem> {
+    api.accept(by, Request::Release(body.into_jobs()?)).await
 }
 
 impl Api {

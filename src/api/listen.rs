@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -15,17 +14,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::Api;
 use super::peer::Peer;
 use super::port::Port;
 use super::problem::{Problem, ProblemKind};
 use super::seats::Seats;
+use super::serve::serve;
 use super::socket::SocketPath;
-
-/// Streams end by themselves when the loop ends; what is still open after this is cut off.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Who may use the socket, beside root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,65 +98,27 @@ pub fn bind_socket(api: &Api, access: SocketAccess) -> Result<UnixListener, List
 
 /// Serves the whole API, to so many connections at a time, until `stop` changes; then ends open
 /// requests within a bound.
-///
-/// # Errors
-/// The listener fails.
 pub async fn serve_socket(
     api: Arc<Api>,
     (listener, seats): (UnixListener, usize),
     stop: watch::Receiver<bool>,
-) -> io::Result<()> {
+) {
     let path = api.state.api_socket();
-    let server = axum::serve(
-        Seats::new(listener, seats),
-        api.router().into_make_service_with_connect_info::<Peer>(),
-    )
-    .with_graceful_shutdown(stopped(stop.clone()))
-    .into_future();
-    let end = bounded(server, stop).await;
+    serve(Seats::new(listener, seats), api.router(), stop).await;
     // The state folder is still locked, so this is our own socket and not a successor's. One that
     // stays behind answers nobody and is replaced by the next supervisor.
     let _removed = fs::remove_file(path);
-    end
 }
 
 /// Serves the API on a port, to so many connections at a time, until `stop` changes.
-///
-/// # Errors
-/// The listener fails.
-pub async fn serve_port(
-    api: Arc<Api>,
-    (port, seats): (Port, usize),
-    stop: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn serve_port(api: Arc<Api>, (port, seats): (Port, usize), stop: watch::Receiver<bool>) {
     let router = api.router().layer(middleware::from_fn(check_origin));
     let router = match port.peer() {
         Peer::Loopback => router.layer(middleware::from_fn(check_host)),
         // Its names are its operator's business, and nothing is done or told there by a name alone.
         Peer::Remote | Peer::User(_) | Peer::Owner => router,
     };
-    let server =
-        axum::serve(Seats::new(port, seats), router.into_make_service_with_connect_info::<Peer>())
-            .with_graceful_shutdown(stopped(stop.clone()))
-            .into_future();
-    bounded(server, stop).await
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // A dropped sender means the same: nobody keeps the supervisor any more.
-    let _gone = stop.changed().await;
-}
-
-async fn bounded(
-    server: impl Future<Output = io::Result<()>>,
-    stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    tokio::pin!(server);
-    tokio::select! {
-        end = &mut server => return end,
-        () = stopped(stop) => {}
-    }
-    timeout(SHUTDOWN_GRACE, server).await.unwrap_or(Ok(()))
+    serve(Seats::new(port, seats), router, stop).await;
 }
 
 /// Refuses requests that name another host: a web page in the operator's browser could send them

@@ -4,14 +4,9 @@ use std::convert::Infallible;
 use std::fs;
 
 use axum::extract::FromRequestParts;
-use axum::extract::connect_info::Connected;
 use axum::http::request::Parts;
-use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
 
 use super::access::Asker;
-use super::port::Port;
-use super::seats::Seats;
 use crate::fleet::audit::Client;
 
 /// Where names of users are; users of other sources are told by their number.
@@ -28,18 +23,6 @@ pub enum Peer {
     Loopback,
     /// Whoever reaches a port from elsewhere.
     Remote,
-}
-
-impl Connected<IncomingStream<'_, Seats<UnixListener>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Seats<UnixListener>>) -> Self {
-        stream.io().stream.peer_cred().map_or(Self::Owner, |user| Self::User(user.uid()))
-    }
-}
-
-impl Connected<IncomingStream<'_, Seats<Port>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Seats<Port>>) -> Self {
-        stream.io().stream.peer
-    }
 }
 
 impl Peer {

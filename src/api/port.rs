@@ -106,6 +106,10 @@ impl Accept for Port {
         };
         Ok(PortStream { line, peer: self.peer() })
     }
+
+    fn peer(stream: &PortStream) -> Peer {
+        stream.peer
+    }
 }
 
 type Shaking = Pin<Box<dyn Future<Output = io::Result<TlsStream<TcpStream>>> + Send>>;
@@ -119,8 +123,7 @@ enum Line {
 /// A connection to a port.
 pub struct PortStream {
     line: Line,
-    /// Who is at its other end.
-    pub peer: Peer,
+    peer: Peer,
 }
 
 impl PortStream {

@@ -25,7 +25,8 @@ pub(super) async fn of_runner(
     Params(query): Params<PostMortemsQuery>,
 ) -> Result<Json<Vec<PostMortem>>, Problem> {
     let limit = limit(query);
-    let slot = find_runner(&api.fleet_view().await?, &name)?.id;
+    let fleet = api.fleet_view().await?;
+    let slot = find_runner(&fleet, &name)?.id;
     Ok(Json(api.post_mortems(Wanted::Runner(slot), limit).await?))
 }
 

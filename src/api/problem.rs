@@ -101,7 +101,8 @@ pub struct Problem {
     pub status: u16,
     /// What, why, and what to do.
     pub detail: String,
-    /// Single reasons, where there are several (`/readyz`).
+    /// Single reasons, where there are several: all that is wrong with a spec, or that stands
+    /// between the fleet and readiness.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

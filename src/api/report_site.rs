@@ -13,6 +13,7 @@ mod pages;
 mod tests;
 mod types;
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,13 +28,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use self::host::{Asked, Names};
 use super::seats::Seats;
 use crate::causes::with_causes;
-use crate::reports::{Found, INDEX, Place, Runs, Store, StoreError};
+use crate::reports::{Entry, Found, INDEX, Listing, Place, Runs, Store, StoreError};
 
 /// Connections at a time; who comes when all are taken waits at the door.
 pub const SEATS: usize = 32;
@@ -100,12 +101,10 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until it is dropped.
-///
-/// # Errors
-/// The listener fails.
-pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
-    axum::serve(Seats::new(listener, SEATS), router(site).into_make_service()).await
+/// Serves until it is dropped, and its connections with it.
+pub async fn serve(listener: TcpListener, site: Arc<Site>) {
+    let (_never, stop) = watch::channel(false);
+    super::serve::serve(Seats::new(listener, SEATS), router(site), stop).await;
 }
 
 fn router(site: Arc<Site>) -> Router {
@@ -131,10 +130,10 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
         _ => {}
     }
     let place = path.strip_prefix(TOP).and_then(Place::parse);
-    let answer = match (place, asked) {
-        (Some(place), Asked::Own { host }) => own(&site, place, (&host, &request)).await,
-        (Some(place), Asked::Run { host, label }) if label == host::label(&place) => {
-            of_run(&site, place, (&host, &request)).await
+    let answer = match (place, &asked) {
+        (Some(place), Asked::Own { .. }) => own(&site, place, (&asked, &request)).await,
+        (Some(place), Asked::Run { label, .. }) if *label == host::label(&place) => {
+            of_run(&site, place, (&asked, &request)).await
         }
         (Some(_) | None, _) => Err(Trouble::NoSuchThing),
     };
@@ -151,7 +150,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
 async fn own(
     site: &Arc<Site>,
     place: Place,
-    (host, request): (&str, &Parts),
+    (asked, request): (&Asked, &Parts),
 ) -> Result<Response, Trouble> {
     let uri = &request.uri;
     if place.names().len() <= 2 && !uri.path().ends_with('/') {
@@ -184,67 +183,51 @@ async fn own(
             };
             let (details, found) = site.look(look).await?;
             let Found::Folder(listing) = found else { return Err(Trouble::NoSuchThing) };
-            Ok(pages::run(&details, listing, &host::run_address(host, &place), json))
+            Ok(pages::run(&details, listing, &host::run_address(asked.host(), &place), json))
         }
-        [..] => below(site, place, (host, request)).await,
+        [..] => of_run(site, place, (asked, request)).await,
     }
 }
 
-/// A folder or a file of a run, by the server's own name. Pages are shown on the run's.
-async fn below(
-    site: &Arc<Site>,
-    place: Place,
-    (host, request): (&str, &Parts),
-) -> Result<Response, Trouble> {
-    check_run(&place)?;
-    let here = place.clone();
-    let is_of_folder = request.uri.path().ends_with('/');
-    match site.look(move |it| it.store.find(&here)).await? {
-        Found::File(..) if is_of_folder => Err(Trouble::NoSuchThing),
-        Found::Folder(_) if !is_of_folder => Ok(with_slash(&request.uri)),
-        Found::Folder(listing) if listing.entries.iter().any(|entry| entry.name == INDEX) => {
-            Ok(to(StatusCode::FOUND, &format!("{}/", host::run_address(host, &place))))
-        }
-        Found::Folder(listing) => Ok(pages::folder(&place, listing)),
-        Found::File(_, entry) if types::of(&entry.name).is_page => {
-            Ok(to(StatusCode::FOUND, &host::run_address(host, &place)))
-        }
-        Found::File(file, entry) => {
-            Ok(files::send((file, &entry), &request.headers, &secured(INERT_POLICY)))
-        }
-    }
-}
-
-/// Asked by the name of the run: its pages and files, and nothing else.
+/// A folder or a file of a run. By the server's own name it is there to be looked at, and pages
+/// lead to the run's; by the name of the run there are its pages, and lists lead back.
 async fn of_run(
     site: &Arc<Site>,
     place: Place,
-    (host, request): (&str, &Parts),
+    (asked, request): (&Asked, &Parts),
 ) -> Result<Response, Trouble> {
     check_run(&place)?;
-    let here = place.clone();
-    let mut found = site.look(move |it| it.store.find(&here)).await?;
+    let find = |place: Place| site.look(move |it| it.store.find(&place));
     let is_of_folder = request.uri.path().ends_with('/');
-    if let Found::Folder(listing) = &found {
-        if !is_of_folder {
-            return Ok(with_slash(&request.uri));
+    let found = match find(place.clone()).await? {
+        Found::File(..) if is_of_folder => return Err(Trouble::NoSuchThing),
+        Found::Folder(_) if !is_of_folder => return Ok(with_slash(&request.uri)),
+        found => found,
+    };
+    let send = |it: (File, &Entry), policy| files::send(it, &request.headers, &secured(policy));
+    let has_index = |it: &Listing| it.entries.iter().any(|entry| entry.name == INDEX);
+    let on_its_own = host::run_address(asked.host(), &place);
+    Ok(match (found, asked) {
+        (Found::Folder(listing), Asked::Own { .. }) => match has_index(&listing) {
+            true => to(StatusCode::FOUND, &format!("{on_its_own}/")),
+            false => pages::folder(&place, listing),
+        },
+        (Found::File(file, entry), Asked::Own { .. }) => match types::of(&entry.name).is_page {
+            true => to(StatusCode::FOUND, &on_its_own),
+            false => send((file, &entry), INERT_POLICY),
+        },
+        (Found::Folder(listing), Asked::Run { .. }) if has_index(&listing) => {
+            match find(place.join(INDEX.as_ref())).await? {
+                Found::File(file, entry) => send((file, &entry), RUN_POLICY),
+                // Its `index.html` is a folder.
+                Found::Folder(_) => return Err(Trouble::NoSuchThing),
+            }
         }
-        if !listing.entries.iter().any(|entry| entry.name == INDEX) {
-            let list = format!("//{host}{TOP}{}/", place.encoded());
-            return Ok(to(StatusCode::FOUND, &list));
+        (Found::Folder(_), Asked::Run { .. }) => {
+            to(StatusCode::FOUND, &asked.own(&format!("{TOP}{}/", place.encoded())))
         }
-        let index = place.join(INDEX.as_ref());
-        found = site.look(move |it| it.store.find(&index)).await?;
-    } else if is_of_folder {
-        return Err(Trouble::NoSuchThing);
-    }
-    match found {
-        Found::File(file, entry) => {
-            Ok(files::send((file, &entry), &request.headers, &secured(RUN_POLICY)))
-        }
-        // Its `index.html` is a folder.
-        Found::Folder(_) => Err(Trouble::NoSuchThing),
-    }
+        (Found::File(file, entry), Asked::Run { .. }) => send((file, &entry), RUN_POLICY),
+    })
 }
 
 /// What is no run is the operator's, who did not ask for it to be served.

@@ -9,9 +9,9 @@ use axum::Router;
 
 use super::dto::{
     Accepted, CordonBody, DownBody, EventsQuery, ExplainQuery, FleetQuery, ForgeJobsQuery, Healthy,
-    JSON_LINES_TYPE, JobQuery, JobsQuery, LOG_TYPE, LogsQuery, PostMortemsQuery, RestartBody,
-    RunnerHealth, RunnersQuery, ScaleBody, StatsQuery, SubmitBody, Submitted, SubmittedAll,
-    Uploaded,
+    HoldBody, JSON_LINES_TYPE, JobQuery, JobsQuery, LOG_TYPE, LogsQuery, PauseBody,
+    PostMortemsQuery, RestartBody, RunnerHealth, RunnersQuery, ScaleBody, StatsQuery, SubmitBody,
+    Submitted, SubmittedAll, Uploaded,
 };
 use super::problem::ProblemKind::{Conflict, Invalid, NoCapacity, NotAllowed, NotFound, NotNow};
 use super::spec_one::RunnersSummary;
@@ -25,7 +25,7 @@ use crate::fleet::stats::StatsView;
 use crate::fleet::view::{FleetView, GpusView, JobView, PlanView, RunnerView};
 use crate::post_mortems::PostMortem;
 use crate::reports::RunDetails;
-use crate::spec::Spec;
+use crate::spec::{Proposed, Spec};
 use crate::supervisor::gc::{GcOrder, GcReport};
 use crate::supervisor::usage::UsageReport;
 
@@ -91,7 +91,8 @@ fn fleet_routes() -> Vec<Route> {
             .says("The whole fleet, once or whenever it changes.")
             .query::<FleetQuery>()
             .answers::<FleetView>(200)
-            .answers_as(JSON_LINES_TYPE),
+            .answers_as(JSON_LINES_TYPE)
+            .tagged(),
         Route::get("/metrics", metrics::page)
             .local()
             .says("The page that Prometheus reads.")
@@ -99,6 +100,7 @@ fn fleet_routes() -> Vec<Route> {
         Route::get("/api/v1/stream", changes::stream)
             .local()
             .says("The fleet, its changes and the audit log, as server-sent events.")
+            .query::<changes::StreamQuery>()
             .answers_as("text/event-stream")
             .refuses(&[Invalid]),
         Route::get("/api/v1/gpus", fleet::gpus)
@@ -181,7 +183,7 @@ fn steering() -> Vec<Route> {
         Route::post("/api/v1/plan", control::plan)
             .operator()
             .says("What a spec would change; changes nothing.")
-            .takes::<Spec>()
+            .takes::<Proposed>()
             .answers::<PlanView>(200),
         Route::post("/api/v1/scale", control::scale)
             .operator()
@@ -193,6 +195,12 @@ fn steering() -> Vec<Route> {
             .operator()
             .says("Closes runners or cards to new work, or opens them.")
             .takes::<CordonBody>()
+            .answers::<Accepted>(200)
+            .refuses(&[NotFound, Conflict]),
+        Route::post("/api/v1/pause", control::pause)
+            .operator()
+            .says("Lets nothing begin in pools, or opens them again; what runs there goes on.")
+            .takes::<PauseBody>()
             .answers::<Accepted>(200)
             .refuses(&[NotFound, Conflict]),
         Route::post("/api/v1/restart", control::restart)
@@ -214,7 +222,7 @@ fn deciding() -> Vec<Route> {
         Route::put("/api/v1/spec", control::apply)
             .admin()
             .says("Brings the fleet to a spec, as `up` does.")
-            .takes::<Spec>()
+            .takes::<Proposed>()
             .answers::<Accepted>(200)
             .refuses(&[NotFound, NoCapacity, Conflict]),
         Route::post("/api/v1/down", control::down)
@@ -257,6 +265,18 @@ fn job_routes() -> Vec<Route> {
             .says("Ends a job.")
             .answers::<Accepted>(200)
             .refuses(&[Conflict]),
+        Route::post("/api/v1/jobs/hold", jobs::hold)
+            .operator()
+            .says("Keeps jobs that wait from starting, all or none.")
+            .takes::<HoldBody>()
+            .answers::<Accepted>(200)
+            .refuses(&[NotFound, Conflict]),
+        Route::post("/api/v1/jobs/release", jobs::release)
+            .operator()
+            .says("Lets jobs start that were held, all or none.")
+            .takes::<HoldBody>()
+            .answers::<Accepted>(200)
+            .refuses(&[NotFound, Conflict]),
     ]
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
+
+use super::peer::Peer;
 
 /// Out of descriptors, most likely: trying again at once would only burn CPU.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
@@ -22,6 +23,9 @@ pub trait Accept: Send + Sync + 'static {
 
     /// Takes the next connection.
     fn take(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Who is at its other end.
+    fn peer(stream: &Self::Stream) -> Peer;
 }
 
 impl Accept for UnixListener {
@@ -30,13 +34,22 @@ impl Accept for UnixListener {
     async fn take(&self) -> io::Result<UnixStream> {
         self.accept().await.map(|(stream, _)| stream)
     }
+
+    fn peer(stream: &UnixStream) -> Peer {
+        stream.peer_cred().map_or(Peer::Owner, |user| Peer::User(user.uid()))
+    }
 }
 
+/// A port for what is shown to everybody; who it is, is never asked.
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
     async fn take(&self) -> io::Result<TcpStream> {
         self.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn peer(_: &TcpStream) -> Peer {
+        Peer::Remote
     }
 }
 
@@ -57,18 +70,16 @@ impl<L> Seats<L> {
     }
 }
 
-impl<L: Accept> Listener for Seats<L> {
-    type Io = Seated<L::Stream>;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Self::Io, ()) {
+impl<L: Accept> Seats<L> {
+    /// The next client that finds a seat.
+    pub async fn accept(&mut self) -> Seated<L::Stream> {
         // The semaphore is never closed; without a permit the connection would only go unbounded.
         let seat = Arc::clone(&self.free).acquire_owned().await.ok();
         loop {
             match self.listener.take().await {
                 Ok(stream) => {
                     self.has_failed = false;
-                    return (Seated { stream, _seat: seat }, ());
+                    return Seated { stream, _seat: seat };
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -80,10 +91,6 @@ impl<L: Accept> Listener for Seats<L> {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
         let mut seats = Seats::new(listener, 1);
         let mut first = TcpStream::connect(address).await.expect("connected");
         let _second = TcpStream::connect(address).await.expect("waits at the door");
-        let (seated, ()) = seats.accept().await;
+        let seated = seats.accept().await;
         let early = timeout(Duration::from_millis(50), seats.accept()).await;
         assert!(early.is_err(), "there is one seat");
         drop(seated);

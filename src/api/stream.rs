@@ -22,6 +22,7 @@ use super::follow::{JobFollower, Telling};
 use super::logs::Follow;
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
+use super::sight::Sight;
 use super::{Api, FOLLOWERS_MAX};
 use crate::supervisor::handle::{AuditFilter, Query};
 
@@ -78,10 +79,11 @@ pub(super) async fn step_or_left(steps: &mut watch::Receiver<u64>, out: &Out) ->
 
 pub(super) async fn job_logs(
     State(api): State<Arc<Api>>,
+    sight: Sight,
     Step(id): Step,
     Params(LogsQuery { follow, from, job: tell }): Params<LogsQuery>,
 ) -> Result<Response, Problem> {
-    let telling = if tell { Telling::OutputAndJob } else { Telling::Output };
+    let telling = if tell { Telling::OutputAndJob(sight) } else { Telling::Output };
     let job = parse_job(&id)?;
     api.job_view(job).await?;
     let kind = [(header::CONTENT_TYPE, LOG_TYPE)];
@@ -101,6 +103,7 @@ pub(super) async fn job_logs(
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     By(by): By,
+    sight: Sight,
     JsonBody(body): JsonBody<SubmitBody>,
 ) -> Result<Response, Problem> {
     let spec = body.into_spec()?;
@@ -108,7 +111,8 @@ pub(super) async fn run(
     let job = api.submit(by, spec).await?;
     let (out, chunks) = self::body();
     tokio::spawn(async move {
-        JobFollower { api: &api, job, out: &out, telling: Telling::OutputAndJob }.run(0).await;
+        let telling = Telling::OutputAndJob(sight);
+        JobFollower { api: &api, job, out: &out, telling }.run(0).await;
         drop(permit);
     });
     let head =

@@ -71,6 +71,7 @@ impl AssignBody {
             submitter: self.submitter.unwrap_or_else(|| "api".to_owned()),
             retries: None,
             retry_on: RetryOn::Never,
+            hold: false,
         })
     }
 }
@@ -199,7 +200,8 @@ pub(super) async fn complete(
     By(by): By,
     JsonBody(CompleteBody { of, end }): JsonBody<CompleteBody>,
 ) -> Result<Json<Completed>, Problem> {
-    let completed = find(&api.fleet_view().await?, &of)?;
+    let fleet = api.fleet_view().await?;
+    let completed = find(&fleet, &of)?;
     if let Some(job) = completed.job {
         api.change(by, Request::Complete { job, end }).await?;
     }
@@ -209,13 +211,9 @@ pub(super) async fn complete(
 /// The task that is on a runner, or that has this name. A runner of a forge has none, and is no
 /// mistake: specification 1's workflow completes the runner that it runs on.
 fn find(fleet: &FleetView, of: &str) -> Result<Completed, Problem> {
-    let id: Option<SlotId> = of.parse().ok();
-    let is_it = |runner: &&RunnerView| runner.name == of || Some(runner.id) == id;
-    let named = fleet.runners.iter().find(is_it);
-    let named = named.or_else(|| fleet.runners.iter().find(|it| it.is_registered_as(of)));
     let has_it =
         |runner: &&RunnerView| runner.task.as_ref().is_some_and(|task| task.as_str() == of);
-    let runner = named.or_else(|| fleet.runners.iter().find(has_it));
+    let runner = fleet.runner_named(of).or_else(|| fleet.runners.iter().find(has_it));
     let Some(runner) = runner else {
         let detail = format!(
             "there is no runner `{of}`, and no runner has a task of this name; `slate-fleet ps` \

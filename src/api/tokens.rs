@@ -21,6 +21,7 @@ use super::problem::{Problem, ProblemKind};
 use crate::fleet::audit::Client;
 use crate::fleet::event::{Request, TokenChange};
 use crate::ids::TokenId;
+use crate::spec::show_duration;
 use crate::units::Time;
 
 pub(super) use file::Tokens;
@@ -131,7 +132,7 @@ pub(super) async fn make(
     let valid = expires_seconds.map(checked_span).transpose()?;
     let made = api.tokens.make((role, name), valid, by.clone())?;
     let why = match made.token.expires_at {
-        Some(_) => format!("role {role}, for {} s", valid.unwrap_or_default().as_secs()),
+        Some(_) => format!("role {role}, for {}", show_duration(valid.unwrap_or_default())),
         None => format!("role {role}, without an end"),
     };
     let id = made.token.id.clone();

@@ -5,6 +5,7 @@ use crate::fleet::view::{Health, JobStatus, RunnerStatus};
 use crate::ids::ParseIdError;
 use crate::spec::{ForgeAccess, SecretSource};
 use crate::units::Time;
+use crate::units::words::{agree, all_of};
 
 /// Every job state, in the order of a job's life.
 pub const JOB_STATUSES: [JobStatus; 9] = [
@@ -122,6 +123,18 @@ fn place(source: &SecretSource) -> String {
             format!("the program `{}`", line.first().map_or("", String::as_str))
         }
         SecretSource::Vault(it) => format!("Vault, {} of {}", it.field, it.path),
+    }
+}
+
+/// That a fleet of so many runners needs no change.
+#[must_use]
+pub fn as_the_file_says(runners: usize) -> String {
+    match runners {
+        0 => "the file asks for no runner, and there is none".to_owned(),
+        count => {
+            let is = agree(&count, "is", "are");
+            format!("{} {is} as the file says", all_of(count, "runner"))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::report::thousands;
 use crate::ids::{ProfileName, ProjectName};
 use crate::spec::template::{NewFleet, NewPool};
 use crate::spec::{Limits, Spec};
+use crate::units::words::counted;
 
 /// How much of the machine a new fleet takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +85,7 @@ fn pools_of(best: &Optimal) -> Vec<NewPool> {
 }
 
 fn host(machine: &Machine) -> String {
-    let counted = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    };
-    let cpus = counted(usize::try_from(machine.cpus).unwrap_or(usize::MAX), "CPU");
+    let cpus = counted(machine.cpus, "CPU");
     let gpus = match machine.cards.len() {
         0 => String::new(),
         count => format!(", {}", counted(count, "GPU")),

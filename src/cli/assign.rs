@@ -7,12 +7,14 @@ use clap::Args;
 use super::context::{Context, Format, note, print};
 use super::failure::Failure;
 use super::submit::{submitter, whole_seconds};
+use super::wanted::WantedArgs;
 use super::{clock, render};
 use crate::api::tasks::{AssignBody, Assignment, CompleteBody, Completed};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::fleet::event::TaskEnd;
 use crate::fleet::view::JobStatus;
+use crate::spec::show_duration;
 
 /// Longest wait in one request.
 const LOOK: Duration = Duration::from_secs(20);
@@ -31,21 +33,8 @@ pub(super) struct AssignArgs {
     /// What you call the work
     #[arg(value_name = "TASK")]
     task: String,
-    /// Profile that it needs at least
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
-    /// Type of work; the fleet file's `task_types` say which profile it needs
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "profile")]
-    task_type: Option<String>,
-    /// Only this pool
-    #[arg(long, value_name = "POOL")]
-    pool: Option<String>,
-    /// Lane that it belongs to
-    #[arg(long, value_name = "LANE")]
-    lane: Option<String>,
-    /// Higher goes first
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    priority: i32,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// Take the runner back after this long [default: the fleet file's `limits.task_timeout`]
     #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
     task_timeout: Option<Duration>,
@@ -85,11 +74,11 @@ impl AssignArgs {
         let mut client = context.connect().await?;
         let mut body = AssignBody {
             task: self.task,
-            profile: self.profile,
-            task_type: self.task_type,
-            pool: self.pool,
-            lane: self.lane,
-            priority: self.priority,
+            profile: self.wanted.profile,
+            task_type: self.wanted.task_type,
+            pool: self.wanted.pool,
+            lane: self.wanted.lane,
+            priority: self.wanted.priority,
             timeout_seconds: self.task_timeout.map(whole_seconds),
             wait_seconds: 0,
             submitter: Some(submitter()),
@@ -137,8 +126,8 @@ async fn wait(
 
 fn late(assignment: &Assignment, timeout: Duration) -> Failure {
     let Assignment { task, job, .. } = assignment;
-    let seconds = timeout.as_secs_f64();
-    Failure::new(Exit::NotReady, format!("there was no runner for {task} within {seconds} s")).help(
+    let timeout = show_duration(timeout);
+    Failure::new(Exit::NotReady, format!("there was no runner for {task} within {timeout}")).help(
         format!(
             "it stays in the queue; `slate-fleet assign` with the same name waits on, \
              `slate-fleet cancel {job}` gives it up"

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 use crate::store::checkpoint;
 use crate::store::log::{AuditLog, Range, verify_export};
 use crate::store::verify::Verified;
+use crate::units::words::counted;
 
 /// Check or export the audit log: who did what, and when
 #[derive(Debug, Args)]
@@ -128,7 +129,12 @@ fn tell(verified: &Verified, place: &Path) -> Result<Exit, Failure> {
     if flaws.is_empty() {
         let text = match entries {
             0 => "ok: the log has no entries\n".to_owned(),
-            _ => format!("ok: {entries} entries, {first} to {}\nhead: {}\n", head.seq, head.hash),
+            _ => format!(
+                "ok: {}, {first} to {}\nhead: {}\n",
+                counted(*entries, "entry"),
+                head.seq,
+                head.hash
+            ),
         };
         print(&text)?;
         return Ok(Exit::Done);

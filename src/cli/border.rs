@@ -30,6 +30,7 @@ use crate::state_dir::StateDir;
 use crate::store::Store;
 use crate::supervisor::{self, Options, SupervisorError};
 use crate::units::Time;
+use crate::units::words::counted;
 use crate::{inventory, spec};
 
 /// Reads, merges and checks the fleet files.
@@ -160,7 +161,7 @@ pub(super) async fn remove_caches(state: &StateDir) -> Result<(), Failure> {
     let engine = connect(&spec.project, &fleet).map_err(unreachable)?;
     let removed = engine.remove_caches().await.map_err(unreachable)?;
     if removed > 0 {
-        note(&format!("removed {removed} volumes of caches and registrations"));
+        note(&format!("removed {} of caches and registrations", counted(removed, "volume")));
     }
     Ok(())
 }

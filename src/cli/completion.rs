@@ -17,6 +17,13 @@ use crate::exit::Exit;
 
 /// The shell that asks, if one does.
 const VARIABLE: &str = "SLATE_COMPLETE";
+/// What clap's script for zsh lacks: from a folder of `fpath` zsh reads it at the first completion,
+/// and takes what it then does for the answer.
+const ZSH_AT_ONCE: &str = r#"
+if [[ $funcstack[1] == _slate-fleet ]]; then
+    _clap_dynamic_completer_slate_fleet "$@"
+fi
+"#;
 /// The program as the shell finds it.
 const PROGRAM: &str = "slate-fleet";
 
@@ -24,6 +31,9 @@ const PROGRAM: &str = "slate-fleet";
 ///
 /// It completes verbs, options and the names of runners, jobs, pools, profiles and lanes of the
 /// fleet that is up; without one it is silent about names.
+///
+/// zsh reads the folders of its `fpath`: put `fpath=(~/.zfunc $fpath)` before `compinit` in
+/// `~/.zshrc`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  source <(slate-fleet completion bash)\n  \
                         slate-fleet completion zsh > ~/.zfunc/_slate-fleet\n  \
@@ -45,6 +55,9 @@ impl CompletionArgs {
         known
             .write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
             .map_err(|error| Failure::system("cannot write the script", &error))?;
+        if self.shell == Shell::Zsh {
+            script.extend_from_slice(ZSH_AT_ONCE.as_bytes());
+        }
         print_bytes(&script)?;
         Ok(Exit::Done)
     }

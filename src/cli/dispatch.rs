@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::exit::{Exit, JOB_TIMED_OUT};
 use crate::fleet::view::FleetView;
 use crate::ids::ForgeRunId;
+use crate::spec::show_duration;
 
 /// Between two looks at a run: 720 of the 5,000 calls that GitHub allows in an hour.
 const LOOK: Duration = Duration::from_secs(5);
@@ -143,7 +144,7 @@ async fn ended(
                     return Ok(exit_of(run, now.conclusion.as_deref().unwrap_or("unknown")));
                 }
                 if told != now.status {
-                    note(&format!("run {run} is {}", now.status));
+                    note(&format!("run {run} is {}", now.status.replace('_', " ")));
                     told = now.status;
                 }
             }
@@ -174,6 +175,6 @@ fn exit_of(run: ForgeRunId, conclusion: &str) -> Exit {
 }
 
 fn late(run: ForgeRunId, timeout: Duration) -> Failure {
-    let seconds = timeout.as_secs_f64();
-    Failure::new(Exit::NotReady, format!("run {run} is not over after {seconds} s"))
+    let timeout = show_duration(timeout);
+    Failure::new(Exit::NotReady, format!("run {run} is not over after {timeout}"))
 }

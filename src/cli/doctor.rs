@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::fleet::view::FleetView;
 use crate::spec::Spec;
 use crate::state_dir::StateDir;
+use crate::units::words::counted;
 
 /// Check the fleet file, the engine, this machine, the supervisor and the forges
 ///
@@ -36,12 +37,13 @@ pub(super) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut found = diagnose(context).await?;
+        let found = diagnose(context).await?;
+        let mut shown = found.clone();
         if self.problems {
-            found.keep_problems();
+            shown.keep_problems();
         }
-        let text = render::machine_one(self.format, &found)
-            .unwrap_or_else(|| render::doctor::text(&found, context.paint()));
+        let text = render::machine_one(self.format, &shown)
+            .unwrap_or_else(|| render::doctor::text(&shown, &found, context.paint()));
         print(&text)?;
         Ok(match found.worst() {
             CheckLevel::Skipped | CheckLevel::Ok | CheckLevel::Warning => Exit::Done,
@@ -70,10 +72,8 @@ fn fleet_file(context: &Context, found: &mut Diagnosis) -> Option<Spec> {
     let spec = match context.spec() {
         Ok(spec) => {
             let most: u32 = spec.pools.iter().map(|pool| pool.size.most()).sum();
-            let pools = if spec.pools.len() == 1 { "pool" } else { "pools" };
-            let runners = if most == 1 { "runner" } else { "runners" };
-            let count = spec.pools.len();
-            section.ok(format!("{count} {pools}, at most {most} {runners}"));
+            let (pools, most) = (counted(spec.pools.len(), "pool"), counted(most, "runner"));
+            section.ok(format!("{pools}, at most {most}"));
             Some(spec)
         }
         Err(failure) => {

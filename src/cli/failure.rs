@@ -91,7 +91,13 @@ impl From<ClientError> for Failure {
             | ClientError::Timeout { .. } => Exit::Unreachable,
             ClientError::Answer(_) => Exit::Failed,
         };
-        Self::new(exit, with_causes(&error))
+        let findings = match &error {
+            ClientError::Refused(problem) if problem.kind == ProblemKind::Invalid => {
+                (!problem.reasons.is_empty()).then(|| problem.reasons.join("\n"))
+            }
+            _ => None,
+        };
+        Self { findings, ..Self::new(exit, with_causes(&error)) }
     }
 }
 

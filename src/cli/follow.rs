@@ -11,7 +11,9 @@ use super::progress::{Tracker, renderer};
 use crate::client::{Client, ClientError, Lines};
 use crate::exit::Exit;
 use crate::fleet::event::EVIDENCE;
-use crate::fleet::view::{FleetPhase, FleetView, RunnerStatus, RunnerView};
+use crate::fleet::view::{FleetPhase, FleetView, RunnerView};
+use crate::spec::show_duration;
+use crate::units::words::{agree, part};
 
 /// Between two views the seconds on the screen move on.
 const TICK: Duration = Duration::from_millis(200);
@@ -140,7 +142,8 @@ fn held(fleet: &FleetView) -> Failure {
     }
     let (count, all) = (waiting.len(), fleet.runners.len());
     let exit = if count < all { Exit::Partly } else { Exit::Failed };
-    Failure::new(exit, format!("{count} of {all} runners wait for you"))
+    let wait = agree(&count, "waits", "wait");
+    Failure::new(exit, format!("{} {wait} for you", part(count, all, "runner")))
         .help("`slate-fleet up -d` tries them again")
 }
 
@@ -170,8 +173,8 @@ fn late(goal: Goal, timeout: Duration, fleet: Option<&FleetView>) -> Failure {
     for reason in fleet.map(reasons).unwrap_or_default() {
         note(&format!("  {reason}"));
     }
-    let seconds = timeout.as_secs_f64();
-    Failure::new(Exit::NotReady, format!("{what} after {seconds} s"))
+    let timeout = show_duration(timeout);
+    Failure::new(Exit::NotReady, format!("{what} after {timeout}"))
         .help("`slate-fleet ps` shows how it goes on; `--timeout` waits longer")
 }
 
@@ -188,22 +191,10 @@ fn reasons(fleet: &FleetView) -> Vec<String> {
             news.push(runner);
         }
     }
-    let runners = news.into_iter().filter_map(|runner| match runner.status {
-        RunnerStatus::Idle | RunnerStatus::Running => None,
-        RunnerStatus::Planned
-        | RunnerStatus::Creating
-        | RunnerStatus::Starting
-        | RunnerStatus::Registering
-        | RunnerStatus::Stopping
-        | RunnerStatus::Removing
-        | RunnerStatus::Error
-        | RunnerStatus::Stale
-        | RunnerStatus::Oom
-        | RunnerStatus::TimedOut => {
-            let status = crate::api::words::runner_status(runner.status);
-            let reason = runner.reason.as_deref().unwrap_or("no reason is known");
-            Some(format!("{} is {status}: {reason}", runner.name))
-        }
+    let runners = news.into_iter().filter(|runner| !runner.status.is_serving()).map(|runner| {
+        let status = crate::api::words::runner_status(runner.status);
+        let reason = runner.reason.as_deref().unwrap_or("no reason is known");
+        format!("{} is {status}: {reason}", runner.name)
     });
     fleet.troubles.iter().cloned().chain(runners).take(REASONS_MAX).collect()
 }
@@ -218,6 +209,7 @@ fn cause(reason: &str) -> &str {
 mod tests {
     use super::*;
     use crate::cli::render::fixture;
+    use crate::fleet::view::RunnerStatus;
 
     #[test]
     fn a_fleet_is_held_when_all_but_those_that_wait_for_an_operator_serve() {
@@ -228,7 +220,7 @@ mod tests {
             Some("RUNNER_TOKEN_3 is not set".to_owned());
         assert!(is_held(&fleet));
         assert_eq!(held(&fleet).exit(), Exit::Partly);
-        assert!(held(&fleet).render().contains("1 of 3 runners wait for you"));
+        assert!(held(&fleet).render().contains("1 of 3 runners waits for you"));
         fleet.runners[0].status = RunnerStatus::Registering;
         assert!(!is_held(&fleet), "one is on its way");
         fleet.runners.drain(..2);

@@ -8,6 +8,7 @@ use super::context::{Context, print};
 use super::failure::Failure;
 use crate::exit::Exit;
 use crate::supervisor::gc::{GcAge, GcEffect, GcOrder, GcReport};
+use crate::units::words::counted;
 
 /// Remove what is kept too long, and what nobody needs
 ///
@@ -55,9 +56,11 @@ fn told(report: &GcReport, effect: GcEffect) -> String {
     };
     let mut text = String::new();
     for item in &report.removed {
+        // A kind is named by its plural.
+        let one = item.kind.strip_suffix('s').unwrap_or(&item.kind);
         let size = if item.bytes.0 > 0 { format!(", {}", item.bytes) } else { String::new() };
         // Writing to a String cannot fail.
-        let _infallible = writeln!(text, "{verb} {} {}{size}", item.count, item.kind);
+        let _infallible = writeln!(text, "{verb} {}{size}", counted(item.count, one));
         for name in &item.names {
             let _infallible = writeln!(text, "  {name}");
         }
@@ -95,7 +98,7 @@ mod tests {
         };
         let text = told(&report, GcEffect::Tell);
         let wanted = "would remove 3 job logs, 2MiB\n  job-1\n  job-2\n  and 1 more\n\
-                      would remove 1 volumes\n  slate-i7-work\n";
+                      would remove 1 volume\n  slate-i7-work\n";
         assert_eq!(text, wanted);
         assert_eq!(told(&GcReport::default(), GcEffect::Remove), "nothing to remove\n");
     }

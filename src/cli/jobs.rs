@@ -8,7 +8,7 @@ use super::{clock, render};
 use crate::api::words::{job_status, parse_job_status};
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::fleet::forge::{ForgeJobStatus, ForgeJobView};
+use crate::fleet::forge::ForgeJobView;
 use crate::fleet::view::{JobStatus, JobView};
 use crate::ids::JobId;
 
@@ -104,7 +104,7 @@ impl JobsArgs {
     /// Those that wait or run.
     async fn open_at_forges(&self, client: &mut Client) -> Result<Vec<ForgeJobView>, Failure> {
         let mut jobs: Vec<ForgeJobView> = client.get(&self.forge_path()).await?;
-        jobs.retain(|job| !matches!(job.job.status, ForgeJobStatus::Completed(_)));
+        jobs.retain(|job| !job.job.status.is_final());
         Ok(jobs)
     }
 

@@ -84,16 +84,8 @@ pub(super) fn find_all<'a>(
 
 /// The runner of this name or id.
 pub(super) fn find<'a>(fleet: &'a FleetView, name: &str) -> Result<&'a RunnerView, Failure> {
-    let id = name.parse().ok();
-    fleet
-        .runners
-        .iter()
-        .find(|runner| runner.name == name)
-        .or_else(|| fleet.runners.iter().find(|runner| Some(runner.id) == id))
-        .or_else(|| fleet.runners.iter().find(|runner| runner.is_registered_as(name)))
-        .ok_or_else(|| {
-            let names: Vec<&str> =
-                fleet.runners.iter().map(|runner| runner.name.as_str()).collect();
-            suggest::no_such("runner", name, &names)
-        })
+    fleet.runner_named(name).ok_or_else(|| {
+        let names: Vec<&str> = fleet.runners.iter().map(|runner| runner.name.as_str()).collect();
+        suggest::no_such("runner", name, &names)
+    })
 }

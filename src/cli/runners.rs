@@ -1,4 +1,5 @@
-//! `cordon`, `drain`, `resume` and `restart`: single runners, by name or id, and cards.
+//! `cordon`, `drain`, `resume` and `restart`: single runners, by name or id, and cards; `resume`
+//! opens pools, too.
 
 use std::time::Duration;
 
@@ -7,24 +8,14 @@ use tokio::time::timeout_at;
 
 use super::context::{Context, note};
 use super::failure::Failure;
-use super::{clock, ps};
+use super::{clock, pause, ps, suggest};
 use crate::api::dto::{Accepted, CordonBody, RestartBody};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::fleet::event::{Cordon, RestartTime};
 use crate::fleet::view::FleetView;
-use crate::ids::SlotId;
-
-/// What takes no new work, or takes it again
-#[derive(Debug, Args)]
-struct Which {
-    /// Runners by name or id
-    #[arg(required_unless_present = "gpus", conflicts_with = "gpus", value_name = "RUNNER")]
-    runners: Vec<String>,
-    /// A GPU by index or UUID; may be repeated
-    #[arg(long = "gpu", value_name = "CARD")]
-    gpus: Vec<String>,
-}
+use crate::ids::{PoolName, SlotId};
+use crate::spec::show_duration;
 
 /// Give runners no new jobs, or GPUs no new runners; what runs there goes on
 #[derive(Debug, Args)]
@@ -32,8 +23,12 @@ struct Which {
                         slate-fleet cordon runner-001 runner-002\n  \
                         slate-fleet cordon --gpu 1")]
 pub(super) struct CordonArgs {
-    #[command(flatten)]
-    which: Which,
+    /// Runners by name or id
+    #[arg(required_unless_present = "gpus", conflicts_with = "gpus", value_name = "RUNNER")]
+    runners: Vec<String>,
+    /// A GPU by index or UUID; may be repeated
+    #[arg(long = "gpu", value_name = "CARD")]
+    gpus: Vec<String>,
 }
 
 /// Give runners no new jobs, and wait until theirs have ended
@@ -50,15 +45,25 @@ pub(super) struct DrainArgs {
     timeout: Duration,
 }
 
-/// Give runners jobs again after `cordon` or `drain`, and try failed ones again at once
+/// Give runners jobs again after `cordon` or `drain`, and pools after `pause`
 ///
+/// Failed runners are tried again at once. Without a name, every pool that is paused is opened.
 /// With `--gpu`, a GPU that was cordoned, by hand or because it was sick, takes runners again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet resume slate-light-01\n  \
+                        slate-fleet resume standard      a pool that is paused\n  \
+                        slate-fleet resume               every pool that is paused\n  \
                         slate-fleet resume --gpu 1")]
 pub(super) struct ResumeArgs {
-    #[command(flatten)]
-    which: Which,
+    /// Runners by name or id, or pools by name
+    #[arg(conflicts_with = "gpus", value_name = "RUNNER | POOL")]
+    names: Vec<String>,
+    /// A pool whose name is a runner's, too; may be repeated
+    #[arg(long = "pool", conflicts_with = "gpus", value_name = "POOL")]
+    pools: Vec<String>,
+    /// A GPU by index or UUID; may be repeated
+    #[arg(long = "gpu", value_name = "CARD")]
+    gpus: Vec<String>,
 }
 
 /// Replace the containers of runners, busy ones after their job
@@ -78,27 +83,13 @@ pub(super) struct RestartArgs {
     force: bool,
 }
 
-impl Which {
-    async fn set(self, client: &mut Client, to: Cordon) -> Result<(), Failure> {
-        if self.gpus.is_empty() {
-            return cordon(client, &self.runners, to).await.map(drop);
-        }
-        let gpus = self.gpus.join(", ");
-        let body = CordonBody { runners: Vec::new(), gpus: self.gpus, to };
-        let _: Accepted = client.post("/api/v1/cordon", &body).await?;
-        let what = match to {
-            Cordon::Closed => "cordoned",
-            Cordon::Open => "open for runners",
-        };
-        note(&format!("GPU {gpus}: {what}"));
-        Ok(())
-    }
-}
-
 impl CordonArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        self.which.set(&mut client, Cordon::Closed).await?;
+        match self.gpus.is_empty() {
+            true => cordon(&mut client, &self.runners, Cordon::Closed).await.map(drop)?,
+            false => cordon_cards(&mut client, self.gpus, Cordon::Closed).await?,
+        }
         Ok(Exit::Done)
     }
 }
@@ -108,9 +99,9 @@ impl DrainArgs {
         let mut client = context.connect().await?;
         let slots = cordon(&mut client, &self.runners, Cordon::Closed).await?;
         let until = clock::start() + self.timeout;
-        let seconds = self.timeout.as_secs_f64();
+        let timeout = show_duration(self.timeout);
         timeout_at(until, without_jobs(&mut client, &slots)).await.map_err(|_| {
-            Failure::new(Exit::NotReady, format!("jobs still run there after {seconds} s"))
+            Failure::new(Exit::NotReady, format!("jobs still run there after {timeout}"))
                 .help("the runners stay cordoned; `slate-fleet ps` shows their jobs")
         })??;
         Ok(Exit::Done)
@@ -120,9 +111,72 @@ impl DrainArgs {
 impl ResumeArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut client = context.connect().await?;
-        self.which.set(&mut client, Cordon::Open).await?;
+        if !self.gpus.is_empty() {
+            cordon_cards(&mut client, self.gpus, Cordon::Open).await?;
+            return Ok(Exit::Done);
+        }
+        let fleet: FleetView = client.get("/api/v1/fleet").await?;
+        let (runners, pools) = self.sort(&fleet)?;
+        if !runners.is_empty() {
+            cordon(&mut client, &runners, Cordon::Open).await?;
+        }
+        match (pools.is_empty(), runners.is_empty()) {
+            (false, _) => pause::turn(&mut client, &pools, Cordon::Open).await?,
+            (true, true) => note("no pool is paused"),
+            (true, false) => {}
+        }
         Ok(Exit::Done)
     }
+}
+
+impl ResumeArgs {
+    /// What is a runner and what is a pool; every paused pool where nothing is named.
+    fn sort(self, fleet: &FleetView) -> Result<(Vec<String>, Vec<PoolName>), Failure> {
+        if self.names.is_empty() && self.pools.is_empty() {
+            let paused = fleet.pools.iter().filter(|pool| pool.paused.is_some());
+            return Ok((Vec::new(), paused.map(|pool| pool.name.clone()).collect()));
+        }
+        let mut runners = Vec::new();
+        let mut pools = self
+            .pools
+            .iter()
+            .map(|name| pause::find(fleet, name))
+            .collect::<Result<Vec<_>, _>>()?;
+        for name in self.names {
+            match (ps::find(fleet, &name), pause::find(fleet, &name)) {
+                (Ok(runner), Ok(_)) => {
+                    let what = format!("`{name}` is a runner and a pool");
+                    return Err(Failure::new(Exit::Usage, what).help(format!(
+                        "`slate-fleet resume {}` for the runner, `slate-fleet resume --pool \
+                         {name}` for the pool",
+                        runner.id
+                    )));
+                }
+                (Ok(_), Err(_)) => runners.push(name),
+                (Err(_), Ok(pool)) => pools.push(pool),
+                (Err(_), Err(_)) => return Err(neither(fleet, &name)),
+            }
+        }
+        Ok((runners, pools))
+    }
+}
+
+fn neither(fleet: &FleetView, name: &str) -> Failure {
+    let runners = fleet.runners.iter().map(|runner| runner.name.as_str());
+    let pools = fleet.pools.iter().map(|pool| pool.name.as_str());
+    suggest::no_such("runner or pool", name, &runners.chain(pools).collect::<Vec<_>>())
+}
+
+async fn cordon_cards(client: &mut Client, gpus: Vec<String>, to: Cordon) -> Result<(), Failure> {
+    let named = gpus.join(", ");
+    let body = CordonBody { runners: Vec::new(), gpus, to };
+    let _: Accepted = client.post("/api/v1/cordon", &body).await?;
+    let what = match to {
+        Cordon::Closed => "cordoned",
+        Cordon::Open => "open for runners",
+    };
+    note(&format!("GPU {named}: {what}"));
+    Ok(())
 }
 
 impl RestartArgs {

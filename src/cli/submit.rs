@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::context::{Context, print};
 use super::failure::Failure;
+use super::wanted::WantedArgs;
 use super::workspace::{self, Git, Packing};
 use super::{clock, suggest};
 use crate::api::dto::{LINES_MAX, SubmitBody, Submitted, SubmittedAll};
@@ -99,27 +100,14 @@ fn read_lines(file: &Path) -> Result<Vec<u8>, Failure> {
 /// What a job is and where it runs.
 #[derive(Debug, Args)]
 pub(super) struct JobArgs {
-    /// Profile that the job needs at least
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
-    /// Type of work; the fleet file's `task_types` say which profile it needs
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "profile")]
-    task_type: Option<String>,
-    /// Only this pool
-    #[arg(long, value_name = "POOL")]
-    pool: Option<String>,
-    /// Lane that the job belongs to
-    #[arg(long, value_name = "LANE")]
-    lane: Option<String>,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// Workflow; groups reports, and its runs count against `limits.max_parallel_workflows`
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
     /// Run within the workflow [default: the job's id]
     #[arg(long, value_name = "NAME")]
     run_id: Option<String>,
-    /// Higher starts first
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    priority: i32,
     /// End the job after this long [default: the fleet file's `limits.task_timeout`]
     #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
     timeout: Option<Duration>,
@@ -131,6 +119,9 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "infrastructure|oom|any|never", default_value = "infrastructure",
           value_parser = parse_retry_on)]
     retry_on: RetryOn,
+    /// Keep it from starting until `release` lets it go
+    #[arg(long)]
+    hold: bool,
     /// Environment variable; without a value, this shell's
     #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
     env: Vec<String>,
@@ -168,18 +159,19 @@ impl JobArgs {
         Ok(SubmitBody {
             command,
             env,
-            profile: self.profile,
-            task_type: self.task_type,
-            pool: self.pool,
-            lane: self.lane,
+            profile: self.wanted.profile,
+            task_type: self.wanted.task_type,
+            pool: self.wanted.pool,
+            lane: self.wanted.lane,
             workflow: self.workflow,
             run_id: self.run_id,
-            priority: self.priority,
+            priority: self.wanted.priority,
             timeout_seconds: self.timeout.map(whole_seconds),
             workspace,
             submitter: Some(submitter()),
             retries: self.retries,
             retry_on: self.retry_on,
+            hold: self.hold,
         })
     }
 

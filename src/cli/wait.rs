@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::fleet::view::JobView;
 use crate::ids::JobId;
+use crate::spec::show_duration;
 
 /// Wait until the fleet is ready or idle, or until jobs end
 ///
@@ -77,8 +78,8 @@ async fn ended(client: &mut Client, id: JobId) -> Result<JobView, Failure> {
 }
 
 fn late(id: JobId, timeout: Duration) -> Failure {
-    let seconds = timeout.as_secs_f64();
-    Failure::new(Exit::NotReady, format!("{id} has not ended after {seconds} s"))
+    let timeout = show_duration(timeout);
+    Failure::new(Exit::NotReady, format!("{id} has not ended after {timeout}"))
 }
 
 fn summary(exits: &[Exit]) -> Exit {

@@ -59,6 +59,34 @@ const ACTIONS = {
       done: `${pool.name} is being scaled`,
     };
   },
+  hold: (job) => ({
+    title: `Hold ${jobName(job.id)}?`,
+    words: `${command(job)} — it does not start before you release it, and keeps its place.`,
+    verb: 'Hold',
+    send: () => send('/api/v1/jobs/hold', { jobs: [job.id] }),
+    done: `${jobName(job.id)} is on hold`,
+  }),
+  release: (job) => ({
+    title: `Release ${jobName(job.id)}?`,
+    words: `${command(job)} — it waits for a runner again, at its old place.`,
+    verb: 'Release',
+    send: () => send('/api/v1/jobs/release', { jobs: [job.id] }),
+    done: `${jobName(job.id)} waits for a runner again`,
+  }),
+  pause: (pool) => ({
+    title: `Pause ${pool?.name ?? 'all pools'}?`,
+    words: 'Nothing new begins there, and what runs goes on. Jobs wait until you resume it.',
+    verb: 'Pause',
+    send: () => send('/api/v1/pause', { pools: pool ? [pool.name] : [], to: 'closed' }),
+    done: `${pool?.name ?? 'every pool'} is paused`,
+  }),
+  unpause: (pool) => ({
+    title: `Resume ${pool?.name ?? 'all pools'}?`,
+    words: 'Jobs begin there again.',
+    verb: 'Resume',
+    send: () => send('/api/v1/pause', { pools: pool ? [pool.name] : [], to: 'open' }),
+    done: `${pool?.name ?? 'every pool'} takes jobs again`,
+  }),
   'close-card': (card) => ({
     title: `Close GPU ${card.index}?`,
     words: `Nothing new is placed on it; ${count(card.leases.length, 'runner')} there ${card.leases.length === 1 ? 'goes' : 'go'} on.`,

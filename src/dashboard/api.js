@@ -26,8 +26,7 @@ export class Problem extends Error {
   }
 }
 
-async function ask(path, { method = 'GET', body, signal } = {}) {
-  const headers = {};
+async function ask(path, { method = 'GET', body, signal, headers = {} } = {}) {
   const token = sessionStorage.getItem(KEY);
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
@@ -44,8 +43,8 @@ export const read = async (path, signal) => (await ask(path, { signal })).json()
 export const send = async (path, body) => (await ask(path, { method: 'POST', body })).json();
 
 /** The chunks of an answer that goes on, as they come. */
-export async function* chunks(path, signal) {
-  const reader = (await ask(path, { signal })).body.getReader();
+export async function* chunks(path, signal, headers) {
+  const reader = (await ask(path, { signal, headers })).body.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read();

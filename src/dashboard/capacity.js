@@ -9,9 +9,10 @@ import { byName, bytes, cpus, kind, vram } from './words.js';
 export function drawHost() {
   const { fleet } = known;
   if (!fleet?.host) return;
-  keyed(byId('hosts'), [fleet.host], () => 'here', makeHost);
+  keyed(byId('hosts'), fleet.host.cpus ? [fleet.host] : [], () => 'here', makeHost);
   const notes = fleet.gpus.cards.length ? [] : fleet.gpus.notes;
-  text(byId('card-notes'), notes.join(' '));
+  const unknown = fleet.host.cpus ? [] : ['What this host has is not known yet.'];
+  text(byId('card-notes'), [...unknown, ...notes].join(' '));
   keyed(byId('cards'), fleet.gpus.cards, (card) => card.uuid, makeCard);
 }
 
@@ -64,8 +65,10 @@ function makeCard() {
   const figures = h('span', { class: 'figure' });
   const why = h('p', { class: 'why' });
   const lane = h('ul', { class: 'blocks' });
+  const ticks = h('div', { class: 'ticks', 'aria-hidden': 'true' });
+  const sums = h('p', { class: 'note sums' });
   const cordon = h('button', { type: 'button', class: 'small' });
-  const element = h('div', { class: 'gpu' }, h('div', { class: 'bar' }, title, figures, cordon), lane, why);
+  const element = h('div', { class: 'gpu' }, h('div', { class: 'bar' }, title, figures, cordon), lane, ticks, sums, why);
   let last;
   cordon.addEventListener('click', () => ask(last.cordon ? 'open-card' : 'close-card', last));
   return {
@@ -83,8 +86,38 @@ function makeCard() {
       const parts = blocks(card);
       attribute(lane, 'aria-label', `Memory of GPU ${card.index}`);
       keyed(lane, parts, (part) => part.key, makeBlock);
+      keyed(ticks, marks(card.memory), (mark) => mark, (mark) => makeMark(mark, card.memory));
+      text(sums, reserved(card));
     },
   };
+}
+
+/** Where a card's scale is marked, in MiB: five parts at most. */
+function marks(memory) {
+  const step = [1, 2, 4, 8, 16, 32, 64].find((size) => memory <= 5 * size * 1024) ?? 128;
+  return Array.from({ length: Math.floor(memory / (step * 1024)) + 1 }, (_, part) => part * step * 1024);
+}
+
+function makeMark(mark, memory) {
+  const element = h('span', {}, mark ? vram(mark) : '0');
+  style(element, 'left', `${((100 * mark) / memory).toFixed(2)}%`);
+  // The last one stays inside, where the scale ends with it.
+  attribute(element, 'data-end', mark > memory * 0.97);
+  return { element, draw() {} };
+}
+
+/** `8 GB reserved by 1 gpu_heavy, 4 GB by 2 gpu_light; 4 GB free`. */
+function reserved(card) {
+  const by = new Map();
+  for (const { profile, reserved: memory } of card.leases) {
+    const all = by.get(profile) ?? { runners: 0, memory: 0 };
+    by.set(profile, { runners: all.runners + 1, memory: all.memory + memory });
+  }
+  const leases = [...by].sort(([, a], [, b]) => b.memory - a.memory)
+    .map(([profile, { runners, memory }], index) => `${vram(memory)}${index ? '' : ' reserved'} by ${runners} ${profile}`);
+  const free = card.leases.some((lease) => lease.exclusive) ? 0 : Math.max(0, card.headroom);
+  const others = card.foreign ? `${vram(card.foreign)} used by others` : null;
+  return [leases.join(', ') || 'nothing reserved', others, `${vram(free)} free`].filter(Boolean).join('; ');
 }
 
 const whyClosed = (card) => {
@@ -118,10 +151,10 @@ function blocks(card) {
       + `${lease.used === null ? '' : `, ${vram(lease.used)} used`}${lease.exclusive ? ', alone on the card' : ''}`,
   }));
   const more = (key, memory, name) => {
-    if (memory > 0) parts.push({ key, kind: key, share: memory / all, name, words: vram(memory), used: null, title: `${vram(memory)} ${name}` });
+    if (memory > 0) parts.push({ key, kind: key, share: memory / all, name, words: vram(memory), used: null, title: `${vram(memory)}: ${name}` });
   };
-  more('foreign', card.foreign, 'used by others');
-  more('driver', card.reserved, 'kept by the driver');
+  more('foreign', card.foreign, 'others');
+  more('driver', card.reserved, 'driver');
   if (!leases.some((lease) => lease.exclusive)) more('free', Math.max(0, card.headroom), 'free');
   return parts;
 }

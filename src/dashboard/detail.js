@@ -5,7 +5,7 @@ import { ask } from './actions.js';
 import { attribute, byId, h, hidden, keyed, text } from './dom.js';
 import { known, may, now } from './live.js';
 import { show } from './log.js';
-import { age, bytes, clock, command, cpus, isOver, jobName, kind, span, state, story } from './words.js';
+import { age, bytes, clock, command, cpus, isHeld, isOver, jobName, kind, span, state, story } from './words.js';
 
 let open = null;
 
@@ -121,18 +121,23 @@ function jobPage(id, aborter) {
   const list = facts();
   const problem = h('p', { class: 'none', hidden: true });
   const cancel = h('button', { type: 'button', 'data-danger': true, click: () => ask('cancel', job) }, 'Cancel the job');
-  const row = h('div', { class: 'actions' }, cancel);
+  const hold = h('button', { type: 'button', 'data-action': 'hold', click: () => ask(isHeld(job) ? 'release' : 'hold', job) });
+  const row = h('div', { class: 'actions' }, hold, cancel);
+  const nodes = { command: h('code'), runner: h('a'), report: h('a', { target: '_blank', rel: 'noopener noreferrer' }) };
   const output = h('code');
   const said = h('p', { class: 'note', role: 'status' });
   const box = h('pre', { class: 'log', tabindex: '0', role: 'region', 'aria-label': `Output of ${jobName(id)}` }, output);
   let job = null;
+  let reports = null;
   const page = {
     aborter,
     element: h('div', {}, problem, list.element, row, h('h3', {}, 'Output'), box, said),
     draw() {
       text(byId('detail-title'), jobName(id));
       hidden(row, !job || isOver(job) || !may('operator'));
-      if (job) list.draw(jobFacts(job));
+      hidden(hold, job?.status !== 'queued');
+      text(hold, job && isHeld(job) ? 'Release' : 'Hold');
+      if (job) list.draw(jobFacts(job, reports, nodes));
     },
   };
   const look = async () => {
@@ -153,22 +158,40 @@ function jobPage(id, aborter) {
     }
   };
   look();
+  reportServer().then((url) => {
+    reports = url;
+    if (!aborter.signal.aborted) page.draw();
+  });
   show(id, output, (words) => text(said, words), aborter.signal);
   return page;
 }
 
-function jobFacts(job) {
+let server = null;
+
+/** Where the report server is; null without one. */
+function reportServer() {
+  server ??= read('/api/v1/reports?limit=1').then(({ url }) => url).catch(() => { server = null; return null; });
+  return server;
+}
+
+/** The nodes are made once: who has a link under the focus keeps it while its page goes on. */
+function jobFacts(job, reports, nodes) {
+  text(nodes.command, command(job));
+  attribute(nodes.runner, 'href', `#/${job.runner_name}`);
+  text(nodes.runner, job.runner_name);
+  attribute(nodes.report, 'href', reports && `${reports}/reports/${job.reports}/`);
+  text(nodes.report, job.reports);
   const attempts = job.attempts.length > 1
     ? job.attempts.map((it) => `${it.number} on ${it.runner_name}: ${it.end ? it.end.reason ?? state(it.end.status) : 'under way'}`).join('; ') : null;
   return [
-    ['Command', h('code', {}, command(job))],
+    ['Command', nodes.command],
     ['State', story(job, now())],
     [isOver(job) ? 'Why' : 'Waits because', job.reason],
     ['Exit code', job.exit_code === null ? null : String(job.exit_code)],
     ['Fault', job.fault],
-    ['Runner', job.runner_name ? h('a', { href: `#/${job.runner_name}` }, job.runner_name) : null],
+    ['Runner', job.runner_name ? nodes.runner : null],
     ['Pool', job.spec.pool], ['Lane', job.spec.lane], ['Profile', job.profile],
-    ['Workflow', job.spec.workflow], ['Reports', job.reports],
+    ['Workflow', job.spec.workflow], ['Reports', nodes.report],
     ['Submitted', `by ${job.spec.submitter} at ${clock(job.queued_at)}`],
     ['Given out after', job.assigned_at ? span(job.assigned_at - job.queued_at) : null],
     ['Attempts', attempts],

@@ -16,7 +16,7 @@ function makeEntry(entry) {
   const time = h('time', { datetime: new Date(entry.at).toISOString() }, clock(entry.at));
   const object = name(entry.object);
   const state = entry.after && entry.after !== entry.what ? ` → ${entry.after}` : '';
-  const element = h('li', {}, time, object, h('span', { class: 'what' }, `${entry.what}${state}`),
+  const element = h('li', { 'data-seq': entry.seq }, time, object, h('span', { class: 'what' }, `${entry.what}${state}`),
     h('span', { class: 'reason' }, entry.why), h('span', { class: 'note' }, entry.actor.replace(/^client:/, '')));
   return { element, draw() {} };
 }

@@ -2,34 +2,37 @@
 
 import { attribute, byId, h, hidden, keyed, style, text } from './dom.js';
 import { known, may, now } from './live.js';
-import { age, clock, command, isOver, jobName, span, state, story } from './words.js';
+import { age, clock, command, isHeld, isOver, jobName, span, state, story } from './words.js';
 
 const NEEDS_TOKEN = 'Jobs are shown with a token: slate-fleet dashboard opens this page with one.';
 
 export function drawQueue() {
   const { fleet, queue } = known;
   if (!fleet) return;
-  text(byId('queue-count'), fleet.queued || '');
+  const all = fleet.queued + fleet.held;
+  text(byId('queue-count'), [fleet.queued || null, fleet.held ? `${fleet.held} on hold` : null].filter(Boolean).join(', '));
   const none = byId('no-queue');
-  const shown = may('viewer') && fleet.queued > 0;
+  const shown = may('viewer') && all > 0;
   hidden(none, shown);
   if (!shown) text(none, may('viewer') ? 'Nothing waits.' : NEEDS_TOKEN);
   keyed(byId('queue-list'), shown ? queue : [], (job) => job.id, makeWaiting);
-  const more = fleet.queued - queue.length;
+  const more = all - queue.length;
   text(byId('queue-more'), known.jobsProblem ?? (shown && more > 0 ? `and ${more} more` : ''));
 }
 
 function makeWaiting(job) {
   const link = h('a', { href: `#/${jobName(job.id)}` }, jobName(job.id));
   const words = h('span', { class: 'job' });
+  const held = h('span', { class: 'chip wait' }, 'on hold');
   const since = h('span', { class: 'figure' });
   const why = h('p', { class: 'note' });
-  const element = h('li', {}, h('div', { class: 'bar' }, h('span', { class: 'who' }, link, ' ', words), since), why);
+  const element = h('li', {}, h('div', { class: 'bar' }, h('span', { class: 'who' }, link, ' ', words), held, since), why);
   return {
     element,
     draw(it) {
       text(words, command(it));
       text(since, age(now() - it.queued_at));
+      hidden(held, !isHeld(it));
       text(why, it.reason ?? '');
     },
   };
@@ -104,6 +107,7 @@ function place(job, { from, to }) {
 }
 
 function lengthOf(job, ms) {
+  if (isHeld(job)) return 'on hold';
   if (!job.started_at && !isOver(job)) return job.assigned_at ? 'starting' : 'waiting';
   return isOver(job) && job.status !== 'succeeded' ? `${span(ms)} ${state(job.status)}` : span(ms);
 }

@@ -125,8 +125,8 @@ async function follow(opened) {
   };
   alive();
   try {
-    known.events = [];
-    for await (const message of messages('/api/v1/stream', aborter.signal, alive)) {
+    if (!may('viewer')) known.events = [];
+    for await (const message of messages(aborter.signal, alive)) {
       if (known.contact.is !== 'live') {
         known.contact = { is: 'live', since: Date.now(), retryAt: 0, why: '' };
         changed('contact');
@@ -140,11 +140,17 @@ async function follow(opened) {
   }
 }
 
-/** Server-sent events; an EventSource cannot carry a token. */
-async function* messages(path, signal, alive) {
+/**
+ * Server-sent events; an EventSource cannot carry a token. A page that was cut off is told what it
+ * missed, and no more than it keeps.
+ */
+async function* messages(signal, alive) {
   const decoder = new TextDecoder();
   let rest = '';
-  for await (const chunk of chunks(path, signal)) {
+  const [last] = known.events;
+  const path = last ? `/api/v1/stream?entries=${EVENTS_KEPT}` : '/api/v1/stream';
+  const headers = last ? { 'last-event-id': String(last.seq) } : {};
+  for await (const chunk of chunks(path, signal, headers)) {
     alive();
     const blocks = (rest + decoder.decode(chunk, { stream: true })).split('\n\n');
     rest = blocks.pop();
@@ -177,6 +183,8 @@ function takeFleet(fleet, runners) {
 }
 
 function takeEvent(entry) {
+  // Numbers rise; one that is no higher is of a record that was begun anew.
+  if (entry.seq <= known.events[0]?.seq) known.events = [];
   known.events.unshift(entry);
   known.events.length = Math.min(known.events.length, EVENTS_KEPT);
   changed('events');

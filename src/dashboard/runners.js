@@ -48,6 +48,7 @@ export function drawRunners() {
   text(byId('runner-count'), shown.length === all ? all : `${shown.length} of ${all}`);
   const none = byId('no-runners');
   hidden(none, shown.length > 0);
+  hidden(byId('runner-rows').closest('.scroll'), all === 0);
   if (!shown.length) text(none, all ? 'No runner is like that.' : 'There are no runners. slate-fleet scale, or a pool in the fleet file, makes some.');
   keyed(byId('runner-rows'), shown, (it) => it.id, makeRow);
 }
@@ -92,6 +93,7 @@ function makeRow(runner) {
       text(link, it.name);
       text(pool, it.pool === it.profile ? it.pool : `${it.pool} · ${it.profile}`);
       attribute(mark, 'data-state', kind(it));
+      attribute(element, 'data-trouble', kind(it) === 'error');
       text(mark, it.cordon === 'closed' ? `${state(it.status)}, cordoned` : state(it.status));
       const words = jobWords(it);
       attribute(job, 'href', it.job ? `#/job-${it.job}` : null);

@@ -75,8 +75,12 @@ export function verdict(fleet, now) {
   }
   const { level, text } = fitness(fleet, by, total);
   const closed = by.closed ? `${by.closed === total ? 'none takes' : `${by.closed} ${by.closed === 1 ? 'takes' : 'take'} no`} new jobs` : null;
-  const parts = [text, closed, waiting(fleet, by, now)].filter(Boolean);
-  return { level, text: `${parts.join('; ')}.` };
+  const paused = fleet.pools.filter((pool) => pool.paused).map((pool) => pool.name);
+  const closedPools = paused.length === fleet.pools.length ? 'every pool is paused'
+    : `${paused.join(', ')} ${paused.length === 1 ? 'is' : 'are'} paused`;
+  const held = fleet.held ? `${count(fleet.held, 'job')} ${fleet.held === 1 ? 'is' : 'are'} on hold` : null;
+  const parts = [text, closed, paused.length && closedPools, waiting(fleet, by, now), held].filter(Boolean);
+  return { level: paused.length && level === 'good' ? 'wait' : level, text: `${parts.join('; ')}.` };
 }
 
 function fitness(fleet, by, total) {
@@ -111,10 +115,19 @@ export function sizeReason(why, now) {
     case 'queue': return `grows: ${count(why.waiting, 'job')} wait`;
     case 'most': return `at its most, and ${count(why.waiting, 'job')} wait`;
     case 'held': return `cannot grow for ${count(why.waiting, 'job')}: ${why.why}`;
+    case 'paused': return 'paused';
     case 'idle': return `shrinks after ${age(why.after.secs * 1000)} without work`;
     default: return null;
   }
 }
+
+/** Since when a pool is paused, and by whom; null for one that is not. */
+export function pauseWords({ paused }, now) {
+  return paused ? `paused for ${age(now - paused.since)} by ${paused.by}` : null;
+}
+
+/** Whether an operator keeps a job from starting. */
+export const isHeld = (job) => job.reason_code === 'held';
 
 /** A job in one line: its command, or the task that somebody drives from outside. */
 export const command = (job) => (job.spec.task ? `task ${job.spec.task}` : job.spec.command.join(' '));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::{Check, error, fine, no_engine, skipped, unread, warning};
 use crate::engine::CgroupVersion;
+use crate::units::words::counted;
 
 /// Storage drivers that copy whole layers, or that Docker gave up.
 const SLOW_DRIVERS: [&str; 4] = ["vfs", "aufs", "devicemapper", "overlay"];
@@ -169,13 +170,13 @@ pub(super) fn images_age(facts: &Facts) -> Vec<Check> {
     let told: Vec<Check> = dated
         .map(|(name, built)| {
             let age = facts.now.since(built);
-            let days = age.as_secs() / 86_400;
+            let days = counted(age.as_secs() / 86_400, "day");
             match age > IMAGE_OLD {
                 true => warning(
-                    format!("image {name} was built {days} days ago and lacks fixes since"),
+                    format!("image {name} was built {days} ago and lacks fixes since"),
                     "build or pull it anew, then `slate-fleet up -d`",
                 ),
-                false => fine(format!("image {name} was built {days} days ago")),
+                false => fine(format!("image {name} was built {days} ago")),
             }
         })
         .collect();

@@ -129,6 +129,8 @@ pub struct Folder {
     pub inodes: (u64, u64),
     /// Its permissions, if it is there itself.
     pub mode: Option<u32>,
+    /// Why this user cannot read and write it, or make it there; none if that is possible.
+    pub refused: Option<String>,
 }
 
 /// What a folder lies on, as far as it matters.

@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::{Check, error, fine, no_engine, skipped, warning};
+use crate::units::words::counted;
 
 /// Somebody beside the owner may read.
 const READABLE_BY_OTHERS: u32 = 0o077;
@@ -17,9 +18,9 @@ pub(super) fn cards(facts: &Facts) -> Vec<Check> {
                 "`slate-fleet gpus` tells where they were looked for; docs/gpus/inventory.md",
             )]
         }
-        (true, _) => vec![fine(format!("{found} cards"))],
+        (true, _) => vec![fine(counted(found, "card"))],
         (false, 0) => vec![fine("no card, and no pool asks for one")],
-        (false, _) => vec![fine(format!("{found} cards, and no pool asks for one"))],
+        (false, _) => vec![fine(format!("{}, and no pool asks for one", counted(found, "card")))],
     }
 }
 

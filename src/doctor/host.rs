@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::facts::{Boot, Facts, Unit};
 use super::{Check, error, fine, no_engine, skipped, unread, warning};
+use crate::units::words::{about, all_of};
 
 /// Clocks that differ by this much make certificates and tokens fail.
 const SKEW_BAD: Duration = Duration::from_secs(30);
@@ -18,14 +19,16 @@ pub(super) fn memory(facts: &Facts) -> Vec<Check> {
     match wanted.memory > found {
         true => vec![warning(
             format!(
-                "the limits of all {} runners are {} together, and this machine has {found}",
-                wanted.runners, wanted.memory
+                "the limits of {} are {} together, and this machine has {found}",
+                all_of(wanted.runners, "runner"),
+                wanted.memory
             ),
             "`slate-fleet plan` tells what fits; fewer or lighter runners do not swap",
         )],
         false => vec![fine(format!(
-            "the limits of all {} runners are {} of {found}",
-            wanted.runners, wanted.memory
+            "the limits of {} are {} of {found}",
+            all_of(wanted.runners, "runner"),
+            wanted.memory
         ))],
     }
 }
@@ -34,14 +37,14 @@ pub(super) fn clock(facts: &Facts) -> Vec<Check> {
     let Some(engine) = &facts.engine else { return no_engine("clock") };
     let Some(clock) = engine.clock else { return unread("the engine's clock") };
     let skew = facts.now.since(clock).max(clock.since(facts.now));
-    let seconds = skew.as_secs();
+    let differs = format!("the engine's clock differs by {}", about(skew));
     let advice = "set both by NTP: `sudo timedatectl set-ntp true`";
     if skew >= SKEW_BAD {
         let why = "certificates and tokens are refused";
-        return vec![error(format!("the engine's clock differs by {seconds} s: {why}"), advice)];
+        return vec![error(format!("{differs}: {why}"), advice)];
     }
     match skew >= SKEW_NOTABLE {
-        true => vec![warning(format!("the engine's clock differs by {seconds} s"), advice)],
+        true => vec![warning(differs, advice)],
         false => vec![fine("the engine's clock is ours")],
     }
 }

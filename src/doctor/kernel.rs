@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::{Check, error, fine, skipped, unread, warning};
+use crate::units::words::counted;
 
 /// The oldest kernel whose overlay file system and control groups are known to work here.
 const OLDEST: (u32, u32) = (4, 18);
@@ -89,13 +90,14 @@ fn bound(facts: &Facts, key: &str, found: Option<u64>, most: Option<u64>) -> Vec
     let (Some(most), Some(count)) = (most, runners(facts)) else {
         return vec![skipped(format!("{key} is {found}; without a fleet file nothing is needed"))];
     };
+    let count = counted(count, "runner");
     if found >= most {
-        return vec![fine(format!("{key} is {found}, enough for {count} runners"))];
+        return vec![fine(format!("{key} is {found}, enough for {count}"))];
     }
     // A round number outlives the next few runners.
     let line = format!("{key} = {}", most.next_power_of_two());
     vec![warning(
-        format!("{key} is {found}; {count} runners may need {most}, and all share it"),
+        format!("{key} is {found}; {count} may need {most}, and all share it"),
         format!(
             "`echo '{line}' | sudo tee -a /etc/sysctl.d/90-slate-fleet.conf && sudo sysctl \
              --system`"
@@ -109,12 +111,13 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Check> {
         return vec![skipped("the limit of open files: there is no fleet file to compare with")];
     };
     let most = count * DESCRIPTORS_EACH + DESCRIPTORS_OWN;
+    let count = counted(count, "runner");
     match found >= most {
         true => {
-            vec![fine(format!("a supervisor may open {found} files, enough for {count} runners"))]
+            vec![fine(format!("a supervisor may open {found} files, enough for {count}"))]
         }
         false => vec![warning(
-            format!("a supervisor may open {found} files; with {count} runners it needs {most}"),
+            format!("a supervisor may open {found} files; with {count} it needs {most}"),
             format!(
                 "`ulimit -Hn {0}` before `slate-fleet up`, or `LimitNOFILE={0}` in its unit",
                 most.next_power_of_two()

@@ -1,10 +1,11 @@
 //! Reads what the checks judge. Nothing is changed, and what cannot be read is left out.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{statfs, statvfs};
+use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::{Resource, getrlimit};
 
 use super::facts::{
@@ -182,7 +183,18 @@ pub fn folder(holds: &'static str, path: &Path) -> Option<Folder> {
         total: Bytes(disk.f_blocks.saturating_mul(disk.f_frsize)),
         inodes: (disk.f_favail, disk.f_files),
         mode: path.metadata().ok().map(|it| it.mode()),
+        refused: refused(path, there),
     })
+}
+
+/// Why a folder cannot be used; one that is not there is to be made in the one that is.
+fn refused(path: &Path, there: &Path) -> Option<String> {
+    if path != there && path.symlink_metadata().is_ok() {
+        return Some(format!("{} is no folder", path.display()));
+    }
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let error = access(there, all).err()?;
+    Some(format!("{}: {}", there.display(), io::Error::from(error)))
 }
 
 /// By the numbers of Linux' `magic.h`, as statfs(2) lists them.

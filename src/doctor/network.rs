@@ -52,9 +52,12 @@ pub(super) fn address_pools(facts: &Facts) -> Vec<Check> {
         return vec![error(format!("all {all} networks of the engine are taken"), advice)];
     }
     match free < NETWORKS_FEW {
-        true => vec![warning(format!("{free} of {all} networks of the engine are left"), advice)],
+        true => vec![warning(
+            format!("networks that the engine can still make: {free} of {all}"),
+            advice,
+        )],
         false => vec![fine(format!(
-            "{free} of {all} networks of the engine are left; a fleet needs one"
+            "networks that the engine can still make: {free} of {all}; a fleet needs one"
         ))],
     }
 }

@@ -38,10 +38,10 @@ pub(super) fn inodes(facts: &Facts) -> Vec<Check> {
         }
         match free < all / INODES_SHARE {
             true => warning(
-                format!("{path} ({}) has room for {free} of {all} files only", it.holds),
+                format!("{path} ({}) may take {free} more of {all} files", it.holds),
                 "remove folders of many small files: `slate-fleet gc`, `docker system prune`",
             ),
-            false => fine(format!("{path} ({}) has room for {free} files", it.holds)),
+            false => fine(format!("{path} ({}) has room for {free} more files", it.holds)),
         }
     })
 }
@@ -79,6 +79,20 @@ pub(super) fn state_folder(facts: &Facts) -> Vec<Check> {
             format!("`chmod go-w {path}`"),
         )],
         Some(_) => vec![fine(format!("only its owner writes to {path}"))],
+    }
+}
+
+pub(super) fn reports_folder(facts: &Facts) -> Vec<Check> {
+    let Some(reports) = facts.folders.iter().find(|it| it.holds == "reports") else {
+        return vec![skipped("the report store: there is no fleet file that names it")];
+    };
+    match &reports.refused {
+        Some(why) => vec![error(
+            format!("the report store cannot be used: {why}"),
+            "give it to the user who runs the supervisor: `sudo chown USER FOLDER`; or another \
+             `reports.path`",
+        )],
+        None => vec![fine("the report store can be read and written")],
     }
 }
 

@@ -58,6 +58,7 @@ fn good() -> Facts {
         total: Bytes::gib(1000),
         inodes: (900_000, 1_000_000),
         mode: Some(0o40700),
+        refused: None,
     };
     Facts {
         now: NOW,
@@ -246,7 +247,7 @@ const CASES: &[Case] = &[
     ),
     ("disk-space", |it| folders(it, |it| it.free = Bytes::gib(1)), CheckLevel::Error, "no job"),
     ("disk-space", |it| folders(it, |it| it.free = Bytes::gib(7)), CheckLevel::Warning, "only"),
-    ("disk-inodes", |it| folders(it, |it| it.inodes.0 = 1000), CheckLevel::Warning, "1000 of"),
+    ("disk-inodes", |it| folders(it, |it| it.inodes.0 = 1000), CheckLevel::Warning, "1000 more of"),
     (
         "file-system",
         |it| folders(it, |it| it.kind = FileSystem::Memory),
@@ -259,8 +260,14 @@ const CASES: &[Case] = &[
         CheckLevel::Error,
         "others may write",
     ),
-    ("clock", |it| it.now = Time(NOW.0 + 5000), CheckLevel::Warning, "5 s"),
-    ("clock", |it| it.now = Time(NOW.0 - 60_000), CheckLevel::Error, "60 s"),
+    (
+        "reports-folder",
+        |it| folders(it, |it| it.refused = Some("/srv: Permission denied".to_owned())),
+        CheckLevel::Error,
+        "/srv: Permission denied",
+    ),
+    ("clock", |it| it.now = Time(NOW.0 + 5000), CheckLevel::Warning, "by 5s"),
+    ("clock", |it| it.now = Time(NOW.0 - 60_000), CheckLevel::Error, "by 1m:"),
     (
         "dns",
         |it| it.host.resolvers = Some(vec!["127.0.0.53".to_owned()]),
@@ -350,6 +357,17 @@ fn a_state_on_a_network_is_an_error_and_reports_there_are_not() {
     facts.folders.iter_mut().for_each(|it| it.kind = FileSystem::Network("NFS"));
     let levels: Vec<CheckLevel> = of(&facts, "file-system").iter().map(|it| it.level).collect();
     assert_eq!(levels, [CheckLevel::Error, CheckLevel::Warning, CheckLevel::Warning]);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_report_store_is_told() {
+    let here = tempfile::tempdir().expect("a folder");
+    let place = here.path().join("reports");
+    let told = |path| super::look::folder("reports", path).expect("it is on a disk").refused;
+    assert_eq!(told(&place), None, "it is made by `up`");
+    std::fs::write(&place, "").expect("written");
+    let why = told(&place).expect("no folder");
+    assert_eq!(why, format!("{} is no folder", place.display()));
 }
 
 #[test]

@@ -175,18 +175,13 @@ fn write_whole(path: &Path, text: &[u8]) -> Result<(), FilesError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{ReportSharing, Reports};
+    use crate::spec::Reports;
     use crate::state_dir::StateDir;
 
     fn paths(folder: &Path) -> HostPaths {
         HostPaths {
             state: StateDir::new(folder.join("state")),
-            reports: Reports {
-                path: folder.join("reports"),
-                keep: None,
-                sharing: ReportSharing::Own,
-                server: None,
-            },
+            reports: Reports::at(folder.join("reports")),
             ca: None,
         }
     }

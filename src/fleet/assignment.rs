@@ -8,9 +8,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::event::Cordon;
 use super::gpu::{GpuFacts, GpuReading};
 use super::job::Job;
+use super::pause;
 use super::queue::Kind;
 use super::runner::{Phase, Runner};
 use super::slot::{Fate, Slot};
@@ -22,9 +22,9 @@ use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 /// A runner that waits for a job, in its slot.
 pub(super) type Seat<'a> = (&'a Slot, &'a Runner);
 
-/// Every runner that takes a job now: its slot is open and stays, its agent listens.
+/// Every runner that takes a job now: its slot and pool are open, it stays, its agent listens.
 pub(super) fn seats(state: &State) -> Vec<Seat<'_>> {
-    let open = state.slots().filter(|it| it.cordon == Cordon::Open && it.fate == Fate::Stay);
+    let open = state.slots().filter(|it| it.fate == Fate::Stay && pause::is_open(state, it));
     open.filter_map(|slot| Some((slot, idle(state, slot)?))).collect()
 }
 
@@ -33,7 +33,7 @@ fn idle<'a>(state: &'a State, slot: &Slot) -> Option<&'a Runner> {
     let runner = state.runner(slot.runner?)?;
     let ready = matches!(runner.phase, Phase::Idle { .. })
         && runner.enlistment().is_none()
-        && state.contact(runner.id).connected;
+        && state.contact(runner.id).is_connected();
     ready.then_some(runner)
 }
 

@@ -162,6 +162,7 @@ impl Job {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match &self.state {
+            JobState::OnHold { .. } => "held",
             JobState::Given { stop: Some(_), .. } => "stopping",
             JobState::Publishing { .. } => "publishing",
             JobState::Fenced { .. } => "fenced",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::state::State;
 use crate::units::Time;
+use crate::units::words::about;
 
 /// The shell tells the time each second. A gap ten times as long is no slow step any more.
 const ASLEEP_AFTER: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ pub(super) fn note(state: &mut State, now: Time) {
     for contact in state.contacts.values_mut() {
         contact.heard = now.min(contact.heard + gap);
     }
-    let why =
-        format!("the supervisor did not run for {} s, which is nobody's fault", gap.as_secs());
+    let gap = about(gap);
+    let why = format!("the supervisor did not run for {gap}, which is nobody's fault");
     state.tell(now, "fleet", "woke up", why);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::units::Time;
+use crate::units::words::counted;
 
 /// After this long without failure, the count starts again.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
@@ -68,7 +69,10 @@ impl Backoff {
             return Some(why.clone());
         }
         let seconds = self.until.since(now).as_secs().max(1);
-        Some(format!("{why}; failed {} times in a row, next try in {seconds}s", self.failures))
+        Some(format!(
+            "{why}; failed {} in a row, next try in {seconds}s",
+            counted(self.failures, "time")
+        ))
     }
 
     /// The first failure is retried at once; up to a quarter is added so that not all try together.

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::assignment;
 use super::desired;
-use super::event::Cordon;
 use super::forge;
 use super::gpus::seat::needs_card;
+use super::lanes::Rooms;
+use super::pause::{self, is_paused};
 use super::plan::{is_closed, leftovers, most_leftovers, running_workflows};
 use super::queue::{Kind, Line};
 use super::runner::{Phase, Runner};
@@ -58,7 +59,7 @@ pub(super) fn loads(state: &State, now: Time) -> BTreeMap<PoolName, Load> {
         let runner = slot.runner.and_then(|id| state.runner(id));
         load.size += 1;
         load.busy += u32::from(runner.is_some_and(Runner::is_at_work));
-        if slot.cordon == Cordon::Closed {
+        if !pause::is_open(state, slot) {
             continue;
         }
         let left = leftovers.get(&slot.id).copied().unwrap_or(0);
@@ -112,7 +113,7 @@ fn is_to_serve(state: &State, now: Time, runner: &Runner) -> bool {
         | Phase::Created { .. }
         | Phase::Booting { .. }
         | Phase::Registering { .. } => true,
-        Phase::Idle { .. } => contact.connected || now.since(contact.heard) <= ABSENCE_MAX,
+        Phase::Idle { .. } => contact.is_connected() || now.since(contact.heard) <= ABSENCE_MAX,
         Phase::Working { .. }
         | Phase::Leaving { .. }
         | Phase::Busy { .. }
@@ -137,7 +138,8 @@ pub(super) fn following(state: &State, pool: &Pool) -> Option<Elastic> {
 
 /// Counts every job that may start for one pool.
 fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
-    let served = served_kinds(state, loads);
+    let mut rooms = Rooms::of(state);
+    let served = served_kinds(state, loads, &rooms);
     let is_served = |id| state.job(id).is_some_and(|job| served.contains(&Kind::of(job)));
     let runs = state.admissible_runs(running_workflows(state), is_served);
     let mut free: BTreeMap<PoolName, u32> =
@@ -145,11 +147,16 @@ fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
     for (kind, line) in state.queue_lines() {
         let mut crowd = Crowd { state, now, line, runs: &runs, taken: 0, is_forsaken: true };
         let mut left = u32::try_from(line.count(&runs)).unwrap_or(u32::MAX);
-        let pools = in_order(state, kind);
+        left = rooms.left(kind).map_or(left, |room| room.min(left));
+        rooms.take(kind, left);
+        let mut pools = in_order(state, kind);
+        // A paused pool takes nothing; where no other may, it shows what waits.
+        pools.sort_by_key(|pool| is_paused(state, &pool.name));
         for pool in &pools {
             let Some(load) = loads.get_mut(&pool.name) else { continue };
             let elastic = following(state, pool);
-            let take = match elastic.is_some_and(|elastic| load.size < elastic.max) {
+            let may_grow = elastic.is_some_and(|elastic| load.size < elastic.max);
+            let take = match may_grow && !is_paused(state, &pool.name) {
                 true => left,
                 false => {
                     let free = free.entry(pool.name.clone()).or_default();
@@ -171,34 +178,18 @@ fn allot(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
     }
 }
 
-/// The jobs that wait, each counted for one pool: of those that may serve it, the first with its
-/// exact profile, else the first in the file's order. Also those that may not start yet.
-pub(super) fn depths(state: &State, now: Time) -> BTreeMap<PoolName, u32> {
-    let mut depths: BTreeMap<PoolName, u32> =
-        state.spec.pools.iter().map(|pool| (pool.name.clone(), 0)).collect();
-    let mut add = |pool: &PoolName, count: usize| {
-        if let Some(depth) = depths.get_mut(pool) {
-            *depth = depth.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        }
-    };
-    for (kind, line) in state.queue_lines() {
-        if let Some(pool) = in_order(state, kind).first() {
-            add(&pool.name, line.len());
-        }
-    }
-    for pool in forge::demand::waiting(state, now) {
-        add(pool, 1);
-    }
-    depths
-}
-
-/// The kinds that wait and have a pool with a slot, or one that may grow.
-fn served_kinds(state: &State, loads: &BTreeMap<PoolName, Load>) -> BTreeSet<Kind> {
+/// The kinds that wait and have room in their lane, and a pool with a slot, or one that may grow.
+fn served_kinds(
+    state: &State,
+    loads: &BTreeMap<PoolName, Load>,
+    rooms: &Rooms<'_>,
+) -> BTreeSet<Kind> {
     let may_serve = |pool: &Pool| {
-        loads.get(&pool.name).is_some_and(|load| load.size > 0)
-            || following(state, pool).is_some_and(|elastic| elastic.max > 0)
+        let has_slots = loads.get(&pool.name).is_some_and(|load| load.size > 0);
+        let may_grow = || following(state, pool).is_some_and(|elastic| elastic.max > 0);
+        !is_paused(state, &pool.name) && (has_slots || may_grow())
     };
-    let kinds = state.queue_lines().map(|(kind, _)| kind);
+    let kinds = state.queue_lines().map(|(kind, _)| kind).filter(|kind| rooms.has(kind));
     let served = kinds.filter(|kind| assignment::serving(&state.spec, kind).any(may_serve));
     served.cloned().collect()
 }

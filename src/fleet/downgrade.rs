@@ -11,7 +11,8 @@ use super::plan::Decision;
 use super::slot::Slot;
 use super::state::State;
 use crate::ids::{ProfileName, SlotId};
-use crate::spec::{Profile, Spec};
+use crate::spec::{Profile, Spec, show_duration};
+use crate::units::words::about;
 use crate::units::{Bytes, GpuMib, MilliCpu, Time};
 
 /// A slot's lighter time.
@@ -78,7 +79,7 @@ pub(super) fn begin(
         state.tell(now, id, "not downgraded", format!("no profile is lighter than {ran_as}"));
         return;
     };
-    let told = ("downgraded", format!("for {} s: {why}", span.as_secs()));
+    let told = ("downgraded", format!("for {}: {why}", show_duration(span)));
     state.tell_change(now, id, told, (ran_as, &to));
     if let Some(slot) = state.slot_mut(id) {
         slot.downgrade = Some(Downgrade { from, to, since, until: now + span, why });
@@ -121,8 +122,8 @@ impl Downgrade {
     /// What a person reads beside the slot.
     #[must_use]
     pub fn in_words(&self, now: Time) -> String {
-        let left = self.until.since(now).as_secs();
-        format!("{} instead of {} for {left}s more: {}", self.to, self.from, self.why)
+        let left = about(self.until.since(now));
+        format!("{} instead of {} for {left} more: {}", self.to, self.from, self.why)
     }
 }
 

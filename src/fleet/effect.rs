@@ -14,7 +14,7 @@ use crate::ids::{
     AttemptNo, BlobId, CacheName, ContainerId, GpuUuid, ImageId, ImageRef, IncarnationId, JobId,
     OpId, PoolName, ProfileName, RequestId, ScopeUrl,
 };
-use crate::spec::{Cache, DockerAccess, GpuRequestKind, JobUser, Reuse};
+use crate::spec::{Cache, DockerAccess, GpuRequestKind, JobUser, Proxy, Reuse};
 use crate::units::{Bytes, MilliCpu};
 
 /// One thing to do.
@@ -232,8 +232,10 @@ pub struct JobOrder {
     pub attempt: AttemptNo,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// The whole environment that the fleet sets (`SLATE_*` included).
+    /// The environment that the fleet sets (`SLATE_*` included), but for the proxies.
     pub env: BTreeMap<String, String>,
+    /// The proxies that it is told of; their users and passwords are the shell's to read.
+    pub proxy: Option<Proxy>,
     /// Who it runs as.
     pub user: JobUser,
     /// The working folder to unpack first; the server streams it.

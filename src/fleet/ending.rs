@@ -3,7 +3,7 @@
 
 use super::downgrade;
 use super::effect::Effect;
-use super::event::{JobEnd, TaskEnd};
+use super::event::{Held, JobEnd, TaskEnd};
 use super::failures;
 use super::gpu_memory;
 use super::job::{Job, JobState, StopBy, Verdict};
@@ -12,7 +12,7 @@ use super::raise::{self, Next};
 use super::runner::{Cause, Phase};
 use super::state::{Place, State};
 use super::transition::{acknowledge, end, retire, settle};
-use crate::ids::{AttemptNo, IncarnationId, JobId};
+use crate::ids::{IncarnationId, JobId};
 use crate::spec::{Reuse, Secrets};
 use crate::units::Time;
 
@@ -67,10 +67,12 @@ fn search(state: &State, job: &Job, runner: IncarnationId) -> Search {
 pub(super) fn published(
     state: &mut State,
     now: Time,
-    (id, attempt): (JobId, AttemptNo),
-    (outcome, found): (Result<(), String>, Finding),
+    held: Held,
+    outcome: Result<(), String>,
+    found: Finding,
 ) {
-    let Some(job) = state.job(id).filter(|job| job.attempt == attempt) else { return };
+    let id = held.job;
+    let Some(job) = state.job(id).filter(|job| job.attempt == held.attempt) else { return };
     let JobState::Publishing { runner, end: how, stop, gpu } = job.state.clone() else { return };
     let slot = job.slot;
     let mut verdict = Verdict::of(&how, stop);
@@ -92,7 +94,7 @@ pub(super) fn published(
         verdict.add(&format!("its reports could not be stored: {why}"));
     }
     conclude(state, now, (id, runner), (verdict, &next));
-    acknowledge(state, runner, id, attempt);
+    acknowledge(state, runner, held);
     if let (Some(slot), Some(oom)) = (slot, short.as_deref())
         && oom.blame == Blame::Own
     {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::job::{Job, JobState};
 use super::state::State;
 use crate::ids::{BlobId, ImageId, ImageRef, IncarnationId, JobId};
-use crate::spec::{ReportSharing, Reports, Retention};
+use crate::spec::{Reports, Retention};
 use crate::units::Time;
 
 /// What is in use, and what is over since when.
@@ -35,11 +35,9 @@ pub struct Holdings {
 impl Default for Holdings {
     /// Those of no fleet.
     fn default() -> Self {
-        let reports =
-            Reports { path: PathBuf::new(), keep: None, sharing: ReportSharing::Own, server: None };
         Self {
             retention: Retention::default(),
-            reports,
+            reports: Reports::at(PathBuf::new()),
             ended: Vec::new(),
             runs: BTreeSet::new(),
             blobs: BTreeSet::new(),

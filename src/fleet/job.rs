@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, AttemptEnd, Fault, GpuTime, RetryOn};
+use super::audit::Client;
 use super::event::{JobEnd, JobSpec, TaskEnd};
 use super::oom::{Blame, GpuUse};
 use super::runner::Cause;
@@ -78,6 +79,13 @@ pub struct Raised {
 pub enum JobState {
     /// Waits for a runner.
     Queued,
+    /// Waits until an operator releases it.
+    OnHold {
+        /// Since when.
+        since: Time,
+        /// Who put it on hold.
+        by: Client,
+    },
     /// Given to a runner.
     Given {
         /// Which.
@@ -243,7 +251,7 @@ impl Job {
     #[must_use]
     pub fn runner(&self) -> Option<IncarnationId> {
         match &self.state {
-            JobState::Queued | JobState::Ended { .. } => None,
+            JobState::Queued | JobState::OnHold { .. } | JobState::Ended { .. } => None,
             JobState::Given { runner, .. }
             | JobState::Publishing { runner, .. }
             | JobState::Fenced { runner, .. } => Some(*runner),
@@ -254,7 +262,7 @@ impl Job {
     #[must_use]
     pub fn status(&self) -> JobStatus {
         match &self.state {
-            JobState::Queued => JobStatus::Queued,
+            JobState::Queued | JobState::OnHold { .. } => JobStatus::Queued,
             JobState::Given { .. } if self.started_at.is_none() => JobStatus::Assigned,
             JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => {
                 JobStatus::Running

@@ -4,7 +4,7 @@ mod agent;
 mod engine;
 
 use super::audit::Actor;
-use super::event::Event;
+use super::event::{Event, Held};
 use super::state::State;
 use super::{disk, ending, forge, gpus, request};
 use crate::units::Time;
@@ -41,9 +41,9 @@ fn fold(state: &mut State, now: Time, event: Event) {
         Event::Forge(event) => forge::observe(state, now, event),
         Event::ForgeOperation { op, outcome } => forge::operation(state, now, op, outcome),
         Event::Agent { incarnation, event } => agent::observe(state, now, incarnation, event),
-        Event::Request { id, request, .. } => request::answer(state, now, id, request),
+        Event::Request { id, by, request } => request::answer(state, now, (id, &by), request),
         Event::Published { job, attempt, outcome, found } => {
-            ending::published(state, now, (job, attempt), (outcome, found));
+            ending::published(state, now, Held { job, attempt }, outcome, found);
         }
         Event::ForgePublished { incarnation, reports, outcome } => {
             forge::listener::published(state, now, (incarnation, &reports), outcome);

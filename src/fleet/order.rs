@@ -8,7 +8,6 @@ use super::runner::Runner;
 use super::slot::Slot;
 use super::state::State;
 use crate::ids::{IncarnationId, JobId};
-use crate::spec::{Proxy, ProxyUrl};
 
 /// Where a runner finds the CA bundle that the operator names: a copy beside the agent.
 pub const CA_BUNDLE: &str = "/.slate/ca.pem";
@@ -23,9 +22,6 @@ const CA_VARIABLES: [&str; 6] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// Never asked of a proxy: what a job starts in its own runner.
-const OWN_HOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-
 /// Gives a runner its job, or tells it again; agents ignore what they have already.
 pub(super) fn assign(state: &mut State, incarnation: IncarnationId, job: JobId) {
     let (Some(runner), Some(job)) = (state.runner(incarnation), state.job(job)) else { return };
@@ -39,6 +35,7 @@ fn order(state: &State, runner: &Runner, job: &Job) -> JobOrder {
         attempt: job.attempt,
         command: job.spec.command.clone(),
         env: environment(state, runner, job),
+        proxy: state.spec.proxy.clone(),
         user: runner.build.template.user,
         workspace: job.spec.workspace.clone(),
         reports: format!("/reports/{}", job.reports()),
@@ -51,9 +48,6 @@ fn order(state: &State, runner: &Runner, job: &Job) -> JobOrder {
 /// the fleet's own.
 pub(super) fn of_listener(state: &State, runner: &Runner, slot: &Slot) -> BTreeMap<String, String> {
     let mut env = standing(state, runner);
-    if let Some(proxy) = &state.spec.proxy {
-        add_proxy(&mut env, proxy);
-    }
     let own = [
         ("SLATE_PROJECT", state.spec.project.to_string()),
         ("SLATE_RUNNER", slot.name.clone()),
@@ -78,9 +72,6 @@ fn standing(state: &State, runner: &Runner) -> BTreeMap<String, String> {
 fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, String> {
     let mut env = standing(state, runner);
     env.extend(job.spec.env.clone());
-    if let Some(proxy) = &state.spec.proxy {
-        add_proxy(&mut env, proxy);
-    }
     let reports = job.reports();
     let (workflow, run) = reports.split_once('/').unwrap_or(("", ""));
     let own = [
@@ -95,53 +86,4 @@ fn environment(state: &State, runner: &Runner, job: &Job) -> BTreeMap<String, St
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     env
-}
-
-/// Each variable in both spellings, because tools read one or the other. Whoever sets one of them
-/// has chosen for both.
-fn add_proxy(env: &mut BTreeMap<String, String>, proxy: &Proxy) {
-    let url = |url: &Option<ProxyUrl>| url.as_ref().map(|url| url.reveal().to_owned());
-    let direct = OWN_HOST.into_iter().chain(proxy.no_proxy.iter().map(String::as_str));
-    let direct: Vec<&str> = direct.collect();
-    let variables = [
-        ("HTTP_PROXY", url(&proxy.http)),
-        ("HTTPS_PROXY", url(&proxy.https)),
-        ("NO_PROXY", Some(direct.join(","))),
-    ];
-    for (name, value) in variables {
-        let small = name.to_ascii_lowercase();
-        let Some(value) = value else { continue };
-        if !env.contains_key(name) && !env.contains_key(&small) {
-            env.insert(small, value.clone());
-            env.insert(name.to_owned(), value);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_is_told_in_both_spellings_and_never_over_what_was_set() {
-        let url = |text: &str| ProxyUrl::parse(text).ok();
-        let proxy = Proxy {
-            http: url("http://p:1"),
-            https: url("http://u:w@p:2"),
-            no_proxy: vec![".lan".to_owned()],
-        };
-        let mut env = BTreeMap::from([("http_proxy".to_owned(), "http://mine:3".to_owned())]);
-        add_proxy(&mut env, &proxy);
-        let told: Vec<(&str, &str)> =
-            env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let direct = "localhost,127.0.0.1,::1,.lan";
-        let expected = [
-            ("HTTPS_PROXY", "http://u:w@p:2"),
-            ("NO_PROXY", direct),
-            ("http_proxy", "http://mine:3"),
-            ("https_proxy", "http://u:w@p:2"),
-            ("no_proxy", direct),
-        ];
-        assert_eq!(told, expected);
-    }
 }

@@ -153,6 +153,8 @@ pub(super) struct Queue {
     /// The first waiting job of each workflow run.
     heads: BTreeSet<(Rank, String)>,
     runs: BTreeMap<String, BTreeSet<Rank>>,
+    /// Jobs that an operator holds back: they stand in no line, and keep their turns.
+    on_hold: BTreeSet<JobId>,
     turns: Turns,
     passed: BTreeMap<Kind, u32>,
 }
@@ -165,6 +167,17 @@ impl Queue {
     /// The waiting jobs.
     pub fn ids(&self) -> impl Iterator<Item = JobId> {
         self.all.iter().map(|rank| rank.id)
+    }
+
+    /// The jobs that are on hold, the oldest first.
+    pub fn on_hold(&self) -> &BTreeSet<JobId> {
+        &self.on_hold
+    }
+
+    /// A job is on hold.
+    pub fn put_aside(&mut self, job: &Job) {
+        self.on_hold.insert(job.id);
+        self.turns.put_aside(job);
     }
 
     /// The order in which jobs would start if every runner suited every job; `aged` gives the place
@@ -279,7 +292,11 @@ impl Queue {
         }
     }
 
+    /// A job neither waits nor is on hold any more.
     pub fn remove(&mut self, job: &Job) {
+        if self.on_hold.remove(&job.id) {
+            self.turns.take_away(job);
+        }
         let (rank, place) = (job.rank(), job.place());
         if !self.all.remove(&rank) {
             return;

@@ -1,9 +1,12 @@
 //! What clients ask for: checked whole, then done or refused. A refusal changes nothing.
 
+mod hold;
 mod jobs;
+mod pause;
 mod size;
 mod tasks;
 
+use super::audit::Client;
 use super::desired;
 use super::downgrade;
 use super::effect::{Answer, Effect, Refusal, RefusalKind};
@@ -19,17 +22,28 @@ use crate::ids::{JobId, RequestId, SlotId, TokenId};
 use crate::spec::Reuse;
 use crate::units::Time;
 
+/// Why, where nobody says more.
+const ASKED: &str = "an operator asked for it";
+
 /// Does what is asked, or refuses it, and answers.
-pub(super) fn answer(state: &mut State, now: Time, id: RequestId, request: Request) {
+pub(super) fn answer(
+    state: &mut State,
+    now: Time,
+    (id, by): (RequestId, &Client),
+    request: Request,
+) {
     let answer = match request {
         Request::Apply(spec) => size::apply(state, now, *spec),
-        Request::Submit(job) => jobs::submit(state, now, *job),
-        Request::SubmitAll(jobs) => jobs::submit_all(state, now, jobs),
+        Request::Submit(job) => jobs::submit(state, now, *job, by),
+        Request::SubmitAll(jobs) => jobs::submit_all(state, now, jobs, by),
         Request::Cancel(job) => jobs::cancel(state, now, job),
+        Request::Hold(jobs) => hold::hold(state, now, &jobs, by),
+        Request::Release(jobs) => hold::release(state, now, &jobs),
         Request::Complete { job, end } => tasks::complete(state, now, job, end),
         Request::Scale(request) => size::scale(state, now, &request),
         Request::Down(mode) => Ok(down(state, now, mode)),
         Request::Cordon { slots, to } => cordon(state, now, &slots, to),
+        Request::Pause { pools, to } => pause::pause(state, now, (&pools, to), by),
         Request::CordonCards { cards, to } => gpus::request::cordon(state, now, &cards, to),
         Request::Restart { slots, when } => restart(state, now, &slots, when),
         Request::Token { token, change, why } => Ok(note_token(state, now, &token, (change, why))),
@@ -52,11 +66,10 @@ fn refuse_while_down(state: &State) -> Result<(), Refusal> {
     }
 }
 
-/// A fleet whose first `up` was refused has no slots, and nothing that would ever serve a job.
 fn refuse_before_up(state: &State) -> Result<(), Refusal> {
-    match state.meta.spec {
-        Some(_) => Ok(()),
-        None => Err(refuse(
+    match state.was_applied() {
+        true => Ok(()),
+        false => Err(refuse(
             RefusalKind::Conflict,
             "there is no fleet yet: its first `slate-fleet up` was not carried out",
         )),
@@ -84,7 +97,7 @@ fn cordon(state: &mut State, now: Time, slots: &[SlotId], to: Cordon) -> Result<
         if to == Cordon::Open {
             failures::forgive(state, &Place::Slot(id));
             forge::holds::forgive(state, id);
-            downgrade::end(state, now, id, "an operator asked for it");
+            downgrade::end(state, now, id, ASKED);
         }
         let Some(slot) = state.slot_mut(id) else { continue };
         let before = std::mem::replace(&mut slot.cordon, to);
@@ -93,7 +106,7 @@ fn cordon(state: &mut State, now: Time, slots: &[SlotId], to: Cordon) -> Result<
             Cordon::Closed => "cordoned",
         };
         let states = (before.word(), to.word());
-        state.tell_change(now, id, (what, "an operator asked for it"), states);
+        state.tell_change(now, id, (what, ASKED), states);
     }
     Ok(Answer::Accepted)
 }

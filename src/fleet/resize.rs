@@ -12,6 +12,7 @@ use super::slot::{Fate, GpuLease, Slot};
 use super::state::State;
 use crate::ids::{PoolName, ProfileName, SlotId};
 use crate::spec::{Overcommit, Spec};
+use crate::units::words::{agree, counted};
 use crate::units::{Bytes, Time};
 
 fn refuse(message: String) -> Refusal {
@@ -32,7 +33,9 @@ pub(super) struct Admitted {
 /// More runners than the file lets there be.
 pub(super) fn refuse_total(total: u32, max: u32) -> Refusal {
     refuse(format!(
-        "{total} runners are more than `limits.scale_max` ({max}); raise it or ask for fewer"
+        "{} {} more than `limits.scale_max` ({max}); raise it or ask for fewer",
+        counted(total, "runner"),
+        agree(&total, "is", "are")
     ))
 }
 
@@ -54,8 +57,9 @@ pub(super) fn carries(state: &State, spec: &Spec, counts: &Counts) -> Result<(),
     let host = state.host.memory;
     if memory > host && spec.limits.overcommit_memory == Overcommit::Refuse {
         let message = format!(
-            "{total} runners may use {memory} of memory, and the host has {host}; ask for fewer, \
-             or set `limits.overcommit: {{memory: true}}`"
+            "{} may use {memory} of memory, and the host has {host}; ask for fewer, or set \
+             `limits.overcommit: {{memory: true}}`",
+            counted(total, "runner")
         );
         return Err(refuse(message));
     }

@@ -411,10 +411,8 @@ pub struct Contact {
     pub retry_at: Time,
     /// Its job runs without a device that the container was given.
     pub device_lost: bool,
-    /// Whether the agent's session is open.
-    pub connected: bool,
-    /// Since when it has been open, if it is.
-    pub calls_since: Option<Time>,
+    /// Since when the agent's session has been open, if it is.
+    pub session_since: Option<Time>,
     /// The agent's last sign of life, or what stands for one: its container's start, ours.
     pub heard: Time,
     /// The agent's last sign of life that was truly heard.
@@ -426,5 +424,11 @@ impl Contact {
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.op.is_none() && !self.uncertain
+    }
+
+    /// Whether the agent's session is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.session_since.is_some()
     }
 }

@@ -13,6 +13,8 @@ use super::desired::{self, Counts};
 use super::effect::Refusal;
 use super::forge::holds;
 use super::gpus::reclaim::for_growth;
+use super::gpus::seat::is_without;
+use super::pause::is_paused;
 use super::plan::Decision;
 use super::resize::{Admitted, admit, carries, reshape};
 use super::runner::Phase;
@@ -20,8 +22,9 @@ use super::slot::Fate;
 use super::state::{Image, Place, State};
 use super::view::SizeReason;
 use crate::ids::{PoolName, SlotId};
-use crate::spec::{Elastic, Pool, PoolSize};
+use crate::spec::{Elastic, Pool, PoolSize, show_duration};
 use crate::units::Time;
+use crate::units::words::{agree, counted};
 
 #[cfg(test)]
 mod tests;
@@ -147,6 +150,11 @@ fn hindrance(state: &State, now: Time, pool: &Pool) -> Option<String> {
     if let Some(why) = holds::hindrance(state, pool) {
         return Some(why);
     }
+    // The card that a new slot would get is that one's.
+    let mut own = state.slots().filter(|slot| slot.pool == pool.name);
+    if let Some(slot) = own.find(|slot| is_without(state, slot)) {
+        return Some(format!("{} waits for a card, too", slot.name));
+    }
     let image = desired::template(&state.spec, pool)?.image;
     match state.images.get(&image) {
         Some(Image::Known(_)) => {}
@@ -178,7 +186,7 @@ fn admitted(state: &State, pool: &Pool, count: u32) -> Result<Admitted, Refusal>
 
 /// Plans one change at a time: what one pool gets, the next has not.
 pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
-    if state.is_going_down() {
+    if state.is_going_down() || !state.was_applied() {
         return;
     }
     if let Some(pool) = expired(state, now) {
@@ -193,6 +201,9 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
         let (Some(elastic), Some(load)) = (following(state, pool), loads.remove(&pool.name)) else {
             continue;
         };
+        if is_paused(state, &pool.name) {
+            continue;
+        }
         if let Some(decision) = decide(state, now, (pool, &elastic), load) {
             plan.push(decision);
             return;
@@ -200,10 +211,11 @@ pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
     }
 }
 
-/// A pool whose number of `scale` has had its time, if what follows can be had.
+/// An open pool whose number of `scale` has had its time, if what follows can be had.
 fn expired(state: &State, now: Time) -> Option<PoolName> {
     let over = state.meta.scaled_until.iter().filter(|(_, until)| now >= **until);
-    over.map(|(pool, _)| pool).find(|pool| after(state, pool).is_ok()).cloned()
+    let mut open = over.map(|(pool, _)| pool).filter(|pool| !is_paused(state, pool));
+    open.find(|pool| after(state, pool).is_ok()).cloned()
 }
 
 /// The slots after the end of what `scale` set for a pool.
@@ -248,22 +260,24 @@ fn decide(
     let fewer = load.size.saturating_sub(wanted) as usize;
     let slots: Vec<SlotId> = load.rested.iter().take(fewer).copied().collect();
     let why = format!(
-        "{} of {} were idle for longer than {:?}",
+        "{} of {} {} idle for longer than {}",
         load.rested.len(),
         load.size,
-        elastic.scale_down_delay
+        agree(&load.rested.len(), "was", "were"),
+        show_duration(elastic.scale_down_delay)
     );
     (!slots.is_empty()).then_some(Decision::Shrink { pool: name, slots, why })
 }
 
 fn numbers(load: &Load, elastic: &Elastic) -> String {
-    let delay = elastic.scale_up_delay;
+    let delay = show_duration(elastic.scale_up_delay);
     let overdue = match load.overdue > elastic.scale_up_threshold {
         // They are not counted any further.
         true => format!("more than {}", elastic.scale_up_threshold),
         false => load.overdue.to_string(),
     };
-    format!("{} jobs wait, {overdue} of them longer than {delay:?}", load.waiting)
+    let (jobs, wait) = (counted(load.waiting, "job"), agree(&load.waiting, "waits", "wait"));
+    format!("{jobs} {wait}, {overdue} of them longer than {delay}")
 }
 
 /// Records that jobs begin to press a pool, or press it no more.
@@ -320,7 +334,7 @@ pub(super) fn follow(state: &mut State, now: Time, name: &PoolName) {
 }
 
 fn runners(count: u32) -> String {
-    format!("{count} runners")
+    counted(count, "runner")
 }
 
 fn object(pool: &PoolName) -> String {
@@ -365,6 +379,9 @@ fn reason(state: &State, now: Time, pool: &Pool, load: Load) -> SizeReason {
         return SizeReason::Set { until };
     }
     let Some(elastic) = following(state, pool) else { return SizeReason::File };
+    if is_paused(state, &pool.name) {
+        return SizeReason::Paused;
+    }
     let assessment = assess(state, now, (pool, &elastic), load);
     let Assessment { load, pressure, obstacle, .. } = assessment;
     let waiting = load.waiting;

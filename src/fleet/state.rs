@@ -25,6 +25,7 @@ use super::gpus::card::{CardRecord, Sweep};
 use super::gpus::sickness::Xids;
 use super::host::HostFacts;
 use super::job::{Job, JobState};
+use super::pause::Pause;
 use super::queue::Queue;
 use super::runner::{Contact, Runner};
 use super::scale::Standing;
@@ -78,6 +79,9 @@ pub struct Meta {
     /// What forges' jobs wrote that is not in the report store yet, by its runner.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub publishing: BTreeMap<IncarnationId, BTreeSet<String>>,
+    /// Pools in which nothing begins before an operator opens them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<PoolName, Pause>,
     /// Pools that get no new runners before an operator does something.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pool_holds: BTreeMap<PoolName, Hold>,
@@ -262,6 +266,12 @@ impl State {
         }
     }
 
+    /// Whether an `up` was ever carried out. A fleet whose first one was refused has a spec, too,
+    /// but no slots, and nothing that would ever serve a job.
+    pub fn was_applied(&self) -> bool {
+        self.meta.spec.is_some()
+    }
+
     /// Whether everything is to be removed.
     pub fn is_going_down(&self) -> bool {
         self.meta.going_down.is_some()
@@ -441,6 +451,7 @@ impl State {
         }
         match &job.state {
             JobState::Queued => self.queue.insert(job),
+            JobState::OnHold { .. } => self.queue.put_aside(job),
             JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => {
                 self.held.insert(job.id);
             }

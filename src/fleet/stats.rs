@@ -155,6 +155,7 @@ fn end(job: &Job) -> Option<(Time, &Job, &Verdict)> {
     match &job.state {
         JobState::Ended { at, verdict } => Some((*at, job, verdict)),
         JobState::Queued
+        | JobState::OnHold { .. }
         | JobState::Given { .. }
         | JobState::Publishing { .. }
         | JobState::Fenced { .. } => None,

@@ -1,6 +1,7 @@
 //! Steps in the lives of runners and jobs that several facts and decisions lead to.
 
 use super::effect::{AgentOrder, Effect};
+use super::event::Held;
 use super::failures;
 use super::forge;
 use super::gpu_memory;
@@ -9,7 +10,7 @@ use super::job::{Job, JobState, Stop, StopBy, Verdict};
 use super::runner::{Cause, Phase};
 use super::state::State;
 use super::task;
-use crate::ids::{AttemptNo, IncarnationId, JobId};
+use crate::ids::{IncarnationId, JobId};
 use crate::units::Time;
 
 /// Takes a runner out of service: its slot is free, its job is fenced, its container is to go.
@@ -128,13 +129,8 @@ pub(super) fn end(state: &mut State, now: Time, id: JobId, verdict: Verdict) {
 }
 
 /// Tells an agent that it may forget an attempt.
-pub(super) fn acknowledge(
-    state: &mut State,
-    incarnation: IncarnationId,
-    job: JobId,
-    attempt: AttemptNo,
-) {
-    let order = AgentOrder::Acknowledge { job, attempt };
+pub(super) fn acknowledge(state: &mut State, incarnation: IncarnationId, held: Held) {
+    let order = AgentOrder::Acknowledge { job: held.job, attempt: held.attempt };
     state.effect(Effect::Agent { incarnation, order });
 }
 
@@ -142,26 +138,21 @@ pub(super) fn acknowledge(
 pub(super) fn stop(state: &mut State, now: Time, id: JobId, by: StopBy) {
     let Some(job) = state.job(id) else { return };
     let JobState::Given { runner, stop: None } = job.state else { return };
-    let (attempt, is_external) = (job.attempt, job.is_external());
+    let (held, is_external) = (Held { job: id, attempt: job.attempt }, job.is_external());
     let why = format!("{by:?}").to_lowercase();
     state.turn_job(now, id, ("stopping", why), |job| {
         job.state = JobState::Given { runner, stop: Some(Stop { since: now, by }) };
     });
     match is_external {
         true => retire(state, now, runner, task::taken(by)),
-        false => order_cancel(state, runner, id, attempt),
+        false => order_cancel(state, runner, held),
     }
 }
 
 /// Tells an agent to stop its job.
-pub(super) fn order_cancel(
-    state: &mut State,
-    incarnation: IncarnationId,
-    job: JobId,
-    attempt: AttemptNo,
-) {
+pub(super) fn order_cancel(state: &mut State, incarnation: IncarnationId, held: Held) {
     let Some(runner) = state.runner(incarnation) else { return };
     let grace = runner.build.template.stop_grace;
-    let order = AgentOrder::Cancel { job, attempt, grace };
+    let order = AgentOrder::Cancel { job: held.job, attempt: held.attempt, grace };
     state.effect(Effect::Agent { incarnation, order });
 }

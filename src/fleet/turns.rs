@@ -22,9 +22,9 @@ type Source = (Option<LaneName>, String);
 struct Round {
     /// The highest turn that was served, and whose jobs had it.
     served: Option<(u64, BTreeSet<Source>)>,
-    /// The turns of the jobs that wait, by who handed them in.
+    /// The turns of the jobs that wait or are on hold, by who handed them in.
     waiting: BTreeMap<Source, BTreeMap<u64, u32>>,
-    /// The same of all of them together: thousands may hand in jobs.
+    /// Those of all that wait together: thousands may hand in jobs.
     together: BTreeMap<u64, u32>,
 }
 
@@ -63,20 +63,37 @@ impl Turns {
 
     /// A job waits.
     pub fn wait(&mut self, job: &Job) {
+        let round = self.keep(job);
+        *round.together.entry(job.turn).or_default() += 1;
+    }
+
+    /// A job is on hold: nobody waits for its turn, and what its submitter hands in goes behind it.
+    pub fn put_aside(&mut self, job: &Job) {
+        self.keep(job);
+    }
+
+    fn keep(&mut self, job: &Job) -> &mut Round {
         let round = self.rounds.entry(class(job)).or_default();
         let turns = round.waiting.entry(source(job)).or_default();
         *turns.entry(job.turn).or_default() += 1;
-        *round.together.entry(job.turn).or_default() += 1;
+        round
     }
 
     /// A job waits no more.
     pub fn leave(&mut self, job: &Job) {
+        if let Some(round) = self.rounds.get_mut(&class(job)) {
+            one_less(&mut round.together, job.turn);
+        }
+        self.take_away(job);
+    }
+
+    /// A job is on hold no more.
+    pub fn take_away(&mut self, job: &Job) {
         let class = class(job);
         let Some(round) = self.rounds.get_mut(&class) else { return };
         let source = source(job);
         if let Some(turns) = round.waiting.get_mut(&source) {
             one_less(turns, job.turn);
-            one_less(&mut round.together, job.turn);
             if turns.is_empty() {
                 round.waiting.remove(&source);
             }

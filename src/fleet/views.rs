@@ -13,6 +13,7 @@ use super::event::{Cordon, EVIDENCE};
 use super::forge;
 use super::gpus;
 use super::job::{Job, JobState, Stop, StopBy};
+use super::pause::is_paused;
 use super::plan::most_leftovers;
 use super::queue::Kind;
 use super::runner::{Contact, OpKind, Phase, Runner};
@@ -23,9 +24,10 @@ use super::view::{
     FailureView, FleetPhase, FleetView, Health, JobFilter, JobOrder, JobView, PoolView,
     RunnerStatus, RunnerView, SizeReason, WaitReason,
 };
-use super::waiting::reason::Reasons;
+use super::waiting::reason::{self, Reasons};
 use crate::ids::{JobId, PoolName};
 use crate::spec::{Pool, PoolSize};
+use crate::units::words::counted;
 use crate::units::{Bytes, MilliCpu, Time};
 
 /// An agent that was not heard for this long is unhealthy; it speaks every 5 s.
@@ -38,6 +40,7 @@ pub(super) fn resume_publishing(state: &mut State) {
         .filter_map(|job| match &job.state {
             JobState::Publishing { .. } => ending::publish(state, job),
             JobState::Queued
+            | JobState::OnHold { .. }
             | JobState::Given { .. }
             | JobState::Fenced { .. }
             | JobState::Ended { .. } => None,
@@ -68,6 +71,7 @@ pub(super) fn fleet(state: &State, now: Time) -> FleetView {
         forges: forge::views::scopes(state, now),
         disks: state.disks.view(),
         queued: u32::try_from(state.queue_len()).unwrap_or(u32::MAX),
+        held: u32::try_from(state.on_hold_len()).unwrap_or(u32::MAX),
         running: u32::try_from(state.held_jobs().count()).unwrap_or(u32::MAX),
         oldest: shared::oldest(state, now),
         lanes: shared::lanes(state),
@@ -86,7 +90,8 @@ fn phase(state: &State, runners: &[RunnerView]) -> FleetPhase {
     let models = desired::models(state);
     // A closed slot of a forge stays empty: its runner would get jobs.
     let is_closed = |runner: &RunnerView| {
-        runner.cordon == Cordon::Closed && runner.forge.is_some() && runner.incarnation.is_none()
+        let is_open = runner.cordon == Cordon::Open && !is_paused(state, &runner.pool);
+        !is_open && runner.forge.is_some() && runner.incarnation.is_none()
     };
     let as_wanted = |runner: &RunnerView| {
         is_closed(runner)
@@ -134,8 +139,8 @@ fn troubles(state: &State, runners: &[RunnerView], pools: &[PoolView]) -> Vec<St
         if let SizeReason::Held { waiting, why } = &pool.why
             && !troubles.iter().any(|trouble| trouble.ends_with(why.as_str()))
         {
-            let name = &pool.name;
-            troubles.push(format!("pool {name} cannot grow for {waiting} waiting jobs: {why}"));
+            let (name, waiting) = (&pool.name, counted(*waiting, "waiting job"));
+            troubles.push(format!("pool {name} cannot grow for {waiting}: {why}"));
         }
     }
     troubles
@@ -290,7 +295,7 @@ fn health(runner: Option<&Runner>, contact: &Contact, now: Time) -> Health {
         | Phase::Leaving { .. }
         | Phase::Busy { .. } => {
             let recent = now.since(contact.heard).as_secs() <= UNHEALTHY_AFTER_SECONDS;
-            match contact.connected && recent {
+            match contact.is_connected() && recent {
                 true => Health::Healthy,
                 false => Health::Unhealthy,
             }
@@ -337,6 +342,7 @@ fn pool(
         },
         max: pool.size.most(),
         why,
+        paused: state.meta.paused.get(&pool.name).cloned(),
         waiting,
         idle: count(|status| status == RunnerStatus::Idle),
         running: count(|status| status == RunnerStatus::Running),
@@ -350,7 +356,10 @@ pub(super) fn jobs(state: &State, now: Time, filter: &JobFilter) -> Vec<JobView>
     let wanted = |job: &&Job| filter.takes(job);
     let jobs: Vec<&Job> = match filter.order {
         JobOrder::Newest => state.jobs().rev().filter(wanted).take(filter.limit).collect(),
-        JobOrder::Queue => state.queue(now).filter(wanted).take(filter.limit).collect(),
+        JobOrder::Queue => {
+            let all = state.queue(now).chain(state.jobs_on_hold());
+            all.filter(wanted).take(filter.limit).collect()
+        }
     };
     let mut line = Waiting::of(state, now, &jobs);
     jobs.into_iter().map(|job| describe(&mut line, job)).collect()
@@ -399,10 +408,11 @@ impl<'a> Waiting<'a> {
 fn describe(waiting: &mut Waiting<'_>, job: &Job) -> JobView {
     let position = waiting.places.get(&job.id).copied();
     let ahead = waiting.ahead.get(&job.id).copied();
-    let wait = ahead.map(|ahead| waiting.reasons.of(job, ahead));
+    let wait = reason::of_hold(job).or_else(|| ahead.map(|ahead| waiting.reasons.of(job, ahead)));
     let ended = match &job.state {
         JobState::Ended { at, verdict } => Some((*at, verdict)),
         JobState::Queued
+        | JobState::OnHold { .. }
         | JobState::Given { .. }
         | JobState::Publishing { .. }
         | JobState::Fenced { .. } => None,

@@ -28,6 +28,7 @@ use crate::forge::{
     CallError, Dispatch, Dispatched, Finding, Forge, Grant, Listed, Removal, RunShape, RunState,
 };
 use crate::ids::{ForgeRunId, ForgeRunnerId, ScopeUrl};
+use crate::units::words::counted;
 
 use line::{Line, Refusal, failed};
 
@@ -170,7 +171,7 @@ impl Gitea {
             .map_err(|refusal| refusal.sort(what, false))?;
         if bad > 0 {
             // A runner that is missed here looks as if it were gone.
-            let words = format!("{what}: {bad} entries are not understood");
+            let words = format!("{what}: not understood: {}", counted(bad, "entry"));
             return Err(failed(ForgeErrorClass::Retry, words));
         }
         let by_id: BTreeMap<ForgeRunnerId, ForgeRunnerFact> =
@@ -203,7 +204,7 @@ impl Gitea {
         }
         let gaps = match missed {
             0 => Vec::new(),
-            missed => vec![format!("{missed} jobs are not understood")],
+            missed => vec![format!("not understood: {}", counted(missed, "job"))],
         };
         Ok(Listed { items: jobs.into_values().collect(), gaps })
     }

@@ -15,9 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::way::Way;
+use super::way::{Through, Way};
 use crate::causes::with_causes;
-use crate::spec::Proxy;
 
 /// Forges answer within a second or two; one that does not in this time hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -112,7 +111,7 @@ impl Web {
     ///
     /// # Errors
     /// As [`Self::new`], or when the proxy cannot be used.
-    pub fn through(extra_ca: &[u8], proxy: Option<&Proxy>) -> Result<Self, String> {
+    pub fn through(extra_ca: &[u8], proxy: Option<Through>) -> Result<Self, String> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         for certificate in CertificateDer::pem_slice_iter(extra_ca) {

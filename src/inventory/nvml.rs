@@ -23,11 +23,22 @@ use super::process::Use;
 use super::worker::{Silence, Worker};
 use crate::fleet::gpu::{GpuHealth, GpuReading};
 
-/// Loading the library and listing the cards: the first look at a card that nobody holds open takes
-/// seconds.
-const LIST_DEADLINE: Duration = Duration::from_secs(15);
-/// Reading one card, which usually takes milliseconds.
-const READ_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the library may take to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Loading it and listing the cards: the first look at a card that nobody holds open takes
+    /// seconds.
+    pub list: Duration,
+    /// Reading one card, which usually takes milliseconds.
+    pub card: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { list: Duration::from_secs(15), card: Duration::from_secs(3) }
+    }
+}
+
 /// How often cards are looked for.
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// How often temperature and power are read.
@@ -49,6 +60,7 @@ type Lister = Worker<Ask, Result<Listing, NotLoaded>>;
 /// Everything that is known of NVIDIA's cards.
 pub struct Nvidia {
     wanted: Option<PathBuf>,
+    patience: Patience,
     sink: Option<XidSink>,
     lister: Option<Lister>,
     desks: Vec<Desk>,
@@ -93,9 +105,10 @@ pub type Found = (GpuReading, Option<Vec<Use>>);
 impl Nvidia {
     /// Uses this library, or the first that is found. Xids are told to the sink, if there is one.
     #[must_use]
-    pub fn new(wanted: Option<PathBuf>, sink: Option<XidSink>) -> Self {
+    pub fn new(wanted: Option<PathBuf>, patience: Patience, sink: Option<XidSink>) -> Self {
         Self {
             wanted,
+            patience,
             sink,
             lister: None,
             desks: Vec::new(),
@@ -141,9 +154,9 @@ impl Nvidia {
         let mut stale = false;
         let mut found = Vec::new();
         for (desk, asked) in self.desks.iter_mut().zip(asked) {
-            let sample = asked.and_then(|()| desk.worker.wait(READ_DEADLINE));
+            let sample = asked.and_then(|()| desk.worker.wait(self.patience.card));
             stale |= sample.as_ref().is_ok_and(|sample| sample.library == Library::Stale);
-            found.push(desk.reading(sample));
+            found.push(desk.reading(sample, self.patience));
         }
         if stale {
             self.ask = Ask::Reload;
@@ -191,7 +204,7 @@ impl Nvidia {
             }
         };
         lister.ask(self.ask)?;
-        lister.wait(LIST_DEADLINE)
+        lister.wait(self.patience.list)
     }
 
     fn lose(&mut self, health: &GpuHealth, note: &str) {
@@ -275,7 +288,7 @@ impl Desk {
         }
     }
 
-    fn reading(&mut self, sample: Result<Sample, Silence>) -> Found {
+    fn reading(&mut self, sample: Result<Sample, Silence>, patience: Patience) -> Found {
         let mut reading = GpuReading::unread(self.listed.facts.clone());
         reading.mig = self.listed.mig;
         reading.compute_mode = self.listed.compute_mode;
@@ -289,7 +302,7 @@ impl Desk {
                 reading.health = GpuHealth::Unresponsive(match silence {
                     Silence::Late => format!(
                         "the driver has not answered for it within {} s",
-                        READ_DEADLINE.as_secs()
+                        patience.card.as_secs()
                     ),
                     Silence::Gone => "there is no thread to read it".to_owned(),
                 });

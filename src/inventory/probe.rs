@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fdinfo;
-use super::nvml::{Nvidia, XidSink};
+use super::nvml::{Nvidia, Patience, XidSink};
 use super::process::{Use, describe};
 use super::sysfs::{self, Discovered, SysfsCard};
 use super::worker::Worker;
@@ -23,6 +23,8 @@ const WALK_EVERY: Duration = Duration::from_secs(5);
 pub struct GpuSources {
     /// NVIDIA's library; the first that is found if none.
     pub nvml_lib: Option<PathBuf>,
+    /// How long it may take to answer.
+    pub patience: Patience,
     /// The kernel's files.
     pub roots: Roots,
 }
@@ -64,10 +66,10 @@ impl GpuProbe {
     /// Looks nowhere yet. Xids are told to the sink, from a thread of its own.
     #[must_use]
     pub fn new(sources: GpuSources, sink: Option<XidSink>) -> Self {
-        let GpuSources { nvml_lib, roots } = sources;
+        let GpuSources { nvml_lib, patience, roots } = sources;
         let mut files = Files::new(roots.clone());
         let others = Worker::start("gpu-files", move |at| files.read(at)).ok();
-        let nvidia = Nvidia::new(nvml_lib, sink);
+        let nvidia = Nvidia::new(nvml_lib, patience, sink);
         Self { roots, nvidia, others, known: Others::default() }
     }
 

@@ -110,6 +110,9 @@ catalogue! {
     QUEUE_DEPTH = State Gauge, "queue_depth" ["pool"] "jobs":
         "Number of workflows waiting for a runner";
     // Jobs.
+    JOBS_WAITING = State Gauge, "slate_fleet_jobs_waiting" ["pool" "reason"] "jobs":
+        "Jobs that wait, of the built-in queue and of forges, by the pool that each counts for and \
+         by why; the pool is empty where none serves them";
     QUEUE_OLDEST = State Gauge, "slate_fleet_queue_oldest_seconds" [] "seconds":
         "How long the job that waits longest in the built-in queue has waited; 0 if none waits";
     JOBS_SUBMITTED = Happenings Counter, "slate_fleet_jobs_submitted_total" [] "jobs":
@@ -268,7 +271,7 @@ mod tests {
     fn no_label_names_a_job_a_run_or_a_runner() {
         let bounded = [
             "call", "cause", "contact", "event", "fault", "file", "forge", "gpu", "holds", "lane",
-            "list", "phase", "pool", "result", "scope", "status", "uuid", "version",
+            "list", "phase", "pool", "reason", "result", "scope", "status", "uuid", "version",
         ];
         for entry in ALL {
             assert!(entry.labels.iter().all(|it| bounded.contains(it)), "{}", entry.name);

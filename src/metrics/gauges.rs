@@ -54,7 +54,8 @@ fn whole(page: &mut Page, fleet: &FleetView) {
 
 fn pools(page: &mut Page, scrape: &Scrape) {
     let pools = &scrape.fleet.pools;
-    let depth = |pool: &PoolName| scrape.queue.get(pool).copied().unwrap_or(0);
+    let depths = scrape.queue_depths();
+    let depth = |pool: &PoolName| depths.get(pool).copied().unwrap_or(0);
     let failures = |pool: &PoolName| {
         let of_pool = scrape.fleet.runners.iter().filter(|it| it.pool == *pool);
         of_pool.map(|it| it.failures_in_a_row(scrape.fleet.at)).max().unwrap_or(0)
@@ -73,6 +74,11 @@ fn pools(page: &mut Page, scrape: &Scrape) {
         let samples = pools.iter().zip(values);
         page.put(entry, samples.map(|(pool, it)| ([pool.name.as_str()], f64::from(it))));
     }
+    let waiting = scrape.waiting.iter().map(|((pool, why), count)| {
+        let pool = pool.as_ref().map_or("", |pool| pool.as_str());
+        ([pool, why.word()], f64::from(*count))
+    });
+    page.put(&catalogue::JOBS_WAITING, waiting);
 }
 
 fn runners(page: &mut Page, fleet: &FleetView) {

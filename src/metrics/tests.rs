@@ -1,5 +1,7 @@
 //! The page, made from the steps of the real core in a simulated world.
 
+mod shipped;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,8 +46,8 @@ fn scrape(sim: &Sim, meters: Arc<Meters>, lives: &Lives) -> Scrape {
     let fleet = sim.fleet().expect("a supervisor");
     Scrape {
         meters,
-        fleet: fleet.view(sim.now()),
-        queue: fleet.queue_depths(sim.now()),
+        fleet: Arc::new(fleet.view(sim.now())),
+        waiting: fleet.waiting_counts(),
         budgets: BTreeMap::new(),
         webhooks: None,
         audit_head: lives.audit_head(),
@@ -95,6 +97,23 @@ fn an_idle_fleet_shows_zeros_for_every_pool() {
     assert!(page.contains("\n# TYPE runner_active gauge\n"), "{page}");
     let help = "# HELP queue_depth Number of workflows waiting for a runner\n";
     assert!(page.contains(help), "{page}");
+}
+
+#[test]
+fn what_waits_is_counted_by_why_and_what_is_held_waits_for_no_runner() {
+    let mut sim = ready(with([pool("light", 1)]));
+    for job in [work(60), work(60), work(60), work(60).held()] {
+        sim.submit(job.on("light")).expect("it is accepted");
+    }
+    let page = page(&counted(&sim));
+    let of = |reason: &str| {
+        let sample = format!("slate_fleet_jobs_waiting{{pool=\"light\",reason=\"{reason}\"}}");
+        value(&page, &sample)
+    };
+    assert_eq!((of("all_busy"), of("held")), ("2", "1"));
+    assert_eq!(value(&page, "queue_depth{pool=\"light\"}"), "2");
+    let shown = page.lines().filter(|it| it.starts_with("slate_fleet_jobs_waiting{"));
+    assert_eq!(shown.count(), 2, "only reasons that some job has");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::fleet::forge::{ForgeContact, ForgeView};
 use crate::fleet::view::{FleetPhase, FleetView, PoolView, RunnerView};
 use crate::ids::PoolName;
 use crate::spec::{Notify, NotifyEvent};
+use crate::units::words::{agree, counted};
 
 /// A runner that failed this often in a row is in a loop.
 const LOOP: u32 = 5;
@@ -46,7 +47,12 @@ fn queue(pool: &PoolView, queue: &BTreeMap<PoolName, u32>, notify: &Notify) -> O
     Some(Condition {
         event: NotifyEvent::Queue,
         object: pool.name.to_string(),
-        words: format!("{depth} jobs wait for pool {}", pool.name),
+        words: format!(
+            "{} {} for pool {}",
+            counted(depth, "job"),
+            agree(&depth, "waits", "wait"),
+            pool.name
+        ),
         patience: notify.queue_for,
     })
 }
@@ -60,7 +66,7 @@ fn crash_loop(pool: &PoolView, fleet: &FleetView) -> Option<Condition> {
     let cause = first.last_failure.as_ref().map_or("", |failure| failure.cause.as_str());
     let others = match others {
         0 => String::new(),
-        others => format!(" (and {others} more runners of pool {})", pool.name),
+        others => format!(" (and {} of pool {})", counted(others, "more runner"), pool.name),
     };
     Some(Condition {
         event: NotifyEvent::CrashLoop,
@@ -83,7 +89,7 @@ fn degraded(fleet: &FleetView) -> Option<Condition> {
     }
     let others = fleet.troubles.len().saturating_sub(NAMED_MAX);
     if others > 0 {
-        words.push_str(&format!("; and {others} more troubles"));
+        words.push_str(&format!("; and {}", counted(others, "more trouble")));
     }
     let (event, object) = (NotifyEvent::Degraded, "fleet".to_owned());
     Some(Condition { event, object, words, patience: A_WHILE })

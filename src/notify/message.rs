@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Notice, NoticeState};
 use crate::ids::ProjectName;
 use crate::spec::NotifyStyle;
+use crate::units::words::about;
 
 /// A line is cut here: an engine's words may be long, and chat servers refuse long messages.
 const LINE_MAX: usize = 600;
@@ -29,14 +30,14 @@ pub fn body(style: NotifyStyle, project: &ProjectName, notices: &[Notice]) -> St
 fn line(project: &ProjectName, notice: &Notice) -> String {
     let Notice { event, words, state, .. } = notice;
     let event = event.word();
-    let lasted = notice.at.since(notice.since).as_secs();
+    let lasted = notice.at.since(notice.since);
     let line = match state {
-        NoticeState::Firing if lasted > 0 => {
-            format!("[{project}] {event}: {words} (for {})", span(lasted))
+        NoticeState::Firing if lasted.as_secs() > 0 => {
+            format!("[{project}] {event}: {words} (for {})", about(lasted))
         }
         NoticeState::Firing => format!("[{project}] {event}: {words}"),
         NoticeState::Resolved => {
-            format!("[{project}] {event} resolved after {}: {words}", span(lasted))
+            format!("[{project}] {event} resolved after {}: {words}", about(lasted))
         }
     };
     let line: String =
@@ -53,13 +54,4 @@ fn document(notice: &Notice) -> serde_json::Value {
         "since": notice.since,
         "at": notice.at,
     })
-}
-
-/// A span of seconds, as people say it.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
 }

@@ -106,7 +106,7 @@ fn runners_that_fail_again_and_again_are_told_once_for_their_pool() {
     }
     let name = fleet.runners[0].name.clone();
     let words = format!(
-        "crash_loop light: {name} failed 5 times in a row: no such image (and 1 more runners of \
+        "crash_loop light: {name} failed 5 times in a row: no such image (and 1 more runner of \
          pool light)"
     );
     assert_eq!(told(&fleet, 0), [words]);
@@ -192,7 +192,7 @@ fn messages_are_as_chat_servers_and_programs_take_them() {
     notices.extend(watch.look(Time(100_000), Vec::new()));
     let slack = body(NotifyStyle::Slack, &project, &notices);
     let text = "[slate] degraded: no &lt;space&gt; left &amp; more\n[slate] degraded resolved \
-                after 1 min: no &lt;space&gt; left &amp; more";
+                after 1m40s: no &lt;space&gt; left &amp; more";
     assert_eq!(slack, serde_json::json!({"text": text}).to_string());
     let document: serde_json::Value =
         serde_json::from_str(&body(NotifyStyle::Json, &project, &notices)).expect("JSON");

@@ -95,6 +95,11 @@ mod tests {
         100_286,               // what a fleet leaves behind was told again and again
         7_012_826_516_882_706, // a kept runner that was to go came back with a job, and went
         7_012_851_462_027_886, // a runner whose agent hung was let go for its silence with a job
+        7_012_913_231_434_340, // turns of jobs that came to a class by running out of GPU memory
+        7_012_900_628_250_728, // a new slot took the card that one of its own pool waited for
+        7_012_897_732_938_606, // what a forge answered last was told before what it answered first
+        7_012_886_637_625_711, // a fleet whose only `up` was refused grew all the same
+        7_012_893_190_019_516, // a runner whose session was opened anew was taken for one long silent
         7_012_826_516_881_751, // a restart by force called itself one that spares jobs
     ];
 

@@ -14,6 +14,7 @@ mod forges;
 mod memory;
 mod order;
 mod rest;
+mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub struct Oracle {
     forges: forges::ForgeBook,
     effort: Effort,
     order: order::OrderBook,
+    orders: steering::Orders,
     cancelled: BTreeSet<JobId>,
     was_down: bool,
     /// The ways that runners and jobs went.
@@ -95,6 +97,7 @@ impl Default for Oracle {
             forges: forges::ForgeBook::default(),
             effort: Effort::default(),
             order: order::OrderBook::default(),
+            orders: steering::Orders::default(),
             cancelled: BTreeSet::new(),
             was_down: false,
             edges: Edges::default(),
@@ -127,6 +130,7 @@ impl Oracle {
         self.may_rename |= matches!(request, Request::Apply(_));
         self.rest.asked(request);
         self.cards.asked(request);
+        self.orders.asked(request);
         self.was_down |= matches!(request, Request::Down(_));
         if let Request::Cancel(job) = request {
             self.cancelled.insert(*job);
@@ -138,6 +142,7 @@ impl Oracle {
 
     /// A client has got its answer: what it says is a promise now.
     pub fn answered(&mut self, answer: &Answer) {
+        self.orders.answered(answer);
         match answer {
             Answer::Submitted(job) => {
                 self.accepted.insert(*job);
@@ -157,6 +162,7 @@ impl Oracle {
         self.violations.extend(self.cards.check(world.now(), records, &step.records));
         self.violations.extend(self.effort.check(world.now(), records, step));
         self.violations.extend(self.order.check(world.now(), &step.records));
+        self.violations.extend(self.orders.check(records, step));
         self.edges.follow(&step.records);
         for record in &step.records {
             match record {
@@ -246,6 +252,7 @@ impl Oracle {
         let verdict = match &job.state {
             JobState::Ended { verdict, .. } => Some(verdict),
             JobState::Queued
+            | JobState::OnHold { .. }
             | JobState::Given { .. }
             | JobState::Publishing { .. }
             | JobState::Fenced { .. } => None,
@@ -276,9 +283,10 @@ impl Oracle {
                         JobState::Given { runner, .. } | JobState::Fenced { runner, .. } => {
                             runner == container.incarnation
                         }
-                        JobState::Queued | JobState::Publishing { .. } | JobState::Ended { .. } => {
-                            false
-                        }
+                        JobState::Queued
+                        | JobState::OnHold { .. }
+                        | JobState::Publishing { .. }
+                        | JobState::Ended { .. } => false,
                     }
             });
             if !is_known {

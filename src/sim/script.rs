@@ -3,6 +3,7 @@
 pub mod forges;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::Sim;
 use super::oracle::{CARD_MEMORY, false_end, settled};
 use crate::fleet::attempt::RetryOn;
 use crate::fleet::effect::Answer;
-use crate::fleet::event::{DownMode, JobSpec, Request, ScaleRequest, ScaleTarget};
+use crate::fleet::event::{Cordon, DownMode, JobSpec, Request, ScaleRequest, ScaleTarget};
 use crate::fleet::gpu::{GpuAccess, GpuFacts, GpuVendor};
 use crate::fleet::host::HostFacts;
 use crate::fleet::view::{JobStatus, JobView, RunnerView};
@@ -21,8 +22,7 @@ use crate::ids::{
 use crate::sim::fault::Faults;
 use crate::spec::{
     ApiPolicy, DockerAccess, Elastic, ForgePolicy, GpuDemand, GpuPolicy, GpuSharing, GpuWatchdog,
-    JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile, ReportSharing, Reports, Retention,
-    Reuse, Spec,
+    JobUser, Lane, Limits, Overcommit, Pool, PoolSize, Profile, Reports, Retention, Reuse, Spec,
 };
 use crate::units::{Bytes, GpuMib, MilliCpu};
 
@@ -98,12 +98,7 @@ pub fn spec() -> Spec {
             stale_after: Limits::stale_after(),
             start_timeout: Limits::start_timeout(),
         },
-        reports: Reports {
-            path: PathBuf::from("/reports"),
-            keep: None,
-            sharing: ReportSharing::Own,
-            server: None,
-        },
+        reports: Reports::at(PathBuf::from("/reports")),
         retention: Retention::default(),
         ca: None,
         proxy: None,
@@ -132,7 +127,16 @@ impl Spec {
     #[must_use]
     pub fn with_lane(mut self, name: &str, pools: &[&str], priority: i32) -> Self {
         let pools = pools.iter().map(|pool| PoolName::new(*pool)).collect();
-        self.lanes.insert(LaneName::new(name), Lane { pools, priority });
+        self.lanes.insert(LaneName::new(name), Lane { pools, priority, limit: None });
+        self
+    }
+
+    /// With so many jobs of a lane at a time at most; 0 for any number.
+    #[must_use]
+    pub fn limiting(mut self, lane: &str, most: u32) -> Self {
+        if let Some(lane) = self.lanes.get_mut(&LaneName::new(lane)) {
+            lane.limit = NonZeroU32::new(most);
+        }
         self
     }
 
@@ -229,6 +233,7 @@ pub fn command(words: &[&str]) -> JobSpec {
         submitter: "somebody".to_owned(),
         retries: None,
         retry_on: RetryOn::default(),
+        hold: false,
     }
 }
 
@@ -289,6 +294,13 @@ impl JobSpec {
         self
     }
 
+    /// On hold from the start.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.hold = true;
+        self
+    }
+
     /// With a bound of its own.
     #[must_use]
     pub fn timeout(mut self, seconds: u64) -> Self {
@@ -314,6 +326,31 @@ impl Sim {
             Answer::Submitted(job) => Some(job),
             Answer::Accepted | Answer::SubmittedAll { .. } | Answer::Refused(_) => None,
         }
+    }
+
+    /// Keeps jobs from starting.
+    pub fn hold(&mut self, jobs: &[JobId]) -> Option<Answer> {
+        self.ask(Request::Hold(jobs.to_vec()))
+    }
+
+    /// Lets jobs start again.
+    pub fn release(&mut self, jobs: &[JobId]) -> Option<Answer> {
+        self.ask(Request::Release(jobs.to_vec()))
+    }
+
+    /// Lets nothing begin in these pools; in no pool at all if none is named.
+    pub fn pause(&mut self, pools: &[&str]) -> Option<Answer> {
+        self.turn_pools(pools, Cordon::Closed)
+    }
+
+    /// Opens these pools again; all of them if none is named.
+    pub fn resume(&mut self, pools: &[&str]) -> Option<Answer> {
+        self.turn_pools(pools, Cordon::Open)
+    }
+
+    fn turn_pools(&mut self, pools: &[&str], to: Cordon) -> Option<Answer> {
+        let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
+        self.ask(Request::Pause { pools, to })
     }
 
     /// Sets the size of pools.

@@ -12,8 +12,8 @@ use super::world::truth::Truth;
 use crate::fleet::audit::AuditEntry;
 use crate::fleet::effect::{AgentOrder, Answer, Effect, EngineAction, ForgeAction};
 use crate::fleet::event::{
-    AgentEvent, ContainerFact, ContainerState, EngineEvent, Event, Outcome, Request, RestartTime,
-    ScaleRequest, ScaleTarget,
+    AgentEvent, ContainerFact, ContainerState, Cordon, EngineEvent, Event, Outcome, Request,
+    RestartTime, ScaleRequest, ScaleTarget,
 };
 use crate::fleet::oom::Finding;
 use crate::ids::{AttemptNo, JobId};
@@ -285,11 +285,14 @@ pub fn of_request(request: &Request) -> String {
             add("lane", job.lane.as_ref().map(ToString::to_string));
             add("workflow", job.workflow.clone());
             add("run", job.run_id.clone());
+            add("on", job.hold.then(|| "hold".to_owned()));
             add("priority", (job.priority != 0).then(|| job.priority.to_string()));
             line
         }
         Request::SubmitAll(jobs) => format!("submit {} jobs", jobs.len()),
         Request::Cancel(job) => format!("cancel {job}"),
+        Request::Hold(jobs) => format!("hold {}", named(jobs)),
+        Request::Release(jobs) => format!("release {}", named(jobs)),
         Request::Complete { job, end } => format!("complete {job}, {end:?}").to_lowercase(),
         Request::Scale(ScaleRequest { target, lasting }) => {
             let numbers = match target {
@@ -301,6 +304,11 @@ pub fn of_request(request: &Request) -> String {
         }
         Request::Down(mode) => format!("down, {mode:?}").to_lowercase(),
         Request::Cordon { slots, to } => format!("cordon {slots:?} {to:?}"),
+        Request::Pause { pools, to } => {
+            let pools = if pools.is_empty() { "all pools".to_owned() } else { pools.join(", ") };
+            let verb = if *to == Cordon::Closed { "pause" } else { "resume" };
+            format!("{verb} {pools}")
+        }
         Request::CordonCards { cards, to } => format!("cordon cards {cards:?} {to:?}"),
         Request::Restart { slots, when: RestartTime::AfterJob } => format!("restart {slots:?}"),
         Request::Restart { slots, when: RestartTime::Now } => {
@@ -311,6 +319,10 @@ pub fn of_request(request: &Request) -> String {
         }
     };
     format!("{line}?")
+}
+
+fn named(jobs: &[JobId]) -> String {
+    jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// One line of the fleet's own record.

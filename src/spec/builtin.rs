@@ -9,8 +9,7 @@ use crate::units::{Bytes, GpuMib, MilliCpu};
 
 use super::{
     ApiPolicy, DockerAccess, ForgePolicy, GpuDemand, GpuPolicy, GpuRequestKind, GpuSharing,
-    GpuWatchdog, JobUser, Limits, Overcommit, Profile, ReportSharing, Reports, Retention, Spec,
-    XidClasses,
+    GpuWatchdog, JobUser, Limits, Overcommit, Profile, Reports, Retention, Spec, XidClasses,
 };
 
 /// The image of a fleet that names none; `images/` builds it.
@@ -165,12 +164,7 @@ pub(super) fn spec(project: ProjectName) -> Spec {
         limits: LIMITS,
         gpu: gpu_policy(),
         forge: ForgePolicy::default(),
-        reports: Reports {
-            path: PathBuf::from(REPORTS_PATH),
-            keep: Some(REPORTS_KEEP),
-            sharing: ReportSharing::Own,
-            server: None,
-        },
+        reports: Reports { keep: Some(REPORTS_KEEP), ..Reports::at(PathBuf::from(REPORTS_PATH)) },
         retention: RETENTION,
         ca: None,
         proxy: None,

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::secret;
+use crate::units::words::counted;
 
 /// Most diagnostics that are kept: a reader cannot use more, and bad input must not grow memory.
 const DIAGNOSTICS_MAX: usize = 100;
@@ -105,6 +106,11 @@ impl Findings {
         self.list.len() > 2 * DIAGNOSTICS_MAX
     }
 
+    /// What is said of the first finding, an error or not.
+    pub(super) fn first_message(&self) -> Option<String> {
+        self.list.first().map(|finding| finding.message.clone())
+    }
+
     /// Shows what stands there in no line of the file that is shown.
     pub(super) fn hide(&mut self, span: Span) {
         self.hidden.push(span);
@@ -113,6 +119,29 @@ impl Findings {
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> Added<'_> {
         self.list.push(Finding { severity, span, message, help: None });
         Added(&mut self.list)
+    }
+
+    /// Ends the collection: the errors, each in one line with the name of its place, and their
+    /// number. Of very many, the first hundred are kept.
+    pub(super) fn into_lines(
+        mut self,
+        name: impl Fn(Span) -> Option<String>,
+    ) -> (Vec<String>, usize) {
+        self.list.retain(|finding| finding.severity == Severity::Error);
+        self.list.sort_by_key(|finding| finding.span);
+        let errors = self.list.len();
+        let line = |finding: Finding| {
+            let place = finding.span.and_then(&name).map(|place| format!("`{place}`"));
+            // Some messages begin with their place already.
+            let place = place.filter(|place| !finding.message.contains(place.as_str()));
+            let place = place.map(|place| place + ": ").unwrap_or_default();
+            let help = finding.help.map(|help| format!("; {help}")).unwrap_or_default();
+            printable(&format!("{place}{}{help}", finding.message))
+        };
+        let mut lines: Vec<String> =
+            self.list.into_iter().take(DIAGNOSTICS_MAX).map(line).collect();
+        lines.dedup();
+        (lines, errors)
     }
 
     /// Ends the collection: errors first, each kind in the order of the files.
@@ -283,10 +312,9 @@ impl fmt::Display for Diagnostics {
             let gap = if index == 0 { "" } else { "\n\n" };
             write!(f, "{gap}{diagnostic}")?;
         }
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
         match self.errors {
             0 => Ok(()),
-            count => write!(f, "\n\n{count} error{}; nothing was changed", plural(count)),
+            count => write!(f, "\n\n{}; nothing was changed", counted(count, "error")),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) const FILE_MAX: usize = 1 << 20;
 
 /// Most nodes after aliases were expanded; the largest real fleet files have a thousand. Checks
 /// that look names up one by one stay fast under it.
-const NODES_MAX: usize = 50_000;
+pub(super) const NODES_MAX: usize = 50_000;
 
 /// Deepest nesting; a fleet file needs six levels. It also bounds every recursion over the tree.
 const DEPTH_MAX: usize = 32;
@@ -67,14 +67,13 @@ pub(super) struct Entry {
 impl Node {
     /// A scalar made from text, for values that are not written as such.
     pub(super) fn text(span: Span, text: &str, origin: Origin) -> Self {
-        let scalar = Scalar { text: text.to_owned(), quoting: Quoting::Quoted, origin };
+        let scalar = Scalar { origin, ..Scalar::literal(text.to_owned(), Quoting::Quoted) };
         Self { span, merging: Merging::Merge, value: Value::Scalar(scalar) }
     }
 
     /// A scalar without a value.
     pub(super) fn unset(span: Span) -> Self {
-        let (quoting, origin) = (Quoting::Plain, Origin::Literal);
-        let scalar = Scalar { text: String::new(), quoting, origin };
+        let scalar = Scalar::literal(String::new(), Quoting::Plain);
         Self { span, merging: Merging::Merge, value: Value::Scalar(scalar) }
     }
 
@@ -188,7 +187,7 @@ impl<'a> Builder<'a> {
                     | ScalarStyle::Folded => Quoting::Quoted,
                 };
                 let (merging, quoting) = self.tag(tag.as_deref(), span, quoting);
-                let scalar = Scalar { text: text.into_owned(), quoting, origin: Origin::Literal };
+                let scalar = Scalar::literal(text.into_owned(), quoting);
                 let node = Node { span, merging, value: Value::Scalar(scalar) };
                 self.keep_anchor(anchor, &node);
                 self.place(node)

@@ -7,7 +7,7 @@
 use super::Env;
 use super::diagnostic::{Findings, Span};
 use super::document::{Entry, Merging, Node, Value};
-use super::scalar::{Kind, Origin, Scalar};
+use super::scalar::{Kind, Origin, Quoting, Scalar};
 use super::secret::{self, Secrets};
 
 /// Deepest nesting of defaults; more is a mistake.
@@ -52,8 +52,8 @@ impl Context<'_> {
         let mut reader = Reader { rest: &scalar.text, cx: self, span, origin: Origin::Literal };
         match reader.template(0, Branch::Taken) {
             Ok(text) if text.len() <= TEXT_MAX => {
-                let origin = reader.origin;
-                *scalar = Scalar { text, origin, ..scalar.clone() };
+                let (origin, written) = (reader.origin, Some(scalar.text.clone()));
+                *scalar = Scalar { text, origin, written, quoting: scalar.quoting };
             }
             Ok(_) => {
                 let message = format!("with its variables this is longer than {TEXT_MAX} bytes");
@@ -87,6 +87,30 @@ impl Context<'_> {
             self.secrets.add(value);
         }
         entry.value = Node::text(entry.value.span, value, origin);
+    }
+}
+
+/// A text with its variables put in.
+pub(super) struct Filled {
+    pub(super) text: String,
+    /// What is said of the first variable that is not set, and counts as empty.
+    pub(super) missing: Option<String>,
+}
+
+/// Puts variables into one text.
+///
+/// # Errors
+/// In words, without a value: it is not written right, or needs a variable that is not set.
+pub(super) fn fill(text: &str, env: &Env) -> Result<Filled, String> {
+    let (mut findings, mut secrets) = (Findings::default(), Secrets::default());
+    let mut scalar = Scalar::literal(text.to_owned(), Quoting::Quoted);
+    let mut cx = Context { env, findings: &mut findings, secrets: &mut secrets };
+    cx.scalar(&mut scalar, Span::default());
+    let told = |message: String| message.split(';').next().map(str::to_owned);
+    let missing = findings.first_message().and_then(told);
+    match (findings.has_errors(), missing) {
+        (true, Some(why)) => Err(why),
+        (_, missing) => Ok(Filled { text: scalar.text, missing }),
     }
 }
 

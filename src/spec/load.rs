@@ -39,7 +39,7 @@ impl Loaded {
     /// are masked.
     #[must_use]
     pub fn render_masked(&self) -> String {
-        render::render_with(&self.spec.masked(), &|text| self.secrets.mask(text))
+        render::render_with(&self.spec, &|text| self.secrets.mask(text))
     }
 
     /// A text without the values of secret variables that went into the spec.

@@ -1,4 +1,4 @@
-//! The proxies that jobs go through. Their addresses may hold a user and a password.
+//! The proxies that jobs go through. Users and passwords of theirs are read when they are needed.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::secret::MASK;
+use super::{Env, interpolate};
 
 /// What jobs are told of the network's proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,30 +19,105 @@ pub struct Proxy {
     pub no_proxy: Vec<String>,
 }
 
-impl Proxy {
-    /// The same without users and passwords.
-    #[must_use]
-    pub fn masked(&self) -> Self {
-        Self {
-            http: self.http.as_ref().map(ProxyUrl::masked),
-            https: self.https.as_ref().map(ProxyUrl::masked),
-            no_proxy: self.no_proxy.clone(),
-        }
-    }
+/// A proxy's address. Of a user and password it only has where they are kept.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Form", into = "Form")]
+pub struct ProxyUrl {
+    /// Scheme, host and port.
+    address: String,
+    /// As the fleet file writes it with its user: `http://${PROXY_USER}:${PROXY_PASSWORD}@proxy`.
+    written: Option<String>,
 }
 
-/// A proxy's address. Shown without its user and password; only jobs get the whole.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProxyUrl(String);
+/// A proxy's address in JSON.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Form {
+    /// Without a user.
+    Plain(String),
+    /// With one that is kept in variables.
+    Kept {
+        /// Scheme, host and port.
+        address: String,
+        /// The same with its user, as the fleet file writes it.
+        written: String,
+    },
+}
 
 /// Why a text is no proxy's address, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAProxy(pub(super) &'static str);
 
+/// What a user in the open is told.
+pub(super) const OPEN_USER: NotAProxy = NotAProxy(
+    "secrets never enter the file: put them into `.env` and write \
+     `http://${PROXY_USER}:${PROXY_PASSWORD}@proxy.example:3128`",
+);
+
 impl ProxyUrl {
-    /// Reads an address such as `http://proxy.example:3128`, with or without a user.
+    /// Reads an address without a user, such as `http://proxy.example:3128`.
+    ///
+    /// # Errors
+    /// [`NotAProxy`] with what would be right.
+    pub fn parse(text: &str) -> Result<Self, NotAProxy> {
+        let whole = WholeProxyUrl::parse(text)?;
+        match whole.user() {
+            // An older state has no more of the user than this; the next `up` knows the rest.
+            None | Some(MASK) => Ok(Self { address: whole.without_user(), written: None }),
+            Some(_) => Err(OPEN_USER),
+        }
+    }
+
+    /// An address whose user comes from variables, as it is written and what that comes to now.
+    ///
+    /// # Errors
+    /// [`NotAProxy`] where the secret is not in a variable.
+    pub(super) fn kept(written: &str, whole: &WholeProxyUrl) -> Result<Self, NotAProxy> {
+        let kept = Self { address: whole.without_user(), written: Some(written.to_owned()) };
+        // Without any variable only the name of a user may be left.
+        let bare = interpolate::fill(written, &Env::new()).map(|filled| filled.text);
+        let is_open = bare.is_ok_and(|bare| has_secret(&bare))
+            || (has_secret(written) && !user_of(written).contains('$'));
+        if is_open { Err(OPEN_USER) } else { Ok(kept) }
+    }
+
+    /// The address without its user.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// As the fleet file writes it with its user, if it has one.
+    #[must_use]
+    pub fn written(&self) -> Option<&str> {
+        self.written.as_deref()
+    }
+
+    /// The whole address, with the user and password that these variables hold.
+    ///
+    /// # Errors
+    /// In words: a variable is missing, or what they come to is no address.
+    pub fn open(&self, variables: &Env) -> Result<WholeProxyUrl, String> {
+        let Some(written) = &self.written else {
+            return Ok(WholeProxyUrl(self.address.clone()));
+        };
+        let filled = interpolate::fill(written, variables)?;
+        if let Some(missing) = filled.missing {
+            return Err(missing);
+        }
+        WholeProxyUrl::parse(&filled.text)
+            .map_err(|why| format!("`{written}` comes to no address of a proxy: {why}"))
+    }
+}
+
+/// A proxy's address with its user and password, for a job's environment and the fleet's own calls.
+/// It is never shown and never kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WholeProxyUrl(String);
+
+impl WholeProxyUrl {
+    /// Reads an address, with or without a user.
     ///
     /// # Errors
     /// [`NotAProxy`] with what would be right.
@@ -65,21 +141,43 @@ impl ProxyUrl {
         }
     }
 
-    /// The whole address, with its user and password, for a job's environment.
+    /// The address itself, for the one use that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is a user in it.
-    #[must_use]
-    pub fn has_user(&self) -> bool {
-        self.0.contains('@')
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once("://").unwrap_or(("", &self.0))
     }
 
-    fn masked(&self) -> Self {
-        Self(self.to_string())
+    pub(super) fn user(&self) -> Option<&str> {
+        self.parts().1.rsplit_once('@').map(|(user, _)| user)
     }
+
+    fn without_user(&self) -> String {
+        let (scheme, rest) = self.parts();
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        format!("{scheme}://{place}")
+    }
+}
+
+impl fmt::Debug for WholeProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WholeProxyUrl({})", self.without_user())
+    }
+}
+
+/// What stands before the host.
+fn user_of(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.rsplit_once('@').map_or("", |(user, _)| user)
+}
+
+/// Whether there is more of a user than the name.
+fn has_secret(text: &str) -> bool {
+    let user = user_of(text);
+    !user.is_empty() && !user.ends_with(':')
 }
 
 /// A host and perhaps a port.
@@ -100,10 +198,9 @@ fn is_place(text: &str) -> bool {
 
 impl fmt::Display for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        match rest.rsplit_once('@') {
-            Some((_, place)) => write!(f, "{scheme}://{MASK}@{place}"),
-            None => f.write_str(&self.0),
+        match (&self.written, self.address.split_once("://")) {
+            (Some(_), Some((scheme, place))) => write!(f, "{scheme}://{MASK}@{place}"),
+            _ => f.write_str(&self.address),
         }
     }
 }
@@ -114,23 +211,44 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-impl TryFrom<String> for ProxyUrl {
+impl TryFrom<Form> for ProxyUrl {
     type Error = NotAProxy;
 
-    fn try_from(text: String) -> Result<Self, NotAProxy> {
-        Self::parse(&text)
+    fn try_from(form: Form) -> Result<Self, NotAProxy> {
+        match form {
+            Form::Plain(text) => Self::parse(&text),
+            Form::Kept { address, written } => {
+                let whole = WholeProxyUrl::parse(&address)?;
+                match whole.user() {
+                    None => Self::kept(&written, &whole),
+                    Some(_) => Err(OPEN_USER),
+                }
+            }
+        }
     }
 }
 
-impl From<ProxyUrl> for String {
-    fn from(url: ProxyUrl) -> Self {
-        url.0
+impl From<ProxyUrl> for Form {
+    fn from(ProxyUrl { address, written }: ProxyUrl) -> Self {
+        match written {
+            None => Self::Plain(address),
+            Some(written) => Self::Kept { address, written },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Env {
+        variables.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect()
+    }
+
+    /// An address whose whole comes from `P`.
+    fn kept(written: &str, whole: &str) -> Result<ProxyUrl, NotAProxy> {
+        ProxyUrl::kept(written, &WholeProxyUrl::parse(whole).expect("an address"))
+    }
 
     #[test]
     fn addresses_are_read_and_other_texts_refused_with_what_would_be_right() {
@@ -142,7 +260,8 @@ mod tests {
             "http://u:p%40ss@proxy:3128",
             "http://u@proxy",
         ] {
-            assert!(ProxyUrl::parse(right).is_ok(), "{right}");
+            assert!(WholeProxyUrl::parse(right).is_ok(), "{right}");
+            assert_eq!(ProxyUrl::parse(right).is_ok(), !right.contains('@'), "{right}");
         }
         for wrong in [
             "",
@@ -158,19 +277,52 @@ mod tests {
             "http://[fd00::1:3128",
             "http://fd00::1",
         ] {
-            assert!(ProxyUrl::parse(wrong).is_err(), "{wrong}");
+            assert!(WholeProxyUrl::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_password_is_in_the_jobs_address_only() {
-        let url = ProxyUrl::parse("http://me:hunter2@proxy:3128").unwrap();
+    fn a_user_is_read_from_its_variables_each_time_and_is_nowhere_else() {
+        let written = "http://me:${WORD}@proxy:3128";
+        let url = kept(written, "http://me:hunter2@proxy:3128").expect("its word is kept");
         assert_eq!(url.to_string(), "http://***@proxy:3128");
-        assert!(!format!("{url:?}").contains("hunter2"));
-        assert_eq!(url.reveal(), "http://me:hunter2@proxy:3128");
-        let shown = Proxy { http: Some(url), ..Proxy::default() }.masked();
-        let text = serde_json::to_string(&shown).unwrap();
-        assert!(text.contains("***@proxy") && !text.contains("hunter2"), "{text}");
-        assert_eq!(serde_json::from_str::<Proxy>(&text).unwrap(), shown);
+        let text = serde_json::to_string(&url).expect("JSON");
+        assert!(!format!("{url:?}{text}").contains("hunter2"), "{text}");
+        assert_eq!(serde_json::from_str::<ProxyUrl>(&text).expect("read back"), url);
+        for word in ["hunter2", "another"] {
+            let whole = url.open(&env(&[("WORD", word)])).expect("it is set");
+            assert_eq!(whole.reveal(), format!("http://me:{word}@proxy:3128"));
+            assert!(!format!("{whole:?}").contains(word));
+        }
+        let missing = url.open(&Env::new()).expect_err("it is not set");
+        assert!(missing.contains("`WORD`"), "{missing}");
+        let broken = url.open(&env(&[("WORD", "a/b")])).expect_err("no address");
+        assert!(broken.contains(written) && !broken.contains("a/b"), "{broken}");
+    }
+
+    #[test]
+    fn a_secret_that_is_in_no_variable_is_refused() {
+        let whole = "http://me:hunter2@proxy:3128";
+        for right in ["${P}", "http://${U}:${W}@proxy:3128", "http://me:${W:?ask}@proxy:3128"] {
+            assert!(kept(right, whole).is_ok(), "{right}");
+        }
+        for wrong in [
+            "http://me:hunter2@${HOST}:3128",
+            "http://me:${W:-hunter2}@proxy:3128",
+            "http://token@${HOST}:3128",
+            "${P:-http://me:hunter2@proxy:3128}",
+        ] {
+            assert_eq!(kept(wrong, whole), Err(OPEN_USER), "{wrong}");
+        }
+        for json in [
+            r#""http://me:hunter2@proxy:3128""#,
+            r#"{"address": "http://me:hunter2@proxy", "written": "${P}"}"#,
+            r#"{"address": "http://proxy", "written": "http://me:hunter2@proxy"}"#,
+        ] {
+            assert!(serde_json::from_str::<ProxyUrl>(json).is_err(), "{json}");
+        }
+        // An older state's.
+        let masked: ProxyUrl = serde_json::from_str(r#""http://***@proxy:1""#).expect("it is read");
+        assert_eq!((masked.address(), masked.written()), ("http://proxy:1", None));
     }
 }

@@ -182,8 +182,9 @@ pub(super) fn user(text: &str) -> Result<JobUser, String> {
     }
 }
 
-/// A duration as the file would say it; exact to the millisecond.
-pub(super) fn show_duration(duration: Duration) -> String {
+/// A duration as the file would say it, such as `1h30m`; exact to the millisecond.
+#[must_use]
+pub fn show_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();

@@ -261,6 +261,9 @@ pub(super) struct RawLane {
     /// Added to the priority of its jobs; higher starts first.
     #[schemars(range(min = -1_000_000, max = 1_000_000), extend("default" = 0), example = 100)]
     pub(super) priority: Option<i32>,
+    /// Most of its jobs that may run at a time; any number without it.
+    #[schemars(range(min = 1, max = 10_000), example = 8)]
+    pub(super) limit: Option<u32>,
 }
 
 /// Bounds for the whole fleet.

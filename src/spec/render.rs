@@ -23,7 +23,7 @@ pub fn render(spec: &Spec) -> String {
 /// The resolved file, with every text passed through `mask`.
 pub(super) fn render_with(spec: &Spec, mask: &dyn Fn(&str) -> String) -> String {
     let mut writer = Writer { out: String::new(), mask };
-    writer.block(0, &fleet(spec));
+    writer.block(0, &tree(spec));
     writer.out
 }
 
@@ -34,10 +34,15 @@ mod notify;
 use gpu::watchdog;
 
 /// The few kinds of YAML that a fleet file needs.
-enum Yaml {
+pub(super) enum Yaml {
     /// Written as it is: numbers and truth values.
     Plain(String),
     Text(String),
+    /// A proxy's address, and how it is written with the variables that hold its user.
+    Proxy {
+        address: String,
+        written: String,
+    },
     List(Vec<Yaml>),
     Map(Vec<(String, Yaml)>),
 }
@@ -62,7 +67,8 @@ impl Yaml {
     }
 }
 
-fn fleet(spec: &Spec) -> Yaml {
+/// A whole fleet file.
+pub(super) fn tree(spec: &Spec) -> Yaml {
     let profiles = spec.profiles.iter().map(|(name, p)| (name.to_string(), profile(p)));
     let types = spec.task_types.iter().map(|(kind, name)| (kind.clone(), Yaml::text(name)));
     let lanes: Vec<_> = spec.lanes.iter().map(|(name, l)| (name.to_string(), lane(l))).collect();
@@ -85,9 +91,15 @@ fn fleet(spec: &Spec) -> Yaml {
     ])
 }
 
-/// With the whole addresses, of which [`Spec::masked`] has none.
 fn proxy(proxy: &Proxy) -> Yaml {
-    let url = |url: &Option<ProxyUrl>| url.as_ref().map(|url| Yaml::text(url.reveal()));
+    let url = |url: &Option<ProxyUrl>| {
+        let url = url.as_ref()?;
+        let address = url.address().to_owned();
+        Some(match url.written() {
+            None => Yaml::Text(address),
+            Some(written) => Yaml::Proxy { address, written: written.to_owned() },
+        })
+    };
     let direct = (!proxy.no_proxy.is_empty()).then(|| Yaml::texts(&proxy.no_proxy));
     Yaml::map([("http", url(&proxy.http)), ("https", url(&proxy.https)), ("no_proxy", direct)])
 }
@@ -162,6 +174,7 @@ fn lane(lane: &Lane) -> Yaml {
     Yaml::map([
         ("pools", Some(Yaml::texts(&lane.pools))),
         ("priority", Some(Yaml::plain(lane.priority))),
+        ("limit", lane.limit.map(Yaml::plain)),
     ])
 }
 
@@ -247,7 +260,7 @@ impl Writer<'_> {
                     self.item(indent + 2, item);
                 }
             }
-            Yaml::Plain(_) | Yaml::Text(_) => self.line(yaml),
+            Yaml::Plain(_) | Yaml::Text(_) | Yaml::Proxy { .. } => self.line(yaml),
         }
     }
 
@@ -274,7 +287,7 @@ impl Writer<'_> {
                 self.out.push('\n');
                 self.block(indent + 2, value);
             }
-            Yaml::Plain(_) | Yaml::Text(_) | Yaml::List(_) | Yaml::Map(_) => {
+            Yaml::Plain(_) | Yaml::Text(_) | Yaml::Proxy { .. } | Yaml::List(_) | Yaml::Map(_) => {
                 self.out.push(' ');
                 self.line(value);
             }
@@ -292,6 +305,8 @@ impl Writer<'_> {
         match yaml {
             Yaml::Plain(text) => text.clone(),
             Yaml::Text(text) => scalar(&(self.mask)(text)),
+            // Names of variables, which are put in when it is loaded.
+            Yaml::Proxy { written, .. } => quoted(written),
             Yaml::List(items) => {
                 let items: Vec<String> = items.iter().map(|item| self.inline(item)).collect();
                 format!("[{}]", items.join(", "))
@@ -315,6 +330,11 @@ fn scalar(text: &str) -> String {
     if starts && is_text && text.chars().all(is_plain) && !text.ends_with(':') {
         return text;
     }
+    quoted(&text)
+}
+
+/// A text in double quotes.
+fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

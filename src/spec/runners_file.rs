@@ -1,7 +1,7 @@
 //! `.slate_runners.json`: the file of specification 1 beside the fleet file. The supervisor writes
 //! it; its options are read, and hold where the fleet file does not say otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +40,28 @@ pub struct RunnersOptions {
 }
 
 impl RunnersOptions {
+    /// What is wrong with options that were not read from the file: key, message, help.
+    pub(super) fn troubles(&self) -> Vec<(&'static str, String, String)> {
+        let mut troubles: Vec<_> = [
+            (PARALLEL, self.max_parallel_workflows),
+            (TIMEOUT, self.task_timeout_minutes),
+            (SCALE, self.scale_max),
+        ]
+        .into_iter()
+        .filter_map(|(option, number)| {
+            let (message, help) = option.trouble(number?)?;
+            Some((option.key, message, help))
+        })
+        .collect();
+        let mut seen = BTreeSet::new();
+        let mut runners = self.gpu_reservation.iter().flat_map(BTreeMap::values).flatten();
+        if let Some(twice) = runners.find(|runner| !seen.insert(**runner)) {
+            let help = "name each runner once".to_owned();
+            troubles.push(("gpu_reservation", format!("`{twice}` is on two GPUs"), help));
+        }
+        troubles
+    }
+
     /// The bounds of a fleet whose own file says nothing of them.
     #[must_use]
     pub fn over(&self, defaults: Limits) -> Limits {
@@ -52,6 +74,27 @@ impl RunnersOptions {
             scale_max: self.scale_max.unwrap_or(defaults.scale_max),
             ..defaults
         }
+    }
+}
+
+/// An option that is a number from 1 on.
+#[derive(Clone, Copy)]
+struct Number {
+    key: &'static str,
+    most: u32,
+}
+
+const PARALLEL: Number = Number { key: "max_parallel_workflows", most: 10_000 };
+/// Thirty days, as for `limits.task_timeout`.
+const TIMEOUT: Number = Number { key: "task_timeout_minutes", most: 43_200 };
+const SCALE: Number = Number { key: "scale_max", most: 10_000 };
+
+impl Number {
+    /// Why a number cannot be the option's, and what would be right.
+    fn trouble(self, number: u32) -> Option<(String, String)> {
+        let Self { key, most } = self;
+        (number == 0 || number > most)
+            .then(|| (format!("`{key}` is {number}"), format!("write a number from 1 to {most}")))
     }
 }
 
@@ -111,18 +154,9 @@ pub(super) fn read((file, text): (usize, &str), findings: &mut Findings) -> Opti
     };
     let mut check = Check { file, text, findings };
     Some(RunnersOptions {
-        max_parallel_workflows: check.number(
-            "max_parallel_workflows",
-            raw.max_parallel_workflows,
-            10_000,
-        ),
-        // Thirty days, as for `limits.task_timeout`.
-        task_timeout_minutes: check.number(
-            "task_timeout_minutes",
-            raw.task_timeout_minutes,
-            43_200,
-        ),
-        scale_max: check.number("scale_max", raw.scale_max, 10_000),
+        max_parallel_workflows: check.number(PARALLEL, raw.max_parallel_workflows),
+        task_timeout_minutes: check.number(TIMEOUT, raw.task_timeout_minutes),
+        scale_max: check.number(SCALE, raw.scale_max),
         gpu_reservation: raw.gpu_reservation.and_then(|it| check.reservation(it)),
     })
 }
@@ -134,13 +168,10 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn number(&mut self, key: &str, number: Option<u32>, most: u32) -> Option<u32> {
+    fn number(&mut self, option: Number, number: Option<u32>) -> Option<u32> {
         let number = number?;
-        if number == 0 || number > most {
-            let what = format!("`{key}` is {number}");
-            self.findings
-                .error(self.place(&format!("\"{key}\"")), what)
-                .help(format!("write a number from 1 to {most}"));
+        if let Some((what, help)) = option.trouble(number) {
+            self.findings.error(self.place(&format!("\"{}\"", option.key)), what).help(help);
         }
         Some(number)
     }

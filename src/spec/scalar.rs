@@ -11,6 +11,8 @@ pub(super) struct Scalar {
     pub(super) quoting: Quoting,
     /// Whether variables went into it.
     pub(super) origin: Origin,
+    /// As it is written, where variables went into it.
+    pub(super) written: Option<String>,
 }
 
 /// Whether a scalar was written with quotes.
@@ -49,6 +51,11 @@ pub(super) enum Kind {
 }
 
 impl Scalar {
+    /// A scalar into which no variables went.
+    pub(super) fn literal(text: String, quoting: Quoting) -> Self {
+        Self { text, quoting, origin: Origin::Literal, written: None }
+    }
+
     /// The type of the scalar. Texts with variables count as plain, as compose casts them.
     pub(super) fn kind(&self) -> Kind {
         match (self.quoting, self.origin) {

@@ -10,6 +10,7 @@ mod loading;
 mod mutation;
 mod network;
 mod notify;
+mod proposed;
 mod roundtrip;
 
 /// Loads texts as `slate.yaml`, `2.yaml`, … in `/srv/slate`.

@@ -5,6 +5,7 @@
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -363,7 +364,8 @@ fn lane(spot: Spot<'_>, lane: &RawLane, raw: &RawFleet, cx: &mut Context<'_>) ->
             pools.push(name_id);
         }
     }
-    Lane { pools, priority: lane.priority.unwrap_or(0) }
+    let limit = lane.limit.and_then(NonZeroU32::new);
+    Lane { pools, priority: lane.priority.unwrap_or(0), limit }
 }
 
 /// A forge gives its runners their jobs itself; a lane is for the fleet's own.

@@ -1,7 +1,7 @@
 //! The only loop that feeds the core: take in, decide, record, then act.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +14,7 @@ use super::forges::Forges;
 use super::gc::{self, GcOrder};
 use super::handle::{Handle, Message, Query};
 use super::keeper::Keeper;
-use super::notifier;
+use super::notifier::{self, Fate};
 use super::recorder::Recorder;
 use super::report_door::ReportDoor;
 use super::runners_file;
@@ -31,6 +31,7 @@ use crate::fleet::effect::{Answer, Effect};
 use crate::fleet::event::{AgentEvent, Event, Request};
 use crate::fleet::forge::ForgeEvent;
 use crate::fleet::gpu::GpuReport;
+use crate::fleet::view::FleetView;
 use crate::ids::{FleetId, RequestId};
 use crate::metrics::{Lives, Meters, Scrape};
 use crate::spec::{Notify, Spec};
@@ -54,11 +55,14 @@ struct Loop<E> {
     last_request: RequestId,
     steps: watch::Sender<u64>,
     heartbeats: Vec<Event>,
-    keeper: Keeper,
     meters: Arc<Meters>,
     lives: Lives,
     notify: watch::Sender<Option<Notify>>,
+    /// How the last message fared.
+    fate: Fate,
     reports: ReportDoor,
+    /// Made when it is asked for, good until the next step.
+    view: OnceLock<Arc<FleetView>>,
     /// A spec came since the forges and the reports were told of one.
     has_new_spec: bool,
     is_finished: bool,
@@ -66,26 +70,27 @@ struct Loop<E> {
 
 /// Serves the API and steps the core until the fleet is down.
 pub(super) async fn run<E: Engine>(
+    options: &Options,
     parts: Parts<E>,
     mut events: mpsc::Receiver<Event>,
-    (options, cards, runners_file): (&Options, &GpuReport, runners_file::Writer),
+    cards: &GpuReport,
+    runners_file: runners_file::Writer,
 ) -> Result<(), SupervisorError> {
     let (messages_out, mut messages) = mpsc::channel(MESSAGES_MAX);
     let (steps, steps_in) = watch::channel(0);
     let (stuck, stuck_in) = watch::channel(None);
     let recorder = Recorder {
+        keeper: Keeper::new(options.state.audit_head()),
         store: parts.store,
         ballast: parts.disks.ballast,
         look_soon: parts.disks.soon,
         stuck,
-        meters: Arc::clone(&parts.meters),
+        meters: parts.meters,
     };
-    let counting = (parts.meters, parts.lives);
-    let keeper = Keeper::new(options.state.audit_head());
-    let mut it = Loop::new(parts.fleet, (recorder, keeper), parts.executor, counting, steps);
+    let mut it = Loop::new(parts.fleet, recorder, parts.executor, parts.lives, steps);
     // Before anything is done: an address that cannot be had must not leave half a fleet.
     let port = bind_port(options, it.fleet.spec()).await?;
-    let known = known(parts.identity, options, (cards, parts.disks.found));
+    let known = known(options, parts.identity, cards, parts.disks.found);
     it.begin(options, parts.rolled_back.into_iter().chain(known).collect()).await?;
     let logs: Arc<dyn JobLogs> = parts.logs;
     let handle = Handle::new(messages_out, steps_in, stuck_in);
@@ -147,24 +152,25 @@ struct Batch {
 impl<E: Engine> Loop<E> {
     fn new(
         fleet: Fleet,
-        (recorder, keeper): (Recorder, Keeper),
+        recorder: Recorder,
         executor: Arc<Executor<E>>,
-        (meters, lives): (Arc<Meters>, Lives),
+        lives: Lives,
         steps: watch::Sender<u64>,
     ) -> Self {
         Self {
             fleet,
+            meters: Arc::clone(&recorder.meters),
             recorder,
             executor,
             waiting: BTreeMap::new(),
             last_request: RequestId(0),
             steps,
             heartbeats: Vec::new(),
-            keeper,
-            meters,
             lives,
             notify: watch::Sender::new(None),
+            fate: Fate::default(),
             reports: ReportDoor::default(),
+            view: OnceLock::new(),
             has_new_spec: false,
             is_finished: false,
         }
@@ -190,7 +196,7 @@ impl<E: Engine> Loop<E> {
         let (reply, mut answer) = oneshot::channel();
         // Whoever started the supervisor asks by that.
         let by = Peer::User(rustix::process::getuid().as_raw()).client();
-        self.intake(by, (request, reply), &mut batch);
+        self.intake(by, request, reply, &mut batch);
         self.step(batch, &mut messages).await?;
         match answer.try_recv() {
             Ok(Answer::Refused(refusal)) => Err(SupervisorError::Refused(refusal)),
@@ -203,7 +209,7 @@ impl<E: Engine> Loop<E> {
     /// Writes the last things of a fleet that is down. Its slots stay on record for the next `up`;
     /// there are no runners any more.
     fn close(&mut self, file: runners_file::Kept) {
-        self.keeper.checkpoint(&self.recorder.store);
+        self.recorder.checkpoint();
         let mut last = self.fleet.view(self.executor.clock().now());
         last.runners.clear();
         block_in_place(|| file.end(&last, self.fleet.spec()));
@@ -212,7 +218,7 @@ impl<E: Engine> Loop<E> {
 
     fn keep_record(&mut self) {
         let (now, keep) = (self.executor.clock().now(), self.fleet.spec().retention.audit);
-        block_in_place(|| self.keeper.tick(&mut self.recorder.store, now, keep));
+        block_in_place(|| self.recorder.keep(now, keep));
     }
 
     /// Signs of life wait for the next tick: hundreds of idle runners must not each cost a step.
@@ -225,7 +231,7 @@ impl<E: Engine> Loop<E> {
 
     fn sort(&mut self, message: Message, batch: &mut Batch) {
         match message {
-            Message::Request { by, request, reply } => self.intake(by, (request, reply), batch),
+            Message::Request { by, request, reply } => self.intake(by, request, reply, batch),
             Message::Query(query) => batch.queries.push(query),
         }
     }
@@ -233,7 +239,8 @@ impl<E: Engine> Loop<E> {
     fn intake(
         &mut self,
         by: Client,
-        (request, reply): (Request, oneshot::Sender<Answer>),
+        request: Request,
+        reply: oneshot::Sender<Answer>,
         batch: &mut Batch,
     ) {
         self.last_request = self.last_request.next();
@@ -271,6 +278,7 @@ impl<E: Engine> Loop<E> {
             let now = self.executor.clock().now();
             let begun = Stopwatch::start();
             let step = self.fleet.handle(now, batch.events);
+            self.view = OnceLock::new();
             self.meters.stepped(begun.elapsed());
             let changes = !step.records.is_empty();
             if changes {
@@ -319,7 +327,7 @@ impl<E: Engine> Loop<E> {
     fn answer(&self, query: Query) {
         let now = self.executor.clock().now();
         match query {
-            Query::Fleet(reply) => drop(reply.send(self.fleet.view(now))),
+            Query::Fleet(reply) => drop(reply.send(self.view(now))),
             Query::Metrics(reply) => drop(reply.send(self.scrape(now))),
             Query::Jobs(filter, reply) => {
                 drop(reply.send(self.fleet.jobs(&filter)));
@@ -337,12 +345,11 @@ impl<E: Engine> Loop<E> {
             Query::Room(reply) => drop(reply.send(self.fleet.room())),
             Query::Gc(order, reply) => self.executor.gc(self.fleet.holdings(), order, Some(reply)),
             Query::Usage(reply) => {
-                let (reader, runners) =
-                    (self.executor.usage(), usage::present(&self.fleet.view(now)));
+                let (reader, runners) = (self.executor.usage(), usage::present(&self.view(now)));
                 answer_aside(reply, async move { reader.read(runners).await });
             }
             Query::Stats(since, reply) => drop(reply.send(self.fleet.stats(since, now))),
-            Query::Spec(reply) => drop(reply.send(self.fleet.spec().masked())),
+            Query::Spec(reply) => drop(reply.send(self.fleet.spec().clone())),
             Query::ForgeJobs(limit, reply) => drop(reply.send(self.fleet.forge_jobs(limit))),
             Query::ForgeReport(reply) => {
                 let forges = self.forges();
@@ -351,6 +358,7 @@ impl<E: Engine> Loop<E> {
             Query::Reports(reply) => {
                 drop(reply.send(self.reports.place(&self.fleet.spec().reports)));
             }
+            Query::LastMessage(reply) => drop(reply.send(self.fate.last())),
             Query::Dispatch(order, reply) => {
                 let forges = self.forges();
                 answer_aside(reply, async move { forges.dispatch(order).await });
@@ -364,6 +372,7 @@ impl<E: Engine> Loop<E> {
 
     fn means(&self) -> notifier::Means {
         notifier::Means {
+            fate: self.fate.clone(),
             project: self.fleet.spec().project.clone(),
             clock: self.executor.clock(),
             forges: self.forges(),
@@ -371,12 +380,17 @@ impl<E: Engine> Loop<E> {
         }
     }
 
+    /// The fleet as it was at the first look since the last step; every second has a step.
+    fn view(&self, now: Time) -> Arc<FleetView> {
+        Arc::clone(self.view.get_or_init(|| Arc::new(self.fleet.view(now))))
+    }
+
     fn scrape(&self, now: Time) -> Scrape {
         let forges = self.executor.forges();
         Scrape {
             meters: Arc::clone(&self.meters),
-            fleet: self.fleet.view(now),
-            queue: self.fleet.queue_depths(now),
+            fleet: self.view(now),
+            waiting: self.fleet.waiting_counts(),
             budgets: forges.budgets(),
             webhooks: forges.webhooks(),
             audit_head: self.lives.audit_head(),
@@ -398,9 +412,10 @@ fn answer_aside<T: Send + 'static>(
 
 /// What is known before anything was asked.
 fn known(
-    fleet: FleetId,
     options: &Options,
-    (cards, disks): (&GpuReport, Vec<DiskFacts>),
+    fleet: FleetId,
+    cards: &GpuReport,
+    disks: Vec<DiskFacts>,
 ) -> [Event; 4] {
     [
         Event::Forge(ForgeEvent::Identity(fleet)),
@@ -410,7 +425,7 @@ fn known(
     ]
 }
 
-type Servers = Vec<JoinHandle<std::io::Result<()>>>;
+type Servers = Vec<JoinHandle<()>>;
 
 fn serve(
     api: &Arc<Api>,
@@ -434,8 +449,7 @@ async fn farewell<E: Engine>(executor: &Executor<E>, stop: watch::Sender<bool>, 
     stop.send_replace(true);
     for server in servers {
         match timeout(FAREWELL, server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the API did not end well"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the API did not end well"),
             Err(_late) => tracing::warn!("clients kept the API open; cut off"),
         }

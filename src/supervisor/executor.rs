@@ -1,5 +1,6 @@
 //! Carries out effects. Every outcome becomes an event; nothing is decided here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::clock::Clock;
 use super::forges::Forges;
 use super::gc::{Collector, GcOrder, GcReport, PulledImages, mark_published};
 use super::usage::UsageReader;
-use super::{reports, shortage};
+use super::{proxies, reports, shortage};
 use crate::agents::{Agents, Credential};
 use crate::causes::with_causes;
 use crate::engine::files::{self, Forgotten};
@@ -26,7 +27,7 @@ use crate::fleet::oom::{Finding, Search};
 use crate::ids::{AttemptNo, BlobId, ContainerId, ImageRef, IncarnationId, JobId, OpId};
 use crate::logs::LogStore;
 use crate::post_mortems::{Keep, PostMortems, Pruning, gather};
-use crate::spec::{DockerAccess, ReportSharing};
+use crate::spec::{DockerAccess, Proxy, ReportSharing};
 
 /// Fewer operations at a time leave the engine idle, more only queue up inside it.
 const OPERATIONS_MIN: u32 = 2;
@@ -40,8 +41,10 @@ pub(super) struct Workplace<E> {
     pub logs: Arc<LogStore>,
     pub paths: HostPaths,
     pub clock: Clock,
-    /// Who the engine's volumes belong to, and where it keeps them, if it says so.
-    pub volumes: (Project, Option<PathBuf>),
+    /// Whose the engine's volumes are.
+    pub project: Project,
+    /// Where the engine keeps them, if it says so.
+    pub data_root: Option<PathBuf>,
 }
 
 /// Runs effects beside the loop.
@@ -121,8 +124,8 @@ impl<E: Engine> Executor<E> {
             Effect::ResolveImage(image) => {
                 tokio::spawn(Arc::clone(self).resolve(image));
             }
-            Effect::Agent { incarnation, order } => {
-                self.provide(incarnation, &order);
+            Effect::Agent { incarnation, mut order } => {
+                self.provide(incarnation, &mut order);
                 let delivery = self.place.agents.order(incarnation, order);
                 tracing::debug!(%incarnation, ?delivery, "order");
             }
@@ -142,7 +145,7 @@ impl<E: Engine> Executor<E> {
             Effect::Forge { op, incarnation, action } => {
                 let (forges, agents) =
                     (Arc::clone(&self.place.forges), Arc::clone(&self.place.agents));
-                tokio::spawn(forges.operate((op, incarnation), action, agents));
+                tokio::spawn(forges.operate(op, incarnation, action, agents));
             }
             Effect::LookAtForge(scope) => self.place.forges.look(&scope),
             Effect::Relist => self.relist.notify_one(),
@@ -150,12 +153,22 @@ impl<E: Engine> Executor<E> {
         }
     }
 
-    /// What an order to take a forge's jobs needs beside what the core knows: where it works if its
-    /// jobs reach the engine, and its own token, as it is in its variable at this moment.
-    fn provide(&self, incarnation: IncarnationId, order: &AgentOrder) {
-        let AgentOrder::Listen(order) = order else { return };
-        if let (DockerAccess::Socket, (project, Some(root))) = (order.docker, &self.place.volumes) {
-            let work = work_on_host(project, incarnation, root);
+    /// What an order needs beside what the core knows: the users of proxies, as they are in their
+    /// variables at this moment. One to take a forge's jobs has its own token, too, and where it
+    /// works if its jobs reach the engine.
+    fn provide(&self, incarnation: IncarnationId, order: &mut AgentOrder) {
+        let order = match order {
+            AgentOrder::Assign(order) => {
+                return self.tell_proxy(&mut order.env, order.proxy.as_ref());
+            }
+            AgentOrder::Listen(order) => order,
+            AgentOrder::StopListening(_)
+            | AgentOrder::Cancel { .. }
+            | AgentOrder::Acknowledge { .. } => return,
+        };
+        self.tell_proxy(&mut order.env, order.proxy.as_ref());
+        if let (DockerAccess::Socket, Some(root)) = (order.docker, &self.place.data_root) {
+            let work = work_on_host(&self.place.project, incarnation, root);
             self.place.agents.work_at(incarnation, work.display().to_string());
         }
         let Some(variable) = &order.token_env else { return };
@@ -167,6 +180,12 @@ impl<E: Engine> Executor<E> {
         }
         let token = token.ok().map(|token| token.expose().to_owned());
         self.place.agents.grant(incarnation, Credential::Kept(token));
+    }
+
+    fn tell_proxy(&self, env: &mut BTreeMap<String, String>, proxy: Option<&Proxy>) {
+        if let Some(proxy) = proxy {
+            block_in_place(|| proxies::tell(env, proxy, self.place.forges.secrets()));
+        }
     }
 
     async fn tell(&self, event: Event) {

@@ -65,8 +65,12 @@ pub struct SecretReport {
 pub enum SecretUser {
     /// The door of the webhooks.
     Webhook,
+    /// Messages to the operator.
+    Notify,
     /// A pool, to speak with its forge.
     Pool(PoolName),
+    /// Jobs and the fleet's own calls, to get through the network's proxy.
+    Proxy,
     /// A runner of a pool, to register; by its number in the pool, from 1.
     Runner(PoolName, u32),
 }

@@ -25,10 +25,10 @@ use super::secrets::Secrets;
 use super::webhooks::{Door, Route};
 use crate::fleet::event::Event;
 use crate::fleet::forge::{ForgeContact, ForgeEvent};
-use crate::forge::{Governor, GovernorView, Web};
+use crate::forge::{Governor, GovernorView, Through, Web};
 use crate::ids::ScopeUrl;
 use crate::metrics::{Meters, Webhooks};
-use crate::spec::{Pool, Proxy, Spec, Webhook};
+use crate::spec::{Pool, Proxy, SecretSource, Spec, Webhook};
 
 /// All forges.
 pub(super) struct Forges {
@@ -49,6 +49,8 @@ struct State {
     governors: BTreeMap<String, Governor>,
     pools: Vec<Pool>,
     webhook: Option<Webhook>,
+    /// Where the address of messages is.
+    notify: Option<SecretSource>,
     web: Option<Way>,
 }
 
@@ -93,7 +95,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Forges {
     /// No forge yet; [`Self::apply`] makes those that a spec names.
     pub fn new(
-        (secrets, meters): (Secrets, Arc<Meters>),
+        secrets: Secrets,
+        meters: Arc<Meters>,
         clock: Clock,
         events: mpsc::Sender<Event>,
     ) -> Arc<Self> {
@@ -137,7 +140,7 @@ impl Forges {
     pub fn apply(&self, spec: &Spec) {
         let ca = spec.ca.as_deref().map(read_ca).unwrap_or_default();
         let mut state = lock(&self.state);
-        let web = state.web(&ca, spec.proxy.as_ref());
+        let web = state.web(&ca, spec.proxy.as_ref(), &self.secrets);
         self.secrets.use_place(spec.env_file.clone(), web.clone());
         let wanted = settings::of(spec, &ca);
         for (scope, known) in &state.scopes {
@@ -166,6 +169,7 @@ impl Forges {
         }
         state.pools.clone_from(&spec.pools);
         state.webhook.clone_from(&spec.forge.webhook);
+        state.notify = spec.notify.as_ref().map(|it| it.url.clone());
         drop(state);
         self.door.apply(spec.forge.webhook.as_ref(), routes);
     }
@@ -235,13 +239,22 @@ impl Forges {
 }
 
 impl State {
+    fn proxy(&self) -> Option<&Proxy> {
+        self.web.as_ref()?.proxy.as_ref()
+    }
+
     /// The client that trusts these certificates, too, and goes through this proxy; one for as long
     /// as they are the same.
-    fn web(&mut self, ca: &[u8], proxy: Option<&Proxy>) -> Result<Web, String> {
+    fn web(&mut self, ca: &[u8], proxy: Option<&Proxy>, secrets: &Secrets) -> Result<Web, String> {
         match &self.web {
             Some(way) if way.ca == ca && way.proxy.as_ref() == proxy => way.web.clone(),
             Some(_) | None => {
-                let web = Web::through(ca, proxy);
+                let through = proxy.and_then(|proxy| {
+                    let https = proxy.https.clone()?;
+                    let open = secrets.opener(https.clone());
+                    Some(Through { https, no_proxy: proxy.no_proxy.clone(), open })
+                });
+                let web = Web::through(ca, through);
                 let (ca, proxy) = (ca.to_owned(), proxy.cloned());
                 self.web = Some(Way { ca, proxy, web: web.clone() });
                 web

@@ -1,5 +1,6 @@
 //! How the API speaks to the supervisor's loop: requests change the fleet, queries read it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -7,6 +8,7 @@ use tokio::time::timeout;
 
 use super::forge_report::ForgeReport;
 use super::gc::{GcOrder, GcReport};
+use super::notifier::LastMessage;
 use super::report_door::ReportPlace;
 use super::usage::UsageReport;
 use crate::fleet::audit::{AuditEntry, Client};
@@ -41,8 +43,8 @@ pub enum Message {
 /// What can be read, each with the place for its answer.
 #[derive(Debug)]
 pub enum Query {
-    /// The whole fleet.
-    Fleet(oneshot::Sender<FleetView>),
+    /// The whole fleet; one view for all who ask between two steps.
+    Fleet(oneshot::Sender<Arc<FleetView>>),
     /// What Prometheus reads.
     Metrics(oneshot::Sender<Scrape>),
     /// Jobs, in the filter's order.
@@ -73,6 +75,8 @@ pub enum Query {
     ForgeReport(oneshot::Sender<ForgeReport>),
     /// Where reports are, and where they are shown.
     Reports(oneshot::Sender<ReportPlace>),
+    /// How the last message to the operator fared; none before the first one.
+    LastMessage(oneshot::Sender<Option<LastMessage>>),
     /// Start a workflow.
     Dispatch(DispatchOrder, oneshot::Sender<Result<Dispatched, CallError>>),
     /// Where a workflow's run stands.

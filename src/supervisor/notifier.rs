@@ -3,7 +3,7 @@
 //! It reads like any client and sends from a task of its own: the loop waits for nobody. What
 //! cannot be delivered is tried again for a while, logged and counted; what waits is bounded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Method;
@@ -21,6 +21,7 @@ use crate::ids::ProjectName;
 use crate::metrics::Meters;
 use crate::notify::{Notice, Watch, conditions, message, unrecorded};
 use crate::spec::Notify;
+use crate::units::Time;
 
 /// How often the fleet is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -46,9 +47,34 @@ const ASKED_MAX: Duration = Duration::from_secs(600);
 /// What the file says, whenever that changes.
 pub(super) type Settings = watch::Receiver<Option<Notify>>;
 
+/// How the last message fared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastMessage {
+    /// When that was known.
+    pub at: Time,
+    /// Why it did not arrive; none if it did.
+    pub trouble: Option<String>,
+}
+
+/// The last message's fate, for those who ask.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fate(Arc<Mutex<Option<LastMessage>>>);
+
+impl Fate {
+    pub fn last(&self) -> Option<LastMessage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, at: Time, trouble: Option<String>) {
+        let last = LastMessage { at, trouble };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+}
+
 /// What it works with.
 #[derive(Clone)]
 pub(super) struct Means {
+    pub fate: Fate,
     pub project: ProjectName,
     pub clock: Clock,
     pub forges: Arc<Forges>,
@@ -83,7 +109,7 @@ async fn look(handle: Handle, mut settings: Settings, notices: mpsc::Sender<Noti
         looks.tick().await;
         let Some(notify) = settings.borrow_and_update().clone() else { continue };
         let found = match handle.query(Query::Metrics).await {
-            Ok(scrape) => conditions(&scrape.fleet, &scrape.queue, &notify),
+            Ok(scrape) => conditions(&scrape.fleet, &scrape.queue_depths(), &notify),
             Err(NoAnswer::Stuck(why) | NoAnswer::InDoubt(why)) => vec![unrecorded(why)],
             Err(NoAnswer::Gone) => return,
         };
@@ -126,10 +152,17 @@ enum Failure {
 async fn deliver(settings: &Settings, means: &Means, notices: &[Notice]) -> Result<(), String> {
     for pause in AGAIN.into_iter().map(Some).chain([None]) {
         let (why, asked) = match post(settings, means, notices).await {
-            Ok(()) => return Ok(()),
-            Err(Failure::Never(why)) => return Err(why),
+            Ok(()) => {
+                means.fate.tell(means.clock.now(), None);
+                return Ok(());
+            }
+            Err(Failure::Never(why)) => {
+                means.fate.tell(means.clock.now(), Some(why.clone()));
+                return Err(why);
+            }
             Err(Failure::Later(why, asked)) => (why, asked),
         };
+        means.fate.tell(means.clock.now(), Some(why.clone()));
         let Some(pause) = pause else { return Err(why) };
         tracing::info!("a message did not arrive and is tried again: {why}");
         sleep(pause.max(asked.unwrap_or_default().min(ASKED_MAX))).await;

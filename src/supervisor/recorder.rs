@@ -11,10 +11,12 @@ use tokio::time::sleep;
 use super::clock::Stopwatch;
 use super::disk::{Ballast, GivenUp};
 use super::handle::{Message, Stuck};
+use super::keeper::Keeper;
 use crate::causes::with_causes;
 use crate::fleet::state::Record;
 use crate::metrics::Meters;
 use crate::store::{Obstacle, Store, StoreError};
+use crate::units::Time;
 
 /// How often a step that could not be recorded is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -22,6 +24,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The store, and what to do when it does not take a step.
 pub(super) struct Recorder {
     pub store: Store,
+    pub keeper: Keeper,
     pub ballast: Arc<Ballast>,
     /// Asks for a look at the disks before its time.
     pub look_soon: Arc<Notify>,
@@ -64,6 +67,16 @@ impl Recorder {
             tracing::info!("the state can be written again");
         }
         Ok(())
+    }
+
+    /// Once a second: sees to the audit log.
+    pub fn keep(&mut self, now: Time, keep: Option<Duration>) {
+        self.keeper.tick(&mut self.store, now, keep);
+    }
+
+    /// Says where the audit log ends now.
+    pub fn checkpoint(&mut self) {
+        self.keeper.checkpoint(&self.store);
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {

@@ -110,7 +110,8 @@ async fn listen(
     let taken = listener.local_addr()?;
     tracing::info!(address = %taken, "reports are shown");
     *lock(state) = State { address: Some(taken), trouble: None };
-    report_site::serve(listener, Arc::clone(site)).await
+    report_site::serve(listener, Arc::clone(site)).await;
+    Ok(())
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -19,7 +19,7 @@ use super::forge_report::{EnvFileReport, SecretReport, SecretUser};
 use crate::causes::with_causes;
 use crate::fleet_file::{self, FleetFileError};
 use crate::forge::{ReadSecret, Secret, Web};
-use crate::spec::{Env, SecretSource};
+use crate::spec::{Env, ProxyUrl, SecretSource, WholeProxyUrl};
 
 /// Largest secret: a private key of 16,384 bits has 13 KiB.
 const SECRET_MAX: u64 = 64 * 1024;
@@ -43,6 +43,9 @@ pub(super) enum SecretError {
     /// `.env` cannot be used.
     #[error("the variables cannot be read")]
     Env(#[source] FleetFileError),
+    /// A proxy's user is not where it is kept.
+    #[error("{why}; put it into {}", shown(file.as_deref()))]
+    Proxy { why: String, file: Option<PathBuf> },
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -129,6 +132,31 @@ impl Secrets {
         secret(name, value)
     }
 
+    /// A proxy's whole address. Reads a small file if there is a user in it.
+    pub fn open(&self, url: &ProxyUrl) -> Result<WholeProxyUrl, SecretError> {
+        let file = self.env_file();
+        let mut variables = (*self.environment).clone();
+        if let (Some(path), Some(_)) = (&file, url.written()) {
+            let first = fleet_file::read_env(path).map_err(SecretError::Env)?;
+            variables.extend(first.into_iter().filter(|(_, value)| !value.trim().is_empty()));
+        }
+        url.open(&variables).map_err(|why| SecretError::Proxy { why, file })
+    }
+
+    /// The same as a function that forges are reached by.
+    pub fn opener(&self, url: ProxyUrl) -> ReadSecret {
+        let secrets = self.clone();
+        Arc::new(move || {
+            let (secrets, url) = (secrets.clone(), url.clone());
+            Box::pin(async move {
+                let place = url.to_string();
+                let open =
+                    move || secrets.open(&url).map(|whole| Secret::new(whole.reveal().to_owned()));
+                aside(&place, open).await.map_err(|error| with_causes(&error))
+            })
+        })
+    }
+
     /// The secret, as it is now.
     pub async fn read(&self, source: &SecretSource) -> Result<Secret, SecretError> {
         let place = place(source);
@@ -176,6 +204,14 @@ impl Secrets {
                 async move { secrets.read(&source).await.map_err(|error| with_causes(&error)) },
             )
         })
+    }
+
+    /// Whether a proxy's user can be read now, for people; none where it has none.
+    pub fn proxy_report(&self, url: &ProxyUrl) -> Option<SecretReport> {
+        url.written()?;
+        let trouble = self.open(url).err().map(|error| with_causes(&error));
+        let warning = self.env_file().and_then(|path| warning(&path));
+        Some(SecretReport { source: url.to_string(), of: SecretUser::Proxy, trouble, warning })
     }
 
     /// Whether a secret can be read now, for people.

@@ -50,6 +50,16 @@ pub(super) struct Parts<E: Engine> {
     pub lives: Lives,
 }
 
+/// What the parts are made of, beside the opened state.
+pub(super) struct Ground<'a, E> {
+    pub options: &'a Options,
+    pub engine: Arc<E>,
+    pub info: EngineInfo,
+    pub events: mpsc::Sender<Event>,
+    pub meters: Arc<Meters>,
+    pub connections: Connections,
+}
+
 /// The watch over the disks.
 pub(super) struct Disks {
     pub places: Vec<Place>,
@@ -199,28 +209,19 @@ pub(super) async fn prepare<E: Engine>(
 
 /// Puts the parts together: agents first, so that those of before are let in as soon as they knock.
 pub(super) fn assemble<E: Engine>(
-    (options, connections): (&Options, Connections),
     opened: Opened,
-    (engine, info): (Arc<E>, EngineInfo),
-    (events, meters): (mpsc::Sender<Event>, Arc<Meters>),
+    ground: Ground<'_, E>,
 ) -> Result<Parts<E>, SupervisorError> {
     let Opened { store, restored, fleet, spec, rolled_back } = opened;
+    let Ground { options, engine, info, events, meters, connections } = ground;
     let recorded = store.audit(0, 1)?.last().map_or(Time(0), |entry| entry.at);
     let clock = Clock::start_at_least(recorded);
     let wanted = options.spec.as_ref().unwrap_or(&spec);
     warn_of_cards(wanted, &info);
-    let paths = HostPaths {
-        state: options.state.clone(),
-        reports: wanted.reports.clone(),
-        ca: wanted.ca.clone(),
-    };
-    files::prepare_shared(&paths)?;
-    drop_unused_blobs(&options.state, &restored)?;
-    embedded::install(&options.state)?;
+    let paths = prepare_files(&options.state, wanted, &restored)?;
     let logs = Arc::new(LogStore::new(options.state.clone(), wanted.limits.log_max)?);
     let ballast = Ballast::new(&options.state, Arc::clone(&logs));
     let disks = watch_disks(&options.state, &wanted.reports.path, info.data_root.clone(), ballast);
-    let (facts, facts_in) = mpsc::channel(super::EVENTS_MAX);
     let config = AgentsConfig {
         state: options.state.clone(),
         fleet: fleet.clone(),
@@ -231,18 +232,23 @@ pub(super) fn assemble<E: Engine>(
         clock: clock.reader(),
         admitted: restored.runners.iter().map(admitted).collect(),
     };
-    let agents = Agents::start(config, facts, Arc::clone(&logs))?;
-    let lost = Arc::<Notify>::default();
-    tokio::spawn(forward(facts_in, events.clone(), Arc::clone(&lost)));
+    let (agents, lost) = serve_agents(config, &logs, events.clone())?;
     let project = Project { name: spec.project.clone(), fleet: fleet.clone() };
     let identity = fleet;
     let lives = Lives::of(&restored);
     let fleet = Fleet::restore(spec, restored, clock.now());
-    let means = (Secrets::of_this_process(), Arc::clone(&meters));
-    let forges = Forges::new(means, clock.clone(), events.clone());
-    let volumes = (project, info.data_root);
-    let logs_too = Arc::clone(&logs);
-    let workplace = Workplace { engine, agents, forges, logs: logs_too, paths, clock, volumes };
+    let secrets = Secrets::of_this_process();
+    let forges = Forges::new(secrets, Arc::clone(&meters), clock.clone(), events.clone());
+    let workplace = Workplace {
+        engine,
+        agents,
+        forges,
+        logs: Arc::clone(&logs),
+        paths,
+        clock,
+        project,
+        data_root: info.data_root,
+    };
     let executor = Executor::new(workplace, events, options.host.cpus);
     Ok(Parts {
         fleet,
@@ -257,6 +263,33 @@ pub(super) fn assemble<E: Engine>(
         meters,
         lives,
     })
+}
+
+/// Makes sure of the files that runners see, and lets those go that nobody needs.
+fn prepare_files(
+    state: &StateDir,
+    wanted: &Spec,
+    restored: &Restored,
+) -> Result<HostPaths, SupervisorError> {
+    let paths =
+        HostPaths { state: state.clone(), reports: wanted.reports.clone(), ca: wanted.ca.clone() };
+    files::prepare_shared(&paths)?;
+    drop_unused_blobs(state, restored)?;
+    embedded::install(state)?;
+    Ok(paths)
+}
+
+/// Lets agents in. What they say goes to the loop, and the end of a session is told beside it.
+fn serve_agents(
+    config: AgentsConfig,
+    logs: &Arc<LogStore>,
+    events: mpsc::Sender<Event>,
+) -> Result<(Arc<Agents>, Arc<Notify>), SupervisorError> {
+    let (facts, facts_in) = mpsc::channel(super::EVENTS_MAX);
+    let agents = Agents::start(config, facts, Arc::clone(logs))?;
+    let lost = Arc::<Notify>::default();
+    tokio::spawn(forward(facts_in, events, Arc::clone(&lost)));
+    Ok((agents, lost))
 }
 
 fn agent_limits(connections: &Connections) -> AgentLimits {

@@ -31,8 +31,9 @@ pub struct AgentProcess(pub Child);
 
 impl Drop for AgentProcess {
     fn drop(&mut self) {
-        // The agent inherits its job's orphans, so what is below it is all there is.
-        for pid in below(self.0.id()).into_iter().chain([self.0.id()]) {
+        // The agent inherits its job's orphans, so what is below it is all there is. It goes first:
+        // it would see to what ends.
+        for pid in std::iter::once(self.0.id()).chain(below(self.0.id())) {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -102,11 +103,15 @@ impl Bench {
         Self { folder, state, agents, logs, facts, ahead }
     }
 
-    /// The server is gone, as if it was killed: sessions break off.
-    pub async fn restart(self, admitted: Vec<(IncarnationId, Option<Held>)>) -> Self {
-        let folder = Arc::clone(&self.folder);
+    /// The server goes, as if it was killed: sessions break off. Its folder stays.
+    pub async fn stop(self) -> Arc<TempDir> {
         self.agents.shutdown().await;
-        drop(self);
+        self.folder
+    }
+
+    /// The server is killed, and another one started.
+    pub async fn restart(self, admitted: Vec<(IncarnationId, Option<Held>)>) -> Self {
+        let folder = self.stop().await;
         Self::open(folder, admitted)
     }
 
@@ -246,6 +251,7 @@ pub fn script(job: u64, text: &str) -> JobOrder {
         attempt: AttemptNo(1),
         command: ["sh", "-c", text].map(str::to_owned).to_vec(),
         env: BTreeMap::from([("SLATE_JOB".to_owned(), format!("job-{job}"))]),
+        proxy: None,
         user: JobUser {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -93,10 +93,11 @@ async fn a_cancelled_job_is_killed_with_all_its_descendants() {
     bench.assign(script(1, text));
     bench.started(1).await;
     until("all of it runs", || {
-        bench.state.job_log(JobId(1)).exists() && bench.stdout(1).len() == "deep\nup\n".len()
+        bench.state.job_log(JobId(1)).exists()
+            && bench.stdout(1).len() == "deep\nup\n".len()
+            && below(agent.0.id()).len() >= 4
     })
     .await;
-    assert!(below(agent.0.id()).len() >= 4);
     let begun = Instant::now();
     let grace = Duration::from_millis(200);
     bench.order(AgentOrder::Cancel { job: JobId(1), attempt: AttemptNo(1), grace });

@@ -110,7 +110,7 @@ async fn a_job_of_a_fork_is_refused_before_its_first_step() {
 
 #[tokio::test]
 async fn a_token_registers_once_and_stays_nowhere() {
-    let (mut bench, stand_in, mut agent) = kept_runner().await;
+    let (mut bench, stand_in, agent) = kept_runner().await;
     let said = stand_in.told("configured");
     for part in ["--unattended", "--replace", "--labels self-hosted,gpu", &format!("--name {NAME}")]
     {
@@ -126,8 +126,6 @@ async fn a_token_registers_once_and_stays_nowhere() {
     assert_eq!(identity.mode() & 0o777, 0o700);
 
     // The container starts again, and nobody has a token any more.
-    agent.0.kill().unwrap();
-    agent.0.wait().unwrap();
     drop(agent);
     std::fs::remove_file(stand_in.control("configured")).unwrap();
     bench.agents.expect(WHO).unwrap();
@@ -142,9 +140,8 @@ async fn a_token_registers_once_and_stays_nowhere() {
 #[tokio::test]
 async fn a_kept_runner_starts_and_works_without_a_supervisor() {
     let (bench, stand_in, agent) = kept_runner().await;
-    let folder = std::sync::Arc::clone(&bench.folder);
-    bench.agents.shutdown().await;
-    drop((agent, bench));
+    let folder = bench.stop().await;
+    drop(agent);
     std::fs::remove_file(stand_in.control("environment")).unwrap();
     let mut bench = Bench::open(folder, Vec::new());
     bench.agents.shutdown().await;
@@ -218,9 +215,7 @@ async fn a_supervisor_that_comes_back_hears_of_the_job_that_ended_meanwhile() {
     working(&mut bench).await;
     let mut bench = bench.restart(vec![(WHO, None)]).await;
     assert_eq!(working(&mut bench).await.name.as_deref(), Some("build"), "it still has it");
-    let folder = std::sync::Arc::clone(&bench.folder);
-    bench.agents.shutdown().await;
-    drop(bench);
+    let folder = bench.stop().await;
     stand_in.tell("finish", "");
     until("it is over", || stand_in.told("steps").ends_with("ended\n")).await;
     let mut bench = Bench::open(folder, vec![(WHO, None)]);
@@ -230,9 +225,7 @@ async fn a_supervisor_that_comes_back_hears_of_the_job_that_ended_meanwhile() {
 #[tokio::test]
 async fn a_job_of_which_nobody_heard_is_told_when_somebody_listens() {
     let (bench, stand_in, _agent) = one_job().await;
-    let folder = std::sync::Arc::clone(&bench.folder);
-    bench.agents.shutdown().await;
-    drop(bench);
+    let folder = bench.stop().await;
     stand_in.tell("job", "build");
     stand_in.tell("finish", "");
     until("it is over", || stand_in.told("steps").ends_with("ended\n")).await;

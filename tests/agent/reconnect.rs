@@ -63,9 +63,7 @@ async fn a_job_that_ends_without_a_supervisor_is_reported_to_the_next_one() {
     let _agent = bench.connected().await;
     bench.assign(script(1, "while [ ! -e go ]; do sleep 0.02; done; echo done; exit 4"));
     bench.started(1).await;
-    let folder = std::sync::Arc::clone(&bench.folder);
-    bench.agents.shutdown().await;
-    drop(bench);
+    let folder = bench.stop().await;
     std::fs::write(folder.path().join("work/go"), "").unwrap();
     let mut bench = Bench::open(folder, known());
     assert_eq!(bench.next().await, AgentEvent::Connected { holding: Some(HELD) });
@@ -86,9 +84,7 @@ async fn a_job_without_a_supervisor_waits_when_its_output_fills_the_buffer() {
     let _agent = bench.connected().await;
     bench.assign(script(1, "while [ ! -e go ]; do sleep 0.02; done; head -c 3000000 /dev/zero"));
     bench.started(1).await;
-    let folder = std::sync::Arc::clone(&bench.folder);
-    bench.agents.shutdown().await;
-    drop(bench);
+    let folder = bench.stop().await;
     std::fs::write(folder.path().join("work/go"), "").unwrap();
     let mut bench = Bench::open(folder, known());
     assert_eq!(end_after_reconnect(&mut bench).await, JobEnd::Exited(0));

@@ -130,6 +130,7 @@ pub fn listen_at(bench: &Bench, kind: ForgeKind, credential: Credential) {
             fork_jobs: ForkJobs::Deny,
         },
         token_env: None,
+        proxy: None,
         user: JobUser {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -7,9 +7,11 @@ use std::time::Duration;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 use slate_fleet::api::access::Role;
-use slate_fleet::api::dto::{Accepted, CordonBody};
+use slate_fleet::api::dto::{Accepted, CordonBody, Submitted};
 use slate_fleet::api::listen;
+use slate_fleet::api::openapi;
 use slate_fleet::api::port::Port;
 use slate_fleet::api::tokens::{MadeToken, NewToken, Token};
 use slate_fleet::client::Client;
@@ -62,9 +64,11 @@ impl Played {
         let request = format!("{}\r\n\r\n{{}}", lines.join("\r\n"));
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).await.expect("connects");
         connection.write_all(request.as_bytes()).await.expect("sent");
-        let mut text = String::new();
-        let read = connection.read_to_string(&mut text);
+        let mut bytes = Vec::new();
+        let read = connection.read_to_end(&mut bytes);
         tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time").expect("read");
+        // Output of jobs may be no text.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
         Answer { status: status.expect("a status"), text }
     }
@@ -127,6 +131,40 @@ async fn a_token_may_what_its_role_may_until_it_is_revoked() {
     assert_eq!(played.status("GET /healthz", &bearer("slate_wrong")).await, 401);
     let left: Vec<Token> = played.client.get("/api/v1/tokens").await.expect("a list");
     assert_eq!(left, [viewer.token, admin.token]);
+}
+
+#[tokio::test]
+async fn what_variables_hold_is_shown_to_those_who_hand_in_jobs_and_to_no_viewer() {
+    const HELD: &str = "held-by-a-variable";
+    let mut played = begin().await;
+    played.fake.change(|world| {
+        for profile in world.spec.profiles.values_mut() {
+            profile.env.insert("OWN_KEY".to_owned(), HELD.to_owned());
+        }
+    });
+    let job = serde_json::json!({"command": ["true"], "env": {"DEPLOY_KEY": HELD}});
+    let _: Submitted = played.client.post("/api/v1/jobs", &job).await.expect("handed in");
+    let viewer = bearer(&played.token(Role::Viewer).await.secret);
+    let operator = bearer(&played.token(Role::Operator).await.secret);
+    let description: Value = serde_json::from_str(openapi::text()).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths");
+    let reads = paths.iter().filter(|(_, operations)| operations.get("get").is_some());
+    // The stream never ends; it is made of the fleet and the audit log, which are asked for alone.
+    let reads = reads.map(|(path, _)| path.as_str()).filter(|path| *path != "/api/v1/stream");
+    let followed = "/api/v1/jobs/1/logs?follow=true&job=true";
+    let known = ["/api/v1/explain/job-1", "/api/v1/explain/light", "/api/v1/jobs?order=queue"];
+    for path in reads.chain(known).chain([followed]) {
+        let path = path.replace("{id}", "1").replace("{name}", "slate-light-01");
+        let answer = played.ask(&format!("GET {path}"), &viewer).await;
+        assert!(!answer.text.contains(HELD), "{path}: {}", answer.text);
+    }
+    let jobs = ["/api/v1/jobs", "/api/v1/jobs/1", followed].map(|path| (path, "DEPLOY_KEY"));
+    for (path, name) in jobs.into_iter().chain([("/api/v1/spec", "OWN_KEY")]) {
+        let seen = played.ask(&format!("GET {path}"), &viewer).await.text;
+        assert!(seen.contains(name), "{path}: {seen}");
+        let seen = played.ask(&format!("GET {path}"), &operator).await.text;
+        assert!(seen.contains(name) && seen.contains(HELD), "{path}: {seen}");
+    }
 }
 
 #[tokio::test]

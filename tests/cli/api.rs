@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use futures_util::stream;
+use serde_json::Value;
 use slate_fleet::api::dto::{Accepted, CordonBody, Healthy, SubmitBody, Submitted, SubmittedAll};
 use slate_fleet::api::explain::Explanation;
 use slate_fleet::api::problem::ProblemKind;
@@ -12,7 +13,7 @@ use slate_fleet::client::{Client, ClientError, Records};
 use slate_fleet::fleet::audit::{Actor, AuditEntry};
 use slate_fleet::fleet::event::{Cordon, Request};
 use slate_fleet::fleet::view::{
-    FleetPhase, FleetView, JobStatus, JobView, RunnerStatus, RunnerView,
+    FleetPhase, FleetView, JobStatus, JobView, PlanView, RunnerStatus, RunnerView,
 };
 use slate_fleet::ids::{BlobId, JobId, SlotId};
 use slate_fleet::post_mortems::{PostMortem, PostMortems};
@@ -131,6 +132,31 @@ async fn errors_are_problems_with_words() {
         kind(client.post::<Submitted>("/api/v1/jobs", &job(&[])).await),
         ProblemKind::Invalid
     );
+}
+
+#[tokio::test]
+async fn a_spec_is_held_to_what_a_fleet_file_is_held_to_and_all_that_is_wrong_is_told() {
+    let (_folder, fake, mut client) = begin().await;
+    let good: Value = client.get("/api/v1/spec").await.expect("the spec in force");
+    let _: PlanView = client.post("/api/v1/plan", &good).await.expect("planned");
+    let _: Accepted = client.put("/api/v1/spec", &good).await.expect("accepted");
+    assert_eq!(fake.requests().len(), 1);
+    let mut bad = good.clone();
+    bad["pools"][0]["name"] = "../up".into();
+    bad["limits"]["retries"] = 99.into();
+    let told = [
+        client.put::<Accepted>("/api/v1/spec", &bad).await.map(drop),
+        client.post::<PlanView>("/api/v1/plan", &bad).await.map(drop),
+    ];
+    for told in told {
+        let Err(ClientError::Refused(problem)) = told else { panic!("{told:?}") };
+        assert_eq!(problem.kind, ProblemKind::Invalid);
+        assert_eq!(problem.detail, "the spec has 2 errors; nothing was changed");
+        let places: Vec<&str> =
+            problem.reasons.iter().filter_map(|line| line.split('`').nth(1)).collect();
+        assert_eq!(places, ["pools[0].name", "limits.retries"], "{:?}", problem.reasons);
+    }
+    assert_eq!(fake.requests().len(), 1, "nothing was handed to the fleet");
 }
 
 #[tokio::test]

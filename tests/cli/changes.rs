@@ -21,8 +21,13 @@ struct Events(BufReader<UnixStream>);
 impl Events {
     /// Follows as the socket's owner.
     async fn follow(fake: &Fake, head: &str) -> Self {
+        Self::ask(fake, "", head).await
+    }
+
+    async fn ask(fake: &Fake, query: &str, head: &str) -> Self {
         let mut socket = UnixStream::connect(fake.state.api_socket()).await.expect("a socket");
-        let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
+        let line = format!("GET /api/v1/stream{query} HTTP/1.1\r\nHost: localhost");
+        let request = format!("{line}\r\n{head}\r\n");
         socket.write_all(request.as_bytes()).await.expect("sent");
         Self(BufReader::new(socket))
     }
@@ -93,6 +98,57 @@ async fn a_follower_gets_the_fleet_once_and_then_what_is_other() {
 }
 
 #[tokio::test]
+async fn many_followers_cost_as_many_looks_as_one() {
+    let (_folder, fake) = begin();
+    let looks = || fake.world.lock().expect("no player panicked").looks;
+    let mut followers = Vec::new();
+    for _ in 0..40 {
+        let mut events = Events::follow(&fake, "").await;
+        assert_eq!(events.next().await.0, "fleet");
+        followers.push(events);
+    }
+    let before = looks();
+    fake.change(|world| world.fleet.runners[1].status = RunnerStatus::Running);
+    for events in &mut followers {
+        let (event, _, change) = events.next().await;
+        assert_eq!(
+            (event.as_str(), &change["runners"][0]["status"]),
+            ("change", &"running".into())
+        );
+    }
+    let looks = looks() - before;
+    assert!(looks <= 3, "{looks} looks for one change");
+}
+
+#[tokio::test]
+async fn whoever_comes_sees_what_was_done_before_though_others_follow_already() {
+    let (_folder, fake) = begin();
+    let mut first = Events::follow(&fake, "").await;
+    assert_eq!(first.next().await.0, "fleet");
+    for queued in 1..20 {
+        fake.change(|world| world.fleet.queued = queued);
+        let (event, _, fleet) = Events::follow(&fake, "").await.next().await;
+        assert_eq!((event.as_str(), &fleet["queued"]), ("fleet", &queued.into()));
+    }
+}
+
+#[tokio::test]
+async fn who_was_away_for_long_is_told_no_more_than_it_wants() {
+    let (_folder, fake) = begin();
+    fake.change(|world| world.audit = (1..=90).map(entry).collect());
+    for (wanted, first) in [("", 41), ("?entries=3", 88), ("?entries=0", 90)] {
+        let mut events = Events::ask(&fake, wanted, "").await;
+        assert_eq!(events.next().await.0, "fleet");
+        assert_eq!(events.next().await.1, Some(first), "new, with `{wanted}`");
+    }
+    for (wanted, last, first) in [("", 2, 3), ("?entries=3", 2, 88), ("?entries=3", 88, 89)] {
+        let mut events = Events::ask(&fake, wanted, &format!("Last-Event-ID: {last}\r\n")).await;
+        assert_eq!(events.next().await.0, "fleet");
+        assert_eq!(events.next().await.1, Some(first), "after {last}, with `{wanted}`");
+    }
+}
+
+#[tokio::test]
 async fn who_was_cut_off_misses_no_entry_and_gets_none_twice() {
     let (_folder, fake) = begin();
     fake.change(|world| world.audit = (1..=5).map(entry).collect());
@@ -104,6 +160,9 @@ async fn who_was_cut_off_misses_no_entry_and_gets_none_twice() {
     }
     fake.change(|world| world.audit.push(entry(6)));
     assert_eq!(events.next().await.1, Some(6));
+    let mut anew = Events::follow(&fake, "Last-Event-ID: 900\r\n").await;
+    assert_eq!(anew.next().await.0, "fleet");
+    assert_eq!(anew.next().await.1, Some(1), "a number of another record is none");
     let mut wrong = Events::follow(&fake, "Last-Event-ID: yesterday\r\n").await;
     assert!(wrong.line().await.contains("400"));
 }

@@ -4,11 +4,14 @@
 pub mod browser;
 mod fleets;
 mod looks;
+mod people;
+mod reports;
 mod steering;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use slate_fleet::api::listen;
@@ -18,9 +21,13 @@ use slate_fleet::fleet::event::Request;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, interval};
 
 use super::fake::{Fake, World};
 use browser::Browser;
+
+/// Longest wait for an address.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A played supervisor with a port, and a browser.
 struct Stage {
@@ -43,12 +50,25 @@ impl Server {
         let (api, address) = (Arc::clone(&fake.api), address.to_owned());
         let (tell, told) = oneshot::channel();
         runtime.spawn(async move {
-            let port = Port::bind(&address, None).await.expect("a port");
+            let port = bind(&address).await;
             tell.send(port.address().to_string()).expect("somebody waits");
             let (_stop, stopped) = watch::channel(false);
-            listen::serve_port(api, (port, 64), stopped).await
+            listen::serve_port(api, (port, 64), stopped).await;
         });
         (Self(Some(runtime)), told.await.expect("it listens"))
+    }
+}
+
+/// Takes an address; one that a server before had is free only when that is gone.
+async fn bind(address: &str) -> Port {
+    let bound = Instant::now() + PATIENCE;
+    let mut looks = interval(Duration::from_millis(5));
+    loop {
+        match Port::bind(address, None).await {
+            Ok(port) => return port,
+            Err(error) => assert!(Instant::now() < bound, "{error}"),
+        }
+        looks.tick().await;
     }
 }
 
@@ -85,6 +105,11 @@ impl Stage {
         let body = json!({"role": role, "name": "browser"});
         let made: Value = client.post("/api/v1/tokens", &body).await.expect("a token");
         made["secret"].as_str().expect("a token").to_owned()
+    }
+
+    /// Something of the fleet as it is played.
+    fn of_world<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.fake.world.lock().expect("no player panicked"))
     }
 
     /// What was asked of the fleet, beside the token of the page itself.

@@ -10,6 +10,7 @@ use slate_fleet::api::openapi;
 use slate_fleet::api::port::Port;
 use slate_fleet::client::Client;
 use slate_fleet::ids::JobId;
+use slate_fleet::units::Time;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -131,6 +132,16 @@ async fn what_the_caller_has_is_not_sent_again_until_it_changes() {
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
         assert_eq!(again.header("etag"), Some(tag.as_str()), "{path}");
     }
+    let first = played.ask("GET /api/v1/fleet", &[], b"").await;
+    let known = format!("If-None-Match: {}", first.header("etag").expect("a tag"));
+    played.fake.change(|world| {
+        world.fleet.at = Time(world.fleet.at.0 + 1000);
+        world.fleet.runners[0].heard = Some(world.fleet.at);
+    });
+    let again = played.ask("GET /api/v1/fleet", &[&known], b"").await;
+    assert_eq!(again.status, 304, "a second later it is the same fleet");
+    played.fake.change(|world| world.fleet.queued += 1);
+    assert_eq!(played.ask("GET /api/v1/fleet", &[&known], b"").await.status, 200);
     let tag = played.ask("GET /api/v1/runners", &[], b"").await;
     let known = format!("If-None-Match: {}", tag.header("etag").expect("a tag"));
     played.fake.change(|world| world.fleet.runners[0].tasks_completed += 1);

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use slate_fleet::api::Api;
 use slate_fleet::api::listen::{self, SocketAccess};
-use slate_fleet::fleet::audit::AuditEntry;
+use slate_fleet::fleet::audit::{AuditEntry, Client};
 use slate_fleet::fleet::effect::{Answer, Refusal, RefusalKind};
 use slate_fleet::fleet::event::{Cordon, JobSpec, Request, TaskEnd};
 use slate_fleet::fleet::forge::{ForgeJobView, ForgeRunnerView};
+use slate_fleet::fleet::pause::Pause;
 use slate_fleet::fleet::stats::StatsView;
 use slate_fleet::fleet::view::{
     FleetPhase, FleetView, GpusView, Health, HostView, JobFilter, JobOrder, JobStatus, JobView,
-    PlanView, PoolView, RunnerStatus, RunnerView, SizeReason,
+    PlanView, PoolView, RunnerStatus, RunnerView, SizeReason, WaitCode, WaitReason,
 };
 use slate_fleet::fleet::waiting::PoolQueue;
 use slate_fleet::forge::{CallError, Dispatched, RunState};
@@ -31,7 +32,8 @@ use slate_fleet::spec::{
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::supervisor::forge_report::ForgeReport;
 use slate_fleet::supervisor::gc::GcReport;
-use slate_fleet::supervisor::handle::{DispatchOrder, Handle, Message, Query};
+use slate_fleet::supervisor::handle::{AuditFilter, DispatchOrder, Handle, Message, Query};
+use slate_fleet::supervisor::notifier::LastMessage;
 use slate_fleet::supervisor::report_door::ReportPlace;
 use slate_fleet::supervisor::usage::UsageReport;
 use slate_fleet::units::{Bytes, MilliCpu, Time};
@@ -58,6 +60,8 @@ pub struct World {
     pub requests: Vec<Request>,
     pub spec: Spec,
     pub usage: UsageReport,
+    /// How often the fleet was looked at.
+    pub looks: usize,
     /// It answers no question any more.
     pub mute: bool,
     pub stats: StatsView,
@@ -65,6 +69,9 @@ pub struct World {
     /// Why scaling is refused, if so.
     pub refusal: Option<String>,
     pub report: ForgeReport,
+    /// Why no browser is let in to the reports.
+    pub shut: Option<String>,
+    pub message: Option<LastMessage>,
     pub dispatched: Vec<DispatchOrder>,
     /// What a dispatch is answered with.
     pub begun: Result<Dispatched, CallError>,
@@ -97,13 +104,16 @@ impl Fake {
             jobs: BTreeMap::new(),
             audit: Vec::new(),
             requests: Vec::new(),
-            spec: spec(),
+            spec: with_reports(root),
             usage: UsageReport::default(),
+            looks: 0,
             mute: false,
             stats: StatsView::default(),
             forge_jobs: Vec::new(),
             refusal: None,
             report: ForgeReport::default(),
+            shut: None,
+            message: None,
             dispatched: Vec::new(),
             begun: Ok(Dispatched { run: None, url: None }),
             runs: Vec::new(),
@@ -116,7 +126,7 @@ impl Fake {
         let api = Arc::clone(&fake.api);
         tokio::spawn(async move {
             let _stop = stop;
-            listen::serve_socket(api, (socket, 64), stopped).await
+            listen::serve_socket(api, (socket, 64), stopped).await;
         });
         fake
     }
@@ -177,6 +187,8 @@ impl Fake {
                 Answer::SubmittedAll { first, last }
             }
             Request::Cancel(id) => self.cancel(id),
+            Request::Hold(ids) => self.turn(&ids, true),
+            Request::Release(ids) => self.turn(&ids, false),
             Request::Down(_) => {
                 self.change(|world| world.fleet.phase = FleetPhase::GoingDown);
                 Answer::Accepted
@@ -187,6 +199,18 @@ impl Fake {
                     TaskEnd::Failed => JobStatus::Failed,
                 };
                 self.end(job, status, None);
+                Answer::Accepted
+            }
+            Request::Pause { pools, to } => {
+                self.change(|world| {
+                    let is_it = |it: &&mut PoolView| {
+                        pools.is_empty() || pools.contains(&it.name.to_string())
+                    };
+                    for pool in world.fleet.pools.iter_mut().filter(is_it) {
+                        let pause = Pause { since: NOW, by: Client::new("ana") };
+                        pool.paused = (to == Cordon::Closed).then_some(pause);
+                    }
+                });
                 Answer::Accepted
             }
             Request::Apply(_)
@@ -219,6 +243,28 @@ impl Fake {
         Answer::Accepted
     }
 
+    /// Puts jobs on hold, or takes them off it; all or none.
+    fn turn(&self, ids: &[JobId], to_hold: bool) -> Answer {
+        let known = self.world.lock().expect("no player panicked").jobs.clone();
+        if let Some(id) = ids.iter().find(|id| !known.contains_key(id)) {
+            return refused(RefusalKind::NotFound, &format!("there is no {id}"));
+        }
+        self.change(|world| {
+            for (id, job) in world.jobs.iter_mut().filter(|(id, _)| ids.contains(id)) {
+                let wait = WaitReason::Held { job: *id, since: NOW, by: Client::new("ana") };
+                let wait = Some(wait).filter(|_| to_hold);
+                job.reason_code = wait.as_ref().map(WaitReason::code);
+                job.reason = wait.as_ref().map(ToString::to_string);
+                (job.wait, job.position) = (wait, (!to_hold).then_some(1));
+            }
+            let count = u32::try_from(ids.len()).expect("few");
+            let FleetView { queued, held, .. } = &mut world.fleet;
+            let (from, to) = if to_hold { (queued, held) } else { (held, queued) };
+            (*from, *to) = (from.saturating_sub(count), *to + count);
+        });
+        Answer::Accepted
+    }
+
     /// Writes a job's output as its agent would.
     pub fn write(&self, job: JobId, stream: Stream, offset: u64, text: &[u8]) {
         let bytes = text.to_vec();
@@ -241,6 +287,14 @@ impl Fake {
     }
 }
 
+/// The spec with a report store that is there.
+fn with_reports(root: &Path) -> Spec {
+    let mut spec = spec();
+    spec.reports.path = root.join("reports");
+    std::fs::create_dir_all(&spec.reports.path).expect("a folder");
+    spec
+}
+
 fn refused(kind: RefusalKind, message: &str) -> Answer {
     Answer::Refused(Refusal { kind, message: message.to_owned() })
 }
@@ -260,26 +314,16 @@ fn tell(fake: &Fake, query: Query) {
         return;
     }
     match query {
-        Query::Fleet(reply) => drop(reply.send(world.fleet.clone())),
-        Query::Metrics(reply) => {
-            let meters = Arc::new(Meters::new().expect("names that are right"));
-            drop(reply.send(Scrape {
-                meters,
-                fleet: world.fleet.clone(),
-                queue: BTreeMap::new(),
-                budgets: BTreeMap::new(),
-                webhooks: None,
-                audit_head: 0,
-            }));
+        Query::Fleet(reply) => {
+            world.looks += 1;
+            drop(reply.send(Arc::new(world.fleet.clone())));
         }
+        Query::Metrics(reply) => drop(reply.send(scrape(&world))),
         Query::Jobs(filter, reply) => drop(reply.send(jobs(&world, &filter))),
         Query::Job(id, reply) => drop(reply.send(world.jobs.get(&id).cloned())),
         Query::Waiting(_, reply) => drop(reply.send(None)),
         Query::WaitingFor(_, reply) => drop(reply.send(PoolQueue::default())),
-        Query::Audit(filter, reply) => {
-            let later = world.audit.iter().filter(|entry| entry.seq > filter.after);
-            drop(reply.send(later.take(filter.limit).cloned().collect()));
-        }
+        Query::Audit(filter, reply) => drop(reply.send(entries(&world, &filter))),
         Query::Plan(_, reply) => {
             drop(reply.send(PlanView::default()));
         }
@@ -294,9 +338,11 @@ fn tell(fake: &Fake, query: Query) {
         Query::ForgeReport(reply) => drop(reply.send(world.report.clone())),
         Query::Reports(reply) => {
             let store = Store::new(world.spec.reports.path.clone());
-            let url = Some("http://localhost:9190".to_owned());
-            drop(reply.send(ReportPlace { store, url, trouble: None }));
+            let trouble = world.shut.clone();
+            let url = trouble.is_none().then(|| "http://localhost:9190".to_owned());
+            drop(reply.send(ReportPlace { store, url, trouble }));
         }
+        Query::LastMessage(reply) => drop(reply.send(world.message.clone())),
         Query::Dispatch(order, reply) => {
             world.dispatched.push(order);
             drop(reply.send(world.begun.clone()));
@@ -311,6 +357,26 @@ fn tell(fake: &Fake, query: Query) {
     }
 }
 
+fn scrape(world: &World) -> Scrape {
+    Scrape {
+        meters: Arc::new(Meters::new().expect("names that are right")),
+        fleet: Arc::new(world.fleet.clone()),
+        waiting: BTreeMap::new(),
+        budgets: BTreeMap::new(),
+        webhooks: None,
+        audit_head: 0,
+    }
+}
+
+fn entries(world: &World, filter: &AuditFilter) -> Vec<AuditEntry> {
+    let later = world.audit.iter().filter(|entry| entry.seq > filter.after);
+    let too_many = match filter.after {
+        0 => world.audit.len().saturating_sub(filter.limit),
+        _ => 0,
+    };
+    later.skip(too_many).take(filter.limit).cloned().collect()
+}
+
 fn jobs(world: &World, filter: &JobFilter) -> Vec<JobView> {
     let wanted = |job: &&JobView| {
         (filter.statuses.is_empty() || filter.statuses.contains(&job.status))
@@ -319,8 +385,9 @@ fn jobs(world: &World, filter: &JobFilter) -> Vec<JobView> {
     };
     let mut jobs: Vec<JobView> = world.jobs.values().rev().filter(wanted).cloned().collect();
     if filter.order == JobOrder::Queue {
-        jobs.retain(|job| job.position.is_some());
-        jobs.sort_by_key(|job| job.position);
+        let is_held = |job: &JobView| job.reason_code == Some(WaitCode::Held);
+        jobs.retain(|job| job.position.is_some() || is_held(job));
+        jobs.sort_by_key(|job| (job.position.is_none(), job.position));
     }
     jobs.truncate(filter.limit);
     jobs
@@ -374,6 +441,7 @@ fn fleet() -> FleetView {
             min: 2,
             max: 2,
             why: SizeReason::File,
+            paused: None,
             waiting: 0,
             idle: 2,
             running: 0,
@@ -385,6 +453,7 @@ fn fleet() -> FleetView {
         forges: Vec::new(),
         disks: Vec::new(),
         queued: 0,
+        held: 0,
         running: 0,
         oldest: None,
         lanes: Vec::new(),

@@ -8,7 +8,7 @@ use slate_fleet::fleet::forge::{
     ForgeContact, ForgeError, ForgeErrorClass, ForgeJobFact, ForgeJobStatus, ForgeJobView,
     ForgeView, WorkFact,
 };
-use slate_fleet::fleet::view::{FleetPhase, RunnerStatus};
+use slate_fleet::fleet::view::{FleetPhase, RunnerStatus, WaitReason};
 use slate_fleet::forge::{CallError, Dispatched, Finding, Level, RunState};
 use slate_fleet::ids::{ForgeJobId, ForgeRunId, PoolName, ScopeUrl};
 use slate_fleet::supervisor::forge_report::{
@@ -190,7 +190,10 @@ async fn a_forges_job_is_explained_by_its_number_and_by_its_page() {
     dead.job.runner = Some("slate-light-1-0011aabb-gone".to_owned());
     dead.pool = Some(PoolName::new("light"));
     project.fake.change(|world| {
-        world.forge_jobs = vec![job(9, ForgeJobStatus::Queued), dead];
+        let mut waiting = job(9, ForgeJobStatus::Queued);
+        let (nearest, missing) = (Some(PoolName::new("light")), vec!["gpu".to_owned()]);
+        waiting.wait = Some(WaitReason::NoLabels { nearest, missing });
+        world.forge_jobs = vec![waiting, dead];
     });
     for name in ["9", page, "https://github.com/acme/site/actions/runs/709"] {
         let ran = project.run(&format!("explain {name}")).await;
@@ -198,7 +201,7 @@ async fn a_forges_job_is_explained_by_its_number_and_by_its_page() {
         let text = ran.out();
         assert!(text.starts_with("Forge's job:  9 (acme/site: build)\n"), "{text}");
         assert!(text.contains("Reason:       no pool has the label gpu\n"), "{text}");
-        assert!(text.contains("give a pool the labels self-hosted, gpu"), "{text}");
+        assert!(text.contains("  - add `gpu` to the `labels` of pool light, then"), "{text}");
     }
     let text = project.run("explain 8").await.out();
     assert!(text.contains("its runner slate-light-1-0011aabb-gone is gone"), "{text}");
@@ -344,7 +347,7 @@ async fn up_ends_when_the_runners_that_are_left_wait_for_an_operator() {
     let ran = project.run("up -d --github-api-url http://127.0.0.1:9/api/").await;
     assert_eq!(ran.code(), 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("  slate-light-02: RUNNER_TOKEN_2 is not set\n"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 of 2 runners wait for you"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 of 2 runners waits for you"), "{}", ran.stderr);
     let Some(slate_fleet::fleet::event::Request::Apply(spec)) = project.fake.requests().pop()
     else {
         panic!("the file was not handed over");

@@ -3,9 +3,16 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::program::{Project, folder};
+use super::screen::Terminal;
+
+/// How often people press the key for a name.
+const TRIES: u32 = 20;
+/// How long they wait before they press it again.
+const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// What bash would offer for a line whose last word is being typed.
 async fn offered(folder: &std::path::Path, words: &[&str]) -> Vec<String> {
@@ -104,6 +111,110 @@ async fn every_shell_is_answered_and_has_a_script() {
     }
 }
 
+/// What a person types at a shell of their own, with the script where `completion --help` puts it.
+struct Shell {
+    terminal: Terminal,
+    _home: TempDir,
+}
+
+impl Shell {
+    async fn open(project: &Project, shell: &str) -> Self {
+        let found = Command::new(shell).arg("--version").stdin(Stdio::null()).output().await;
+        assert!(found.is_ok(), "{shell} is not installed: run scripts/shells");
+        let home = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        };
+        let script = project.run(&format!("completion {shell}")).await.out();
+        let line = match shell {
+            "bash" => {
+                write(".bashrc", "PS1='ready> '\nsource <(slate-fleet completion bash)\n");
+                "bash --noprofile -i"
+            }
+            "zsh" => {
+                write(".zfunc/_slate-fleet", &script);
+                let setup = "fpath=(~/.zfunc $fpath)\nautoload -Uz compinit\ncompinit -u -D\n\
+                             PS1='ready> '\n";
+                write(".zshrc", setup);
+                "zsh -i"
+            }
+            _ => {
+                write(".config/fish/completions/slate-fleet.fish", &script);
+                let setup =
+                    "set -g fish_greeting\nfunction fish_prompt\n  echo -n 'ready> '\nend\n";
+                write(".config/fish/config.fish", setup);
+                "fish -i"
+            }
+        };
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_slate-fleet"));
+        let folder = program.parent().expect("a folder").display();
+        let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
+        let place = home.path().to_str().expect("a plain path");
+        let variables = [("HOME", place), ("ZDOTDIR", place), ("PATH", path.as_str())];
+        let mut terminal = Terminal::open(project.path(), line, &variables);
+        terminal.until_shown("ready> ").await;
+        Self { terminal, _home: home }
+    }
+
+    /// Types words and the key of completion.
+    async fn completes(&mut self, typed: &str, wanted: &str) {
+        self.terminal.type_keys(&format!("{typed}\t")).await;
+        self.terminal.until_shown(wanted).await;
+    }
+
+    /// The same with names of the fleet. A busy machine may not answer before the shell gives up;
+    /// people press the key again.
+    async fn completes_name(&mut self, typed: &str, wanted: &str) {
+        self.terminal.type_keys(typed).await;
+        for _ in 0..TRIES {
+            self.terminal.type_keys("\t").await;
+            if self.terminal.is_within(A_MOMENT, |it| it.shows(wanted)).await {
+                return;
+            }
+        }
+        panic!("waited in vain for `{wanted}`:\n{}", self.terminal.contents());
+    }
+
+    /// Takes back what stands there.
+    async fn forgets(&mut self, what: &str) {
+        self.terminal.type_keys("\u{15}").await;
+        self.terminal.until("an empty line", |it| !it.shows(what)).await;
+    }
+}
+
+/// A verb, an option, and the name of a runner that is up now.
+async fn completes_in(shell: &str) {
+    let project = Project::new();
+    let mut typing = Shell::open(&project, shell).await;
+    typing.completes("slate-fleet cord", "> slate-fleet cordon").await;
+    typing.forgets("> slate-fleet cordon").await;
+    typing.completes("slate-fleet ps --form", "> slate-fleet ps --format").await;
+    typing.forgets("> slate-fleet ps").await;
+    // Two have this in common.
+    typing.completes_name("slate-fleet drain sl", "> slate-fleet drain slate-light-0").await;
+    typing.completes_name("2", "> slate-fleet drain slate-light-02").await;
+    typing.forgets("> slate-fleet drain").await;
+    project.fake.change(|world| "slate-new-77".clone_into(&mut world.fleet.runners[1].name));
+    typing.completes_name("slate-fleet drain slate-n", "> slate-fleet drain slate-new-77").await;
+}
+
+#[tokio::test]
+async fn a_person_at_bash_completes_a_verb_an_option_and_a_live_name() {
+    completes_in("bash").await;
+}
+
+#[tokio::test]
+async fn a_person_at_zsh_completes_a_verb_an_option_and_a_live_name() {
+    completes_in("zsh").await;
+}
+
+#[tokio::test]
+async fn a_person_at_fish_completes_a_verb_an_option_and_a_live_name() {
+    completes_in("fish").await;
+}
+
 #[tokio::test]
 async fn a_hanging_supervisor_delays_nobody_who_types() {
     let folder = folder();
@@ -146,5 +257,12 @@ async fn manual_pages_of_all_verbs_are_read_without_a_warning() {
     let line = "for page in pages/*.1; do groff -man -Tutf8 -ww -z \"$page\"; done 2>&1 | \
                 grep -v 'cannot adjust line\\|cannot break line' || true";
     let warned = run(line.to_owned()).await.expect("groff runs");
+    assert_eq!(String::from_utf8_lossy(&warned.stdout), "");
+    let line = "mandoc -T lint -W warning pages/*.1 2>&1";
+    let warned = run(line.to_owned()).await.expect("bash runs");
+    let told = String::from_utf8_lossy(&warned.stdout);
+    assert!(warned.status.success() && told.is_empty(), "scripts/shells installs mandoc: {told}");
+    let line = "for page in pages/*.1; do man -l --warnings=w \"$page\" >/dev/null; done 2>&1";
+    let warned = run(line.to_owned()).await.expect("bash runs");
     assert_eq!(String::from_utf8_lossy(&warned.stdout), "");
 }

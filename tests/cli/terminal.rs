@@ -1,102 +1,36 @@
 //! `top` on a real terminal of 80 by 24: what is seen, what keys do, and what is left behind.
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use rustix::process::{Pid, Signal, kill_process};
 use slate_fleet::fleet::view::RunnerStatus;
 use slate_fleet::supervisor::usage::{RunnerUsage, UsageReport};
 use slate_fleet::units::{Bytes, MilliCpu};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
-use vt100::Parser;
 
 use super::fake::NOW;
 use super::program::Project;
+use super::screen::{PATIENCE, Terminal};
 
-/// A slow machine starts a program and a terminal within this.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A program in a terminal of its own; the screen is what a person would see.
-struct Terminal {
-    child: Child,
-    keys: ChildStdin,
-    output: ChildStdout,
-    screen: Parser,
-    raw: String,
+/// Runs a line of shell; after the line it says how it ended and how the terminal is.
+fn run(project: &Project, line: &str) -> Terminal {
+    let program = env!("CARGO_BIN_EXE_slate-fleet");
+    let line = line.replace("slate-fleet", program);
+    Terminal::open(project.path(), &format!("{line}; echo EXIT=$?; stty -a; echo END"), &[])
 }
 
-impl Terminal {
-    /// Runs a line of shell in it; after the line it says how it ended and how the terminal is.
-    fn run(project: &Project, line: &str) -> Self {
-        let program = env!("CARGO_BIN_EXE_slate-fleet");
-        let line = line.replace("slate-fleet", program);
-        let line = format!("stty cols 80 rows 24; {line}; echo EXIT=$?; stty -a; echo END");
-        let mut child = Command::new("script")
-            .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
-            .current_dir(project.path())
-            .env_remove("SLATE_STATE_DIR")
-            .env("TERM", "xterm-256color")
-            .env("SHELL", "/bin/sh")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("script (util-linux) gives a terminal");
-        let keys = child.stdin.take().expect("piped");
-        let output = child.stdout.take().expect("piped");
-        Self { child, keys, output, screen: Parser::default(), raw: String::new() }
+/// Waits for the end; the terminal must be as a shell wants it.
+async fn expect_given_back(mut it: Terminal, exit: &str) {
+    it.until("the end", |it| it.raw.contains("\nEND")).await;
+    assert!(it.raw.contains(exit), "{}", it.raw);
+    let screen = it.screen.screen();
+    assert!(!screen.alternate_screen(), "it is on the other screen still");
+    assert!(!screen.hide_cursor(), "its cursor is hidden still");
+    let modes = it.raw.rsplit("EXIT=").next().unwrap_or_default();
+    let modes: Vec<&str> = modes.split([' ', ';', '\r', '\n']).collect();
+    for mode in ["icanon", "echo", "isig", "opost"] {
+        assert!(modes.contains(&mode), "{mode} is not on again: {modes:?}");
     }
-
-    async fn type_keys(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).await.expect("the terminal takes keys");
-    }
-
-    fn shows(&self, text: &str) -> bool {
-        self.screen.screen().contents().contains(text)
-    }
-
-    /// Reads on until the terminal is so.
-    async fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let mut buffer = vec![0; 64 * 1024];
-        let reading = async {
-            while !is_so(self) {
-                let count = self.output.read(&mut buffer).await.expect("a readable terminal");
-                if count == 0 {
-                    return false;
-                }
-                self.screen.process(&buffer[..count]);
-                self.raw.push_str(&String::from_utf8_lossy(&buffer[..count]));
-            }
-            true
-        };
-        let is_seen = timeout(PATIENCE, reading).await.unwrap_or(false);
-        assert!(is_seen, "waited in vain: {what}\n{}\n{}", self.screen.screen().contents(), {
-            &self.raw
-        });
-    }
-
-    async fn until_shown(&mut self, text: &str) {
-        self.until(text, |it| it.shows(text)).await;
-    }
-
-    /// Waits for the end; the terminal must be as a shell wants it.
-    async fn expect_given_back(mut self, exit: &str) {
-        self.until("the end", |it| it.raw.contains("\nEND")).await;
-        assert!(self.raw.contains(exit), "{}", self.raw);
-        let screen = self.screen.screen();
-        assert!(!screen.alternate_screen(), "it is on the other screen still");
-        assert!(!screen.hide_cursor(), "its cursor is hidden still");
-        let modes = self.raw.rsplit("EXIT=").next().unwrap_or_default();
-        let modes: Vec<&str> = modes.split([' ', ';', '\r', '\n']).collect();
-        for mode in ["icanon", "echo", "isig", "opost"] {
-            assert!(modes.contains(&mode), "{mode} is not on again: {modes:?}");
-        }
-        drop(self.keys);
-        timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("a status");
-    }
+    drop(it.keys);
+    timeout(PATIENCE, it.child.wait()).await.expect("it ends").expect("a status");
 }
 
 fn busy(project: &Project) {
@@ -119,7 +53,7 @@ fn busy(project: &Project) {
 #[tokio::test]
 async fn top_shows_the_fleet_takes_keys_and_gives_the_terminal_back() {
     let project = Project::new();
-    let mut terminal = Terminal::run(&project, "slate-fleet top --interval 1s");
+    let mut terminal = run(&project, "slate-fleet top --interval 1s");
     terminal.until_shown("slate-light-01").await;
     assert!(terminal.screen.screen().alternate_screen());
     terminal.until_shown("STATUS*").await;
@@ -129,43 +63,43 @@ async fn top_shows_the_fleet_takes_keys_and_gives_the_terminal_back() {
     terminal.until_shown("NAME^").await;
     busy(&project);
     terminal.until_shown("211M/512M").await;
-    assert!(terminal.shows("1 running, 1 idle"), "{}", terminal.screen.screen().contents());
-    assert!(terminal.shows("0.7"), "{}", terminal.screen.screen().contents());
+    assert!(terminal.shows("1 running, 1 idle"), "{}", terminal.contents());
+    assert!(terminal.shows("0.7"), "{}", terminal.contents());
     terminal.type_keys("q").await;
-    terminal.expect_given_back("EXIT=0").await;
+    expect_given_back(terminal, "EXIT=0").await;
 }
 
 #[tokio::test]
 async fn ctrl_c_ends_top_and_gives_the_terminal_back() {
     let project = Project::new();
-    let mut terminal = Terminal::run(&project, "slate-fleet top");
+    let mut terminal = run(&project, "slate-fleet top");
     terminal.until_shown("slate-light-01").await;
     terminal.type_keys("\u{3}").await;
-    terminal.expect_given_back("EXIT=0").await;
+    expect_given_back(terminal, "EXIT=0").await;
 }
 
 #[tokio::test]
 async fn a_termination_signal_ends_top_and_gives_the_terminal_back() {
     let project = Project::new();
-    let mut terminal = Terminal::run(&project, "sh -c 'echo PID=$$.; exec slate-fleet top'");
+    let mut terminal = run(&project, "sh -c 'echo PID=$$.; exec slate-fleet top'");
     terminal.until_shown("slate-light-01").await;
     let pid = terminal.raw.split("PID=").nth(1).and_then(|rest| rest.split('.').next());
     let pid: i32 = pid.and_then(|pid| pid.parse().ok()).expect("its process id");
     let pid = Pid::from_raw(pid).expect("not 0");
     kill_process(pid, Signal::TERM).expect("it runs");
-    terminal.expect_given_back("EXIT=0").await;
+    expect_given_back(terminal, "EXIT=0").await;
 }
 
 #[tokio::test]
 async fn a_supervisor_that_is_lost_is_told_of_and_the_view_stays() {
     let project = Project::new();
-    let mut terminal = Terminal::run(&project, "slate-fleet top --interval 1s");
+    let mut terminal = run(&project, "slate-fleet top --interval 1s");
     terminal.until_shown("slate-light-01").await;
     project.fake.change(|world| world.mute = true);
     terminal.until_shown("no contact for").await;
-    assert!(terminal.shows("slate-light-01"), "{}", terminal.screen.screen().contents());
+    assert!(terminal.shows("slate-light-01"), "{}", terminal.contents());
     terminal.type_keys("q").await;
-    terminal.expect_given_back("EXIT=0").await;
+    expect_given_back(terminal, "EXIT=0").await;
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ fn script(job: u64, text: &str) -> JobOrder {
         attempt: ATTEMPT,
         command: ["sh", "-c", text].map(str::to_owned).to_vec(),
         env: BTreeMap::new(),
+        proxy: None,
         user: JobUser { uid: 1000, gid: 1000 },
         workspace: None,
         reports: format!("/reports/tests/{job}"),

@@ -21,7 +21,7 @@ use slate_fleet::fleet::effect::{ContainerPlan, Template};
 use slate_fleet::ids::{
     ContainerId, FleetId, ImageId, ImageRef, IncarnationId, PoolName, ProfileName, ProjectName,
 };
-use slate_fleet::spec::{DockerAccess, JobUser, ReportSharing, Reports, Reuse};
+use slate_fleet::spec::{DockerAccess, JobUser, Reports, Reuse};
 use slate_fleet::state_dir::StateDir;
 use slate_fleet::units::{Bytes, MilliCpu};
 
@@ -67,12 +67,7 @@ impl World {
         };
         let paths = HostPaths {
             state: StateDir::new(folder.path().join("state")),
-            reports: Reports {
-                path: folder.path().join("reports"),
-                keep: None,
-                sharing: ReportSharing::Own,
-                server: None,
-            },
+            reports: Reports::at(folder.path().join("reports")),
             ca: None,
         };
         files::prepare_shared(&paths).expect("shared files");

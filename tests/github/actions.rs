@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::json::page;
 use crate::reply::Reply;
 use crate::rest::Ask;
-use crate::world::{Job, JobOrder, Run, World};
+use crate::world::{Job, JobOrder, JobStatus, Run, World};
 
 /// A filtered list never shows more.
 const FILTERED_MAX: usize = 1000;
@@ -50,8 +50,8 @@ impl World {
                     .map(|job| self.job_json(job))
                     .collect();
                 let total = jobs.len();
-                let page = page(jobs, &ask.query, &self.here(ask));
-                Ok(self.list(json!({"total_count": total, "jobs": page.items}), page.links))
+                let page = page(jobs, &ask.query, &ask.here());
+                Ok(Reply::list(json!({"total_count": total, "jobs": page.items}), page.links))
             }
             ("POST", ["cancel" | "force-cancel"]) => {
                 if self.run_status(&run).0 == "completed" {
@@ -107,8 +107,8 @@ impl World {
         let total = runs.len();
         let most = if filtered { FILTERED_MAX } else { usize::MAX };
         let shown = runs.into_iter().take(most).map(|run| self.run_json(run)).collect();
-        let page = page(shown, &ask.query, &self.here(ask));
-        self.list(json!({"total_count": total, "workflow_runs": page.items}), page.links)
+        let page = page(shown, &ask.query, &ask.here());
+        Reply::list(json!({"total_count": total, "workflow_runs": page.items}), page.links)
     }
 
     fn list_workflows(&self, full: &str) -> Reply {
@@ -184,13 +184,13 @@ impl World {
     pub fn queue(&mut self, run: u64, order: JobOrder) -> u64 {
         let (id, now) = (self.number(), self.now());
         let attempt = self.runs.get(&run).map_or(1, |run| run.attempt);
-        let status = order.held.clone().unwrap_or_else(|| "queued".to_owned());
+        let status = order.held.unwrap_or(JobStatus::Queued);
         let job = Job {
             id,
             run,
             attempt,
             order,
-            status: status.clone(),
+            status,
             conclusion: None,
             created: now,
             offered: None,
@@ -204,8 +204,8 @@ impl World {
             log: String::new(),
         };
         self.jobs.insert(id, job);
-        if status == "queued" || status == "waiting" {
-            self.tell_job(id, &status);
+        if matches!(status, JobStatus::Queued | JobStatus::Waiting) {
+            self.tell_job(id, status.word());
         }
         id
     }
@@ -226,10 +226,12 @@ impl World {
         let jobs: Vec<u64> = self.jobs_of(id).iter().map(|job| job.id).collect();
         for id in jobs {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            match job.status.as_str() {
-                "completed" => {}
-                "in_progress" => job.cancel = true,
-                _ => self.complete(id, "cancelled"),
+            match job.status {
+                JobStatus::Completed => {}
+                JobStatus::InProgress => job.cancel = true,
+                JobStatus::Waiting | JobStatus::Pending | JobStatus::Queued => {
+                    self.complete(id, "cancelled");
+                }
             }
         }
     }
@@ -247,10 +249,10 @@ impl World {
             let new = self.queue_silently(id, &job);
             if kept {
                 if let Some(again) = self.jobs.get_mut(&new) {
-                    again.status = "completed".to_owned();
-                    again.conclusion = job.conclusion.clone();
+                    again.status = JobStatus::Completed;
+                    again.conclusion.clone_from(&job.conclusion);
                     again.completed = job.completed;
-                    again.runner = job.runner.clone();
+                    again.runner.clone_from(&job.runner);
                 }
                 self.tell_job(new, "completed");
             } else {

@@ -12,32 +12,40 @@ use crate::world::{Installation, Token, World, secret, stamp};
 
 const HOUR: i64 = 3_600_000;
 
+/// Which app asks; nobody else may.
+fn app_of(who: &Who) -> Result<u64, Reply> {
+    match who {
+        Who::App(id) => Ok(*id),
+        _ => Err(Reply::error(401, "A JSON web token could not be decoded")),
+    }
+}
+
 impl World {
     pub fn apps(&mut self, who: &Who, ask: &Ask, parts: &[&str]) -> Result<Reply, Reply> {
         match (ask.method.as_str(), parts) {
             ("GET", ["app"]) => {
-                let app = self.need_app(who)?;
+                let app = app_of(who)?;
                 let own = self.apps.iter().find(|one| one.id == app);
                 let shown = own.map(|one| json!({"id": one.id, "client_id": one.client_id}));
                 Ok(Reply::json(200, shown.unwrap_or_default()))
             }
             ("GET", ["app", "installations"]) => {
-                let app = self.need_app(who)?;
+                let app = app_of(who)?;
                 let own = self.installations.values().filter(|one| one.app == app && !one.removed);
                 let all = own.map(|one| self.installation_json(one)).collect();
-                let page = page(all, &ask.query, &self.here(ask));
-                Ok(self.list(Value::Array(page.items), page.links))
+                let page = page(all, &ask.query, &ask.here());
+                Ok(Reply::list(Value::Array(page.items), page.links))
             }
             ("POST", ["app", "installations", id, "access_tokens"]) => {
-                let app = self.need_app(who)?;
+                let app = app_of(who)?;
                 self.access_token(app, id, &ask.json()?)
             }
             ("GET", ["app", "hook", "deliveries"]) => {
-                self.need_app(who)?;
+                app_of(who)?;
                 Ok(self.deliveries(ask))
             }
             ("POST", ["app", "hook", "deliveries", id, "attempts"]) => {
-                self.need_app(who)?;
+                app_of(who)?;
                 self.redeliver(id)
             }
             ("GET", ["users", login, "installation"]) => self.installation_of(who, login),
@@ -46,16 +54,9 @@ impl World {
         }
     }
 
-    fn need_app(&self, who: &Who) -> Result<u64, Reply> {
-        match who {
-            Who::App(id) => Ok(*id),
-            _ => Err(Reply::error(401, "A JSON web token could not be decoded")),
-        }
-    }
-
     /// The installation that serves a login or a repository.
     pub fn installation_of(&mut self, who: &Who, target: &str) -> Result<Reply, Reply> {
-        let app = self.need_app(who)?;
+        let app = app_of(who)?;
         let target = target.to_ascii_lowercase();
         let owner = target.split('/').next().unwrap_or_default();
         let fits = |one: &&Installation| {
@@ -157,8 +158,8 @@ impl World {
             .map(repository_json)
             .collect();
         let total = all.len();
-        let page = page(all, &ask.query, &self.here(ask));
-        Ok(self.list(json!({"total_count": total, "repositories": page.items}), page.links))
+        let page = page(all, &ask.query, &ask.here());
+        Ok(Reply::list(json!({"total_count": total, "repositories": page.items}), page.links))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::Hub;
 use crate::json::{is_system, may_work};
 use crate::reply::Reply;
 use crate::rest::Ask;
-use crate::world::{Scope, Session, World, guid, older, secret};
+use crate::runners::NewRunner;
+use crate::world::{JobStatus, Scope, Session, World, guid, older, secret};
 
 impl World {
     /// `POST /actions/runner-registration`: the published first step of a registration.
@@ -83,7 +84,11 @@ impl World {
                 return Err(Reply::error(409, "A runner exists with the same name"));
             }
             Some(id) => id,
-            None => self.add_runner(&scope, &name, &labels, group, body["ephemeral"] == true),
+            None => {
+                let ephemeral = body["ephemeral"] == true;
+                let new = NewRunner { name: &name, labels: &labels, group, ephemeral };
+                self.add_runner(&scope, new)
+            }
         };
         let key = secret("", 64);
         if let Some(runner) = self.runners.get_mut(&id) {
@@ -272,7 +277,7 @@ impl World {
             session.seen = now;
         }
         let Some(job) = self.jobs.get_mut(&id) else { return Err(Reply::not_found()) };
-        if job.status == "completed" {
+        if job.status == JobStatus::Completed {
             return Err(Reply::error(409, "The job is over"));
         }
         job.renewed = now;
@@ -283,7 +288,7 @@ impl World {
                 Ok(Reply::json(200, json!({})))
             }
             "complete" => {
-                job.log = body["log"].as_str().unwrap_or_default().to_owned();
+                body["log"].as_str().unwrap_or_default().clone_into(&mut job.log);
                 let result = body["result"].as_str().unwrap_or("failure").to_owned();
                 self.complete(id, &result);
                 Ok(Reply::json(200, json!({})))

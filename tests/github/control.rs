@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use crate::faults::Fault;
 use crate::reply::Reply;
 use crate::rest::Ask;
+use crate::runners::NewRunner;
 use crate::world::{
-    Account, App, Group, Hook, Installation, JobOrder, RegistrationToken, Repository, Run, Scope,
-    Settings, Token, Workflow, World, secret,
+    Account, App, Group, Hook, Installation, JobOrder, JobStatus, RegistrationToken, Repository,
+    Run, Scope, Settings, Token, Workflow, World, secret,
 };
 
 type Answer = Result<Value, String>;
@@ -437,7 +438,7 @@ impl World {
 
     fn release(&mut self, id: u64) -> Answer {
         let job = self.jobs.get_mut(&id).ok_or("there is no such job")?;
-        job.status = "queued".to_owned();
+        job.status = JobStatus::Queued;
         self.tell_job(id, "queued");
         Ok(json!({}))
     }
@@ -448,7 +449,9 @@ impl World {
         let labels: Vec<String> = parsed(&body["labels"])?;
         let group = body["group"].as_u64().unwrap_or(1);
         let ephemeral = body["ephemeral"] == true;
-        let id = self.add_runner(&scope, &text(body, "name")?, &labels, group, ephemeral);
+        let name = text(body, "name")?;
+        let new = NewRunner { name: &name, labels: &labels, group, ephemeral };
+        let id = self.add_runner(&scope, new);
         let now = self.now();
         if let Some(runner) = self.runners.get_mut(&id) {
             runner.foreign = body["foreign"] != false;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::world::{Job, Repository, Run, Runner, World, older, stamp};
+use crate::world::{Job, JobStatus, Repository, Run, Runner, World, older, stamp};
 
 impl World {
     /// Whether the service sees a listener's session as alive.
@@ -113,9 +113,9 @@ impl World {
         }
         let jobs: Vec<&Job> =
             self.jobs_of(run.id).into_iter().filter(|job| job.attempt == run.attempt).collect();
-        let any = |status: &str| jobs.iter().any(|job| job.status == status);
+        let any = |status| jobs.iter().any(|job| job.status == status);
         let ended = |how: &str| jobs.iter().any(|job| job.conclusion.as_deref() == Some(how));
-        if jobs.iter().all(|job| job.status == "completed") {
+        if jobs.iter().all(|job| job.status == JobStatus::Completed) {
             let how = if ended("failure") || ended("timed_out") {
                 "failure"
             } else if run.cancelled || ended("cancelled") {
@@ -126,9 +126,9 @@ impl World {
             return ("completed", Some(how));
         }
         match () {
-            () if any("in_progress") || any("completed") => ("in_progress", None),
-            () if any("queued") => ("queued", None),
-            () if any("waiting") => ("waiting", None),
+            () if any(JobStatus::InProgress) || any(JobStatus::Completed) => ("in_progress", None),
+            () if any(JobStatus::Queued) => ("queued", None),
+            () if any(JobStatus::Waiting) => ("waiting", None),
             () => ("pending", None),
         }
     }

@@ -22,6 +22,15 @@ impl Reply {
         reply.header("content-type", "application/json; charset=utf-8")
     }
 
+    /// A page of a list.
+    pub fn list(body: Value, links: Option<String>) -> Self {
+        let reply = Self::json(200, body);
+        match links {
+            Some(links) => reply.header("link", &links),
+            None => reply,
+        }
+    }
+
     /// GitHub's form of an error.
     pub fn error(status: u16, message: &str) -> Self {
         let docs = "https://docs.github.com/rest";

@@ -35,6 +35,19 @@ impl Ask {
     pub fn word(&self, name: &str) -> Option<&str> {
         self.query.get(name).and_then(Value::as_str)
     }
+
+    /// The address that it was sent to, for links.
+    pub fn here(&self) -> String {
+        let host = self.header("host").unwrap_or("localhost");
+        format!("http://{host}{}", self.path)
+    }
+}
+
+fn user(who: &Who) -> Result<Reply, Reply> {
+    match who {
+        Who::Token(_) => Ok(Reply::json(200, json!({"login": "me", "id": 1, "type": "User"}))),
+        _ => Err(Reply::error(401, "Requires authentication")),
+    }
 }
 
 impl World {
@@ -62,14 +75,14 @@ impl World {
         let parts: Vec<&str> = ask.path.trim_matches('/').split('/').collect();
         let answer = match parts[..] {
             ["repos", owner, name, ref rest @ ..] => {
-                self.in_repository(who, ask, owner, name, rest)
+                self.in_repository(who, ask, &format!("{owner}/{name}"), rest)
             }
             // Where a renamed repository's calls are sent on to.
             ["repositories", id, ref rest @ ..] => {
                 let id: u64 = id.parse().unwrap_or(0);
                 let full = self.repositories.get(&id).map(|one| one.full_name.clone());
-                match full.as_deref().and_then(|full| full.split_once('/')) {
-                    Some((owner, name)) => self.in_repository(who, ask, owner, name, rest),
+                match full {
+                    Some(full) => self.in_repository(who, ask, &full, rest),
                     None => Err(Reply::not_found()),
                 }
             }
@@ -86,7 +99,7 @@ impl World {
                 let name = self.bucket(who);
                 Ok(self.rate_limit(&name))
             }
-            ["user"] if ask.method == "GET" => self.user(who),
+            ["user"] if ask.method == "GET" => user(who),
             _ => Err(self.unknown(ask)),
         };
         answer.unwrap_or_else(|refusal| refusal)
@@ -98,22 +111,14 @@ impl World {
         Reply::not_found()
     }
 
-    fn user(&mut self, who: &Who) -> Result<Reply, Reply> {
-        match who {
-            Who::Token(_) => Ok(Reply::json(200, json!({"login": "me", "id": 1, "type": "User"}))),
-            _ => Err(Reply::error(401, "Requires authentication")),
-        }
-    }
-
     fn in_repository(
         &mut self,
         who: &Who,
         ask: &Ask,
-        owner: &str,
-        name: &str,
+        full: &str,
         rest: &[&str],
     ) -> Result<Reply, Reply> {
-        let full = format!("{owner}/{name}").to_ascii_lowercase();
+        let full = full.to_ascii_lowercase();
         if let Some(id) = self.renamed.get(&full) {
             let tail = rest.iter().map(|part| format!("/{part}")).collect::<String>();
             let at = format!("{}/repositories/{id}{tail}", self.advertise);
@@ -171,8 +176,8 @@ impl World {
                     self.repositories.values().filter(|one| scope.covers(one)).collect();
                 own.sort_by_key(|one| std::cmp::Reverse(one.pushed));
                 let all = own.into_iter().map(repository_json).collect();
-                let page = page(all, &ask.query, &self.here(ask));
-                Ok(self.list(Value::Array(page.items), page.links))
+                let page = page(all, &ask.query, &ask.here());
+                Ok(Reply::list(Value::Array(page.items), page.links))
             }
             ["actions", "runners", more @ ..] => self.runners_call(who, ask, scope, more),
             ["actions", "runner-groups", more @ ..] => {
@@ -184,20 +189,6 @@ impl World {
                 self.hooks_call(ask, more)
             }
             _ => Err(self.unknown(ask)),
-        }
-    }
-
-    /// The address that a request was sent to, for links.
-    pub fn here(&self, ask: &Ask) -> String {
-        let host = ask.header("host").unwrap_or("localhost");
-        format!("http://{host}{}", ask.path)
-    }
-
-    pub fn list(&self, body: Value, links: Option<String>) -> Reply {
-        let reply = Reply::json(200, body);
-        match links {
-            Some(links) => reply.header("link", &links),
-            None => reply,
         }
     }
 }

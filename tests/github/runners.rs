@@ -12,6 +12,14 @@ use crate::world::{Group, RegistrationToken, Runner, Scope, World, guid, secret,
 
 const HOUR: i64 = 3_600_000;
 
+/// What a registration asks for.
+pub struct NewRunner<'a> {
+    pub name: &'a str,
+    pub labels: &'a [String],
+    pub group: u64,
+    pub ephemeral: bool,
+}
+
 impl World {
     pub fn runners_call(
         &mut self,
@@ -61,8 +69,8 @@ impl World {
         }
         let total = i64::try_from(ids.len()).unwrap_or(0) + self.settings.count_off;
         let all: Vec<Value> = ids.into_iter().map(|id| self.runner_json(id)).collect();
-        let page = page(all, &ask.query, &self.here(ask));
-        self.list(json!({"total_count": total.max(0), "runners": page.items}), page.links)
+        let page = page(all, &ask.query, &ask.here());
+        Reply::list(json!({"total_count": total.max(0), "runners": page.items}), page.links)
     }
 
     fn downloads(&self) -> Reply {
@@ -119,7 +127,8 @@ impl World {
             self.violation(format!("generate-jitconfig: the name {name} was used before"));
         }
         let folder = body["work_folder"].as_str().unwrap_or("_work").to_owned();
-        let id = self.add_runner(scope, name, &labels, group, true);
+        let new = NewRunner { name, labels: &labels, group, ephemeral: true };
+        let id = self.add_runner(scope, new);
         if let Some(runner) = self.runners.get_mut(&id) {
             (runner.jit, runner.os) = (true, "unknown".to_owned());
         }
@@ -129,22 +138,16 @@ impl World {
     }
 
     /// A registration; nobody has connected to it yet.
-    pub fn add_runner(
-        &mut self,
-        scope: &Scope,
-        name: &str,
-        labels: &[String],
-        group: u64,
-        ephemeral: bool,
-    ) -> u64 {
+    pub fn add_runner(&mut self, scope: &Scope, new: NewRunner<'_>) -> u64 {
         let (id, now) = (self.number(), self.now());
+        let name = new.name;
         let runner = Runner {
             id,
             name: name.to_owned(),
             scope: scope.clone(),
-            group,
-            labels: labels.iter().map(|one| (one.clone(), is_system(one))).collect(),
-            ephemeral,
+            group: new.group,
+            labels: new.labels.iter().map(|one| (one.clone(), is_system(one))).collect(),
+            ephemeral: new.ephemeral,
             jit: false,
             client: guid(),
             key: secret("", 64),
@@ -253,9 +256,9 @@ impl World {
                     .map(group_json)
                     .collect();
                 let total = all.len();
-                let page = page(all, &ask.query, &self.here(ask));
+                let page = page(all, &ask.query, &ask.here());
                 let body = json!({"total_count": total, "runner_groups": page.items});
-                Ok(self.list(body, page.links))
+                Ok(Reply::list(body, page.links))
             }
             ("GET", [id]) => {
                 let found = own.iter().find(|group| group.id.to_string() == *id);

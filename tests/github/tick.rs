@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::json::{job_name, may_work};
-use crate::world::{Job, Runner, Scope, World};
+use crate::world::{Job, JobStatus, Runner, Scope, World};
 
 const DAY: i64 = 86_400_000;
 
@@ -62,12 +62,12 @@ impl World {
         let ids: Vec<u64> = self.jobs.keys().copied().collect();
         for id in ids {
             let Some(job) = self.jobs.get(&id) else { continue };
-            match job.status.as_str() {
-                "queued" if now - job.created > queue => self.complete(id, "cancelled"),
-                "queued" if job.offered.is_some_and(|(_, at)| now - at > claim) => {
+            match job.status {
+                JobStatus::Queued if now - job.created > queue => self.complete(id, "cancelled"),
+                JobStatus::Queued if job.offered.is_some_and(|(_, at)| now - at > claim) => {
                     self.take_back(id);
                 }
-                "in_progress" if now - job.renewed > lock => self.complete(id, "failure"),
+                JobStatus::InProgress if now - job.renewed > lock => self.complete(id, "failure"),
                 _ => {}
             }
         }
@@ -111,7 +111,9 @@ impl World {
         let queued: Vec<u64> = self
             .jobs
             .values()
-            .filter(|job| job.status == "queued" && job.offered.is_none() && !job.order.hosted)
+            .filter(|job| {
+                job.status == JobStatus::Queued && job.offered.is_none() && !job.order.hosted
+            })
             .map(|job| job.id)
             .collect();
         for id in queued {
@@ -167,7 +169,7 @@ impl World {
         let name = holder.name.clone();
         let Some(job) = self.jobs.get_mut(&job) else { return };
         job.offered = None;
-        job.status = "in_progress".to_owned();
+        job.status = JobStatus::InProgress;
         (job.started, job.renewed) = (Some(now), now);
         job.runner = Some((runner, name.clone()));
         job.began.push(name.clone());
@@ -183,10 +185,10 @@ impl World {
     pub fn complete(&mut self, id: u64, conclusion: &str) {
         let now = self.now();
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.status == "completed" {
+        if job.status == JobStatus::Completed {
             return;
         }
-        job.status = "completed".to_owned();
+        job.status = JobStatus::Completed;
         job.conclusion = Some(conclusion.to_owned());
         job.completed = Some(now);
         job.offered = None;

@@ -76,13 +76,14 @@ impl World {
             one.as_object_mut().map(|map| map.remove("body"));
             one
         };
-        let page = page(all.into_iter().map(shown).collect(), &ask.query, &self.here(ask));
-        self.list(Value::Array(page.items), page.links)
+        let page = page(all.into_iter().map(shown).collect(), &ask.query, &ask.here());
+        Reply::list(Value::Array(page.items), page.links)
     }
 
     /// The same GUID again.
     pub fn redeliver(&mut self, id: &str) -> Result<Reply, Reply> {
-        let found = self.delivered.iter().find(|one| one["id"].to_string() == id).cloned();
+        let id: u64 = id.parse().map_err(|_| Reply::not_found())?;
+        let found = self.delivered.iter().find(|one| one["id"] == id).cloned();
         let old = found.ok_or_else(Reply::not_found)?;
         let text = |name: &str| old[name].as_str().map(str::to_owned);
         let delivery = Delivery {

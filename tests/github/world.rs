@@ -144,6 +144,7 @@ pub struct Session {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of their own, which tests set one by one")]
 pub struct Runner {
     pub id: u64,
     pub name: String,
@@ -211,9 +212,32 @@ pub struct JobOrder {
     pub steps: Vec<String>,
     pub env: BTreeMap<String, String>,
     /// `waiting` or `pending`: no runner is needed yet.
-    pub held: Option<String>,
+    pub held: Option<JobStatus>,
     /// For GitHub's own runners: nobody here ever gets it.
     pub hosted: bool,
+}
+
+/// Where a job stands, in the words of the published API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    Waiting,
+    Pending,
+    Queued,
+    InProgress,
+    Completed,
+}
+
+impl JobStatus {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -222,7 +246,7 @@ pub struct Job {
     pub run: u64,
     pub attempt: u32,
     pub order: JobOrder,
-    pub status: String,
+    pub status: JobStatus,
     pub conclusion: Option<String>,
     pub created: i64,
     pub offered: Option<(u64, i64)>,
@@ -240,6 +264,7 @@ pub struct Job {
 /// What a test may set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of their own")]
 pub struct Settings {
     /// Every REST answer takes that long.
     pub latency_ms: u64,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nvml::StandIn;
 use slate_fleet::fleet::gpu::GpuReport;
-use slate_fleet::inventory::{GpuProbe, GpuSources, Roots, XidSink};
+use slate_fleet::inventory::{GpuProbe, GpuSources, Patience, Roots, XidSink};
 
 /// A probe over a stand-in, without any other card.
 fn probe(library: &StandIn, sink: Option<XidSink>) -> GpuProbe {
@@ -21,7 +21,13 @@ fn probe(library: &StandIn, sink: Option<XidSink>) -> GpuProbe {
 
 fn sources(library: PathBuf) -> GpuSources {
     let roots = Roots { sys: "/nowhere".into(), ..Roots::default() };
-    GpuSources { nvml_lib: Some(library), roots }
+    GpuSources { nvml_lib: Some(library), roots, ..GpuSources::default() }
+}
+
+/// A probe that does not wait long for a library that hangs.
+fn impatient(library: &StandIn) -> GpuProbe {
+    let patience = Patience { list: Duration::from_secs(4), card: Duration::from_secs(2) };
+    GpuProbe::new(GpuSources { patience, ..sources(library.library()) }, None)
 }
 
 fn once(library: &StandIn) -> GpuReport {

@@ -10,7 +10,7 @@ use slate_fleet::ids::GpuUuid;
 use slate_fleet::units::GpuMib;
 
 use crate::nvml::{StandIn, card, uuid};
-use crate::{once, probe, sources};
+use crate::{impatient, once, probe, sources};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,7 +89,7 @@ fn mig_instances_are_cards_behind_their_parents() {
 #[test]
 fn a_card_that_hangs_is_unresponsive_alone_until_it_answers() {
     let library = StandIn::of(2);
-    let mut probe = probe(&library, None);
+    let mut probe = impatient(&library);
     probe.read(Duration::ZERO);
     library.change_card(0, |card| card["hang"] = json!(["nvmlDeviceGetMemoryInfo_v2"]));
     let report = probe.read(SECOND);
@@ -111,7 +111,7 @@ fn a_card_that_hangs_is_unresponsive_alone_until_it_answers() {
 fn a_library_that_hangs_at_the_start_does_not_hang_the_probe() {
     let library = StandIn::of(1);
     library.change(|state| state["hang"] = json!(["nvmlInit_v2"]));
-    let report = once(&library);
+    let report = impatient(&library).read(Duration::ZERO);
     assert!(report.cards.is_empty());
     assert!(report.notes[0].contains("does not answer"), "{:?}", report.notes);
 }

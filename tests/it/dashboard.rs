@@ -1,8 +1,10 @@
 //! The dashboard of a real fleet in a real browser: real containers, real jobs, real clicks.
 
+use serde_json::Value;
+
 use crate::browser::Browser;
 use crate::fleet::{Fleet, GATE, NO_SPARE};
-use crate::http::free_address;
+use crate::http::{free_address, over_socket};
 use crate::process::{self, wait_until};
 
 /// A fleet that is up and listens on a port, and the address of its page with a token.
@@ -24,7 +26,7 @@ fn an_operator_sees_and_steers_a_real_fleet() {
     let job = fleet.submit(&format!("echo hello from the job; {GATE}; echo bye"));
     let waiting = fleet.submit("true");
     page.wait_for_text("#sentence", "1 job waits for");
-    page.wait_for_text("#sentence", "because 1 of 1 runners in light are busy");
+    page.wait_for_text("#sentence", "because the one runner in light is busy");
     page.wait_for_text("#queue-list", &waiting);
     page.wait_for_text("[data-kind=running] .big", "1");
     page.wait_for_text("[data-kind=queued] .big", "1");
@@ -74,12 +76,29 @@ fn a_page_that_loses_its_supervisor_says_so_and_finds_the_next_one() {
     let page = Browser::start();
     page.open(&url);
     page.wait_for_text("#sentence", "The runner is fine");
+    let runner = fleet.runners()[0]["name"].as_str().expect("a name").to_owned();
+    fleet.cli(&["cordon", &runner]).ok();
+    fleet.write("jobs.jsonl", "{\"command\": [\"true\"]}\n".repeat(60));
+    fleet.cli(&["submit", "--file", "jobs.jsonl"]).ok();
+    page.wait("it has all events", &shows_all(&fleet));
     fleet.kill_supervisor();
     page.wait_for_text("#lost", "No contact with the supervisor since ");
     fleet.cli(&["up", "-d"]).ok();
+    fleet.cli(&["cancel", "job-1", "job-2", "job-3"]).ok();
     page.wait("it is live again", "return document.querySelector('#lost').hidden");
     page.wait_for_text("#who", "operator");
-    page.wait_for_text("#sentence", "The runner is fine");
+    page.wait("it went on where it was cut off: no event twice, none lost", &shows_all(&fleet));
+}
+
+/// Whether the page shows each entry of the audit log so far, once, the last one first.
+fn shows_all(fleet: &Fleet) -> String {
+    let told = over_socket(&fleet.path(".slate/api.sock"), "/api/v1/events?limit=1000").body;
+    let entries = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = entries.filter_map(|entry| entry["seq"].as_u64()).next_back().expect("an entry");
+    format!(
+        "const seen = [...document.querySelectorAll('#event-list li')].map((it) => Number(it.dataset.seq));
+         return seen[0] >= {last} && seen.at(-1) === 1 && seen.every((seq, at) => seq === seen[0] - at);"
+    )
 }
 
 #[test]

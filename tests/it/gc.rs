@@ -17,7 +17,7 @@ fn output_and_uploads_of_jobs_that_are_over_go_and_those_in_use_stay() {
     fleet.wait_for_status(&running, "running");
 
     let told = fleet.cli(&["gc", "--dry-run", "--all"]).ok();
-    assert!(told.out().contains("would remove 1 job logs") && told.out().contains(&over), "{told}");
+    assert!(told.out().contains("would remove 1 job log") && told.out().contains(&over), "{told}");
     assert!(fleet.cli(&["logs", &over]).ok().out().ends_with("5000\n"), "nothing is gone yet");
     assert_eq!(fleet.cli(&["gc"]).ok().out(), "nothing to remove\n", "it is young");
 
@@ -68,7 +68,7 @@ fn volumes_of_runners_that_are_gone_go_and_caches_and_strangers_stay() {
     let told = fleet.cli(&["gc", "--dry-run"]).ok();
     assert!(told.out().contains(&gone) && exists(&gone), "{told}");
     let told = fleet.cli(&["gc"]).ok();
-    assert_eq!(told.out(), format!("removed 1 volumes\n  {gone}\n"), "{told}");
+    assert_eq!(told.out(), format!("removed 1 volume\n  {gone}\n"), "{told}");
     assert!(!exists(&gone));
     for kept in [&later, &cache, &stranger] {
         assert!(exists(kept), "{kept}");
@@ -94,7 +94,7 @@ fn old_reports_of_the_fleet_go_and_other_files_stay() {
     age.arg(fleet.path("reports/ci/by-hand")).arg(fleet.path("reports/thesis.txt"));
     run(age).ok();
     let told = fleet.cli(&["gc"]).ok();
-    assert!(told.out().contains("1 reports") && told.out().contains("ci/1"), "{told}");
+    assert!(told.out().contains("1 report") && told.out().contains("ci/1"), "{told}");
     assert!(!fleet.path("reports/ci/1").exists());
     for kept in ["reports/ci/2/result", "reports/ci/by-hand/result", "reports/thesis.txt"] {
         assert!(fs::exists(fleet.path(kept)).expect("looked"), "{kept}");

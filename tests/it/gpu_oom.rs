@@ -98,7 +98,7 @@ fn a_job_that_ran_out_of_gpu_memory_gets_more_and_its_slot_less_for_a_while() {
         it["profile"] == "gpu_heavy" && it["status"] == "idle"
     });
     let events = fleet.events();
-    for what in ["downgraded for 600 s", "profile restored"] {
+    for what in ["downgraded for 10m", "profile restored"] {
         assert!(events.iter().any(|event| event.contains(what)), "{what}: {events:#?}");
     }
     // The engine was asked for the slot's own card each time, and for no other.

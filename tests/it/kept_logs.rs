@@ -78,3 +78,23 @@ fn a_job_that_ran_out_of_memory_keeps_what_it_wrote_before() {
     replaced(&fleet, &container);
     assert!(fleet.cli(&["logs", "job-1"]).ok().out().contains("before"));
 }
+
+/// Operators' pain 71, the end of its sentence: "… also after OOM and host loss up to the last
+/// flush". A host that is lost takes supervisor and container with it at one moment.
+#[test]
+fn what_was_written_before_supervisor_and_container_died_together_is_there_afterwards() {
+    let fleet = Fleet::up(NO_SPARE);
+    let (name, container) = (name_of_the_runner(&fleet), fleet.containers()[0].clone());
+    let job = fleet.submit(&format!("echo before; {GATE}; echo after"));
+    wait_until("it is written", || fleet.cli(&["logs", &job]).out().contains("before"));
+    fleet.kill_supervisor();
+    docker(&["kill", &container]).ok();
+    fleet.cli(&["up", "-d"]).ok();
+    wait_until("the job runs again", || {
+        let job = fleet.show(&job);
+        (job["attempt"].as_u64(), job["status"].as_str()) == (Some(2), Some("running"))
+    });
+    let told = fleet.cli(&["logs", "--previous", &name]).ok();
+    assert_eq!(told.out(), "before\n", "{told}");
+    assert!(told.err().contains("attempt 1"), "{told}");
+}

@@ -25,6 +25,7 @@ mod debug;
 mod description;
 mod disk;
 mod docker;
+mod doctor;
 mod elastic;
 mod engine_socket;
 mod exits;
@@ -48,6 +49,7 @@ mod limits;
 mod metrics;
 mod monitoring;
 mod network;
+mod networks;
 mod notify;
 #[path = "../support/nvidia_engine.rs"]
 mod nvidia_engine;

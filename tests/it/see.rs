@@ -48,7 +48,7 @@ fn stats_count_what_really_ran() {
     let starting = all["starting"]["p99_ms"].as_u64().expect("measured");
     assert!(starting < 60_000, "{stats}");
     let text = fleet.cli(&["stats", "--since", "1h"]).ok().out();
-    assert!(text.starts_with("Last About an hour: 2 jobs ended") || text.contains("2 jobs ended"));
+    assert!(text.starts_with("In the last 1h: 2 jobs ended"), "{text}");
     let none = fleet.cli(&["stats", "--since", "2126-01-01T00:00:00Z"]).ok().out();
     assert!(none.starts_with("No job ended"), "{none}");
 }
@@ -86,7 +86,7 @@ fn doctor_looks_at_a_real_engine_with_and_without_a_supervisor() {
     let after = checks(&fleet);
     assert_eq!(level(&after, "state-folder"), "ok");
     let text = fleet.cli(&["doctor"]).out();
-    assert!(text.contains("all 1 runners are as the file says"), "{text}");
+    assert!(text.contains("the one runner is as the file says"), "{text}");
     let problems = fleet.cli(&["doctor", "--problems"]).out();
     assert!(!problems.contains("\n  ok "), "{problems}");
 }

@@ -92,6 +92,26 @@ impl Browser {
         }
     }
 
+    /// Goes to the window whose address begins so, once there is one.
+    #[track_caller]
+    pub fn follow_to(&self, what: &str, address: &str) {
+        let until = now() + PATIENCE;
+        loop {
+            // Windows are not asked themselves: one that still loads would not answer.
+            let windows = self.devtools("Target.getTargets", &json!({}));
+            let is_it = |it: &&Value| {
+                it["type"] == "page" && it["url"].as_str().is_some_and(|it| it.starts_with(address))
+            };
+            let found = windows["targetInfos"].as_array().and_then(|all| all.iter().find(is_it));
+            if let Some(window) = found {
+                self.call("POST", "/window", &json!({ "handle": window["targetId"] }));
+                return;
+            }
+            assert!(now() < until, "no window shows {what}: {address}: {windows:#}");
+            thread::park_timeout(LOOK);
+        }
+    }
+
     /// The page's size, in its own pixels.
     pub fn resize(&self, width: u32, height: u32) {
         let size = json!({
@@ -186,8 +206,8 @@ impl Browser {
         std::fs::write(path, bytes).expect("written");
     }
 
-    fn devtools(&self, command: &str, parameters: &Value) {
-        self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {

@@ -72,6 +72,44 @@ fn check_decisions() -> Vec<Finding> {
     findings
 }
 
+/// The architecture's map has every module of the crate, and what it names is there.
+fn check_map(page: &Text, modules: &[String]) -> Vec<Finding> {
+    let map = page.text.split("## Code map").nth(1).unwrap_or_default();
+    let map = map.split("\n## ").next().unwrap_or_default();
+    let has = |name: &str| map.contains(&format!("`{name}`"));
+    let missing = modules.iter().filter(|name| !has(name));
+    let mut findings: Vec<Finding> =
+        missing.map(|name| finding(page, 1, format!("`{name}` is not in the code map"))).collect();
+    for (index, line) in page.text.lines().enumerate() {
+        let names = line.split('`').skip(1).step_by(2);
+        for path in names.filter(|name| !name.contains(' ') && name.contains('/')) {
+            let path = path.split('*').next().unwrap_or_default();
+            let is_ours =
+                ["src/", "tests/", "docs/", "config/"].iter().any(|top| path.starts_with(top));
+            if is_ours && !root().join(path).exists() {
+                findings.push(finding(page, index + 1, format!("`{path}` does not exist")));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn the_map_has_every_module_and_names_nothing_that_is_not_there() {
+    let of = |file: &str, start: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        let names = text.lines().filter_map(|line| line.strip_prefix(start)?.strip_suffix(';'));
+        names.map(str::to_owned).collect()
+    };
+    let parts =
+        [of("src/lib.rs", "pub mod "), of("src/fleet.rs", "pub mod "), of("src/fleet.rs", "mod ")];
+    let modules = parts.concat();
+    assert!(modules.len() > 60, "{modules:?}");
+    let path = "docs/ARCHITECTURE.md".to_owned();
+    let text = std::fs::read_to_string(root().join(&path)).unwrap_or_default();
+    report(check_map(&Text { path, text }, &modules));
+}
+
 #[test]
 fn pages_have_one_title_sane_links_and_languages() {
     let pages = pages();
@@ -92,4 +130,6 @@ fn the_checks_find_what_they_are_for() {
     assert_eq!(check_title(&bad("no title\n")).len(), 1);
     assert_eq!(check_code_blocks(&bad("```\nx\n```\n")).len(), 1);
     assert_eq!(check_links(&bad("[x](nowhere.md)\n")).len(), 1);
+    let map = bad("## Code map\n\n- `one`: see `src/nowhere.rs`.\n\n## More\n\n`two`\n");
+    assert_eq!(check_map(&map, &["one".to_owned(), "two".to_owned()]).len(), 2);
 }

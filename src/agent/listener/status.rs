@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Listener, Phase, files};
-use crate::agent::health::Outage;
+use crate::agent::health::{Outage, Report};
 use crate::wire::listen::{ForgeKind, ListenerStage, ListenerStatus, WorkFact};
 
 /// What was told.
@@ -83,10 +83,10 @@ impl Listener {
     }
 
     /// For a health check: whether it is well, and where it stands. One that works is well.
-    pub(in crate::agent) fn health(&self, outage: Outage) -> (bool, String) {
+    pub(in crate::agent) fn health(&self, outage: Outage) -> Report {
         let name = &self.order.name;
         let now = Instant::now();
-        let (well, text) = match (&self.phase, self.work.fact()) {
+        let (healthy, text) = match (&self.phase, self.work.fact()) {
             (Phase::Over(_), _) => (false, format!("{name}: its listener has ended")),
             (Phase::Registering(..), _) => (false, format!("{name}: registering")),
             (Phase::Running(_), Some(_)) => (true, format!("{name}: registered, has a job")),
@@ -104,7 +104,7 @@ impl Listener {
             // It takes its forge's jobs all the same.
             Outage::Always | Outage::Lasts(_) => "no supervisor",
         };
-        (well, format!("{text}, {link}"))
+        Report { healthy, text: format!("{text}, {link}") }
     }
 
     /// What is wrong with its registration's files.

@@ -11,6 +11,7 @@ use crate::ids::ScopeUrl;
 use crate::spec::Spec;
 use crate::supervisor::forge_report::{ForgeReport, LimitReport, ScopeReport, WebhookReport};
 use crate::units::Time;
+use crate::units::words::{about, counted};
 
 /// Entries that are named; the others are counted.
 const NAMED_MAX: usize = 5;
@@ -110,9 +111,12 @@ fn standing(section: &mut Section, runners: &[&RunnerView]) {
         .collect();
     if !offline.is_empty() {
         let names = named(&offline);
-        section.warning(format!("it sees {} offline: {names}", counted(offline.len())), None);
+        section.warning(
+            format!("it sees {} offline: {names}", counted(offline.len(), "runner")),
+            None,
+        );
     } else if online > 0 {
-        section.ok(format!("it sees {} online", counted(online)));
+        section.ok(format!("it sees {} online", counted(online, "runner")));
     }
 }
 
@@ -178,20 +182,23 @@ pub(super) fn webhooks(spec: &Spec, report: &ForgeReport, now: Time) -> Option<S
             Some("jobs are found by polling; see the deliveries of the webhook at the forge"),
         ),
         Some(last) => {
-            let ago = now.since(*last).as_secs();
-            section.ok(format!("the last of {taken} deliveries came {ago} s ago"));
+            let ago = about(now.since(*last));
+            let taken = counted(*taken, "delivery");
+            section.ok(format!("the last of {taken} came {ago} ago"));
         }
     }
     if *bad_signatures > 0 {
         section.warning(
-            format!("{bad_signatures} deliveries had a wrong signature, and did nothing"),
+            format!(
+                "{} had a wrong signature, and did nothing",
+                counted(*bad_signatures, "delivery")
+            ),
             Some("compare `github.webhook.secret_env` with the secret at the forge"),
         );
     }
     if *turned_away > 0 {
-        section.warning(format!("{turned_away} deliveries were turned away: too many at once"), {
-            None
-        });
+        let turned_away = counted(*turned_away, "delivery");
+        section.warning(format!("turned away, too many at once: {turned_away}"), None);
     }
     Some(section)
 }
@@ -212,13 +219,6 @@ fn is_at(runner: &RunnerView, scope: &ScopeUrl) -> bool {
 
 fn without_scheme(scope: &ScopeUrl) -> &str {
     scope.as_str().split_once("://").map_or(scope.as_str(), |(_, rest)| rest)
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        1 => "1 runner".to_owned(),
-        _ => format!("{count} runners"),
-    }
 }
 
 fn named(names: &[&str]) -> String {

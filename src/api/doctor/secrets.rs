@@ -35,10 +35,12 @@ fn tell(section: &mut Section, (fleet, spec): (&FleetView, &Spec), secret: &Secr
     let SecretReport { source, of: user, trouble, warning } = secret;
     let runner = match user {
         SecretUser::Runner(pool, number) => runner(fleet, spec, (pool, *number)),
-        SecretUser::Webhook | SecretUser::Pool(_) => None,
+        SecretUser::Webhook | SecretUser::Notify | SecretUser::Proxy | SecretUser::Pool(_) => None,
     };
     let of = match (user, runner) {
         (SecretUser::Webhook, _) => "webhook".to_owned(),
+        (SecretUser::Notify, _) => "notify".to_owned(),
+        (SecretUser::Proxy, _) => "proxy".to_owned(),
         (SecretUser::Pool(pool), _) => pool.to_string(),
         (SecretUser::Runner(..), Some(runner)) => runner.name.clone(),
         (SecretUser::Runner(pool, number), None) => format!("runner {number} of pool {pool}"),

@@ -1,8 +1,11 @@
 //! What a person can do about it, in sentences with the command to type.
 
+use super::next_step::{Asked, next_step, resume};
 use super::{JobExplanation, PoolExplanation};
+use crate::fleet::event::Cordon;
 use crate::fleet::oom;
-use crate::fleet::view::{JobStatus, RunnerView};
+use crate::fleet::view::{JobStatus, JobView, RunnerView};
+use crate::ids::TaskName;
 use crate::post_mortems::{self, PostMortem};
 
 pub(super) fn of_job(it: &JobExplanation) -> Vec<String> {
@@ -10,9 +13,10 @@ pub(super) fn of_job(it: &JobExplanation) -> Vec<String> {
     let mut advice = Vec::new();
     match job.status {
         JobStatus::Queued => advice.extend(of_waiting(it)),
-        JobStatus::Assigned | JobStatus::Running => {
-            advice.push(format!("follow it with `slate-fleet logs -f {}`", job.id));
-        }
+        JobStatus::Assigned | JobStatus::Running => advice.push(match driven(job) {
+            Some(task) => format!("its runner is free again with `slate-fleet complete {task}`"),
+            None => format!("follow it with `slate-fleet logs -f {}`", job.id),
+        }),
         JobStatus::Succeeded => {}
         JobStatus::Failed => advice.push(format!("read it all with `slate-fleet logs {}`", job.id)),
         JobStatus::Cancelled => {}
@@ -36,23 +40,15 @@ pub(super) fn of_job(it: &JobExplanation) -> Vec<String> {
     advice
 }
 
+/// The task that a job is, where nothing of it runs but what its owner runs.
+fn driven(job: &JobView) -> Option<&TaskName> {
+    job.spec.task.as_ref().filter(|_| job.spec.command.is_empty())
+}
+
 fn of_waiting(it: &JobExplanation) -> Option<String> {
-    let sum = |of: fn(&super::PoolStanding) -> usize| it.pools.iter().map(of).sum::<usize>();
-    let first = &it.pools.first()?.pool;
-    let (all, busy, closed) = (sum(|it| it.all), sum(|it| it.busy), sum(|it| it.closed));
-    if all == 0 {
-        return Some(format!("give its pool a runner: `slate-fleet scale {first}=1`"));
-    }
-    if closed == all {
-        return Some("open a runner again: `slate-fleet resume RUNNER`".to_owned());
-    }
-    if busy == all {
-        let more = it.pools.first().map_or(1, |it| it.all + 1);
-        return Some(format!(
-            "it starts when a runner is free; more runners: `slate-fleet scale {first}={more}`"
-        ));
-    }
-    (sum(|it| it.failed) > 0).then(|| format!("see what fails: `slate-fleet explain {first}`"))
+    let job = it.job.id.to_string();
+    let asked = Asked { job: Some(&job), page: None, pools: &it.pools };
+    it.job.wait.as_ref().map(|wait| next_step(wait, asked))
 }
 
 pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec<String> {
@@ -62,6 +58,9 @@ pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec
         advice.push("once that is mended: `slate-fleet up -d`".to_owned());
     } else if runner.status.is_trouble() {
         advice.push(format!("try again at once: `slate-fleet resume {}`", runner.name));
+    }
+    if runner.cordon == Cordon::Closed {
+        advice.push(format!("let it take jobs again: `slate-fleet resume {}`", runner.name));
     }
     if runner.downgrade.is_some() {
         advice.push(format!(
@@ -75,6 +74,10 @@ pub(super) fn of_runner(runner: &RunnerView, post_mortems: &[PostMortem]) -> Vec
 pub(super) fn of_pool(it: &PoolExplanation) -> Vec<String> {
     let mut advice: Vec<String> =
         it.post_mortems.first().and_then(post_mortems::advice).into_iter().collect();
+    if it.pool.paused.is_some() {
+        advice.push(resume(std::slice::from_ref(&it.pool.name)));
+        return advice;
+    }
     let at_forge = it.forge.as_ref().map_or(0, |forge| forge.waiting);
     if (it.waiting.count > 0 || at_forge > 0) && it.standing.busy == it.standing.all {
         let more = it.standing.all + 1;

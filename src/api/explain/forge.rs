@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PoolStanding;
+use super::next_step::{Asked, next_step};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::words;
 use crate::fleet::forge::{ForgeContact, ForgeJobStatus, ForgeJobView, ForgeView};
@@ -68,22 +69,13 @@ pub(super) fn find(jobs: Vec<ForgeJobView>, number: &str) -> Result<ForgeJobView
     let is = |id: String| id == number;
     let place = jobs.iter().position(|it| is(it.job.id.to_string())).or_else(|| {
         let of_run = || jobs.iter().enumerate().filter(|(_, it)| is(it.job.run.to_string()));
-        let open = of_run().find(|(_, it)| rank(&it.job.status) < 3);
+        let open = of_run().find(|(_, it)| !it.job.status.is_final());
         open.or_else(|| of_run().next()).map(|(place, _)| place)
     });
     place.and_then(|place| jobs.into_iter().nth(place)).ok_or_else(|| {
         let detail = format!("no forge has told of a job or a run `{number}`");
         Problem::new(ProblemKind::NotFound, detail)
     })
-}
-
-fn rank(status: &ForgeJobStatus) -> u8 {
-    match status {
-        ForgeJobStatus::Held => 0,
-        ForgeJobStatus::Queued => 1,
-        ForgeJobStatus::Running => 2,
-        ForgeJobStatus::Completed(_) => 3,
-    }
 }
 
 pub(super) fn job(fleet: &FleetView, job: ForgeJobView) -> ForgeJobExplanation {
@@ -131,37 +123,21 @@ fn advice(
     pool: Option<&PoolStanding>,
 ) -> Vec<String> {
     let job = &it.job;
+    if let Some(wait) = &it.wait {
+        let pools = pool.map_or(&[][..], std::slice::from_ref);
+        return vec![next_step(wait, Asked { job: None, page: job.url.as_deref(), pools })];
+    }
     let page = job.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
-    let text = match (&job.status, pool) {
-        (ForgeJobStatus::Held, _) => {
-            format!("it waits at its forge for an approval or for other jobs{page}")
-        }
-        (ForgeJobStatus::Queued, None) if job.fork == Some(true) => {
-            "jobs from forks need a pool with `fork_jobs: allow`, which lets strangers' code run"
-                .to_owned()
-        }
-        (ForgeJobStatus::Queued, None) => format!(
-            "give a pool the labels {} (`github.labels`), or change the job's `runs-on`",
-            job.labels.join(", ")
-        ),
-        (ForgeJobStatus::Queued, Some(pool)) if pool.busy == pool.all && pool.all > 0 => format!(
-            "it starts when a runner is free; more runners: `slate-fleet scale {}={}`",
-            pool.pool,
-            pool.all + 1
-        ),
-        (ForgeJobStatus::Queued, Some(pool)) if pool.failed > 0 => {
-            format!("see what fails: `slate-fleet explain {}`", pool.pool)
-        }
-        (ForgeJobStatus::Queued, Some(_)) => return Vec::new(),
-        (ForgeJobStatus::Running, _) if runner.is_none() && is_ours(fleet, it) => format!(
+    match job.status {
+        // Its runner may be gone, and its forge has not said so often enough yet.
+        ForgeJobStatus::Running if runner.is_none() && is_ours(fleet, it) => vec![format!(
             "its runner {} is gone, and its forge does not give a job out twice: cancel the run \
              and run it again{page}",
             job.runner.as_deref().unwrap_or_default()
-        ),
-        (ForgeJobStatus::Running, _) => format!("follow it on its page{page}"),
-        (ForgeJobStatus::Completed(_), _) => return Vec::new(),
-    };
-    vec![text]
+        )],
+        ForgeJobStatus::Running => vec![format!("follow it on its page{page}")],
+        ForgeJobStatus::Held | ForgeJobStatus::Queued | ForgeJobStatus::Completed(_) => Vec::new(),
+    }
 }
 
 /// Whether the name of a job's runner is one that this fleet gives.

@@ -43,6 +43,13 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// The name and port that runs' names are made of.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Own { host } | Self::Run { host, .. } => host,
+        }
+    }
+
     /// The address of something on the server's own name.
     pub(super) fn own(&self, path: &str) -> String {
         match self {

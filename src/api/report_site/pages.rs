@@ -13,6 +13,7 @@ use crate::reports::{
     Entry, EntryKind, FindingCounts, Level, Listing, Place, RunDetails, RunReport, TestCounts,
 };
 use crate::units::Time;
+use crate::units::words::counted;
 
 /// Where the pages' style is.
 pub(super) const STYLE_PATH: &str = "/style.css";
@@ -100,7 +101,7 @@ pub(super) fn run(details: &RunDetails, listing: Listing, address: &str, json: b
     let body = html! {
         (crumbs(&place))
         h1 { (run.run_id) }
-        p.facts { (when(run.at)) " · " (count(run.files, "file")) " · " (run.bytes)
+        p.facts { (when(run.at)) " · " (counted(run.files, "file")) " · " (run.bytes)
             @if run.is_partial { " · more than is counted here" } }
         @if !run.pages.is_empty() {
             p.open { @for path in &run.pages {
@@ -252,7 +253,7 @@ fn told_findings(findings: FindingCounts) -> Markup {
         @if told.is_empty() { span.good { "none" } }
         @for (at, (number, what)) in told.iter().enumerate() {
             @if at > 0 { ", " }
-            span.bad[*what == "error"] { (count(*number as usize, what)) }
+            span.bad[*what == "error"] { (counted(*number, what)) }
         }
         @if suppressed > 0 { " (" (suppressed) " suppressed)" }
     }
@@ -264,12 +265,5 @@ fn word(level: Level) -> &'static str {
         Level::Warning => "warning",
         Level::Note => "note",
         Level::None => "none",
-    }
-}
-
-fn count(number: usize, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
     }
 }

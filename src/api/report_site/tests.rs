@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::api::serve::HEAD_MOST;
 
 struct Answer {
     status: u16,
@@ -32,7 +33,7 @@ impl Answer {
 struct Server {
     folder: TempDir,
     address: SocketAddr,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Server {
@@ -300,4 +301,16 @@ async fn videos_and_traces_are_sent_in_parts_and_once() {
     let head = format!("HEAD {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let head = server.send(&head).await;
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "10", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_half_a_report_is_cut_off() {
+    let server = server().await;
+    let mut line = TcpStream::connect(server.address).await.expect("a connection");
+    line.write_all(b"GET /reports/ HTTP/1.1\r\nHost: local").await.expect("sent");
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(2 * HEAD_MOST, line.read_to_end(&mut bytes)).await;
+    // A line may also be reset.
+    let _end = read.expect("the line is closed");
+    assert!(!bytes.starts_with(b"HTTP/1.1 200"));
 }

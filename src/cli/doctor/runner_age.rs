@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::fleet::view::FleetView;
 use crate::ids::{ImageRef, ScopeUrl};
 use crate::spec::{ForgeKind, Spec};
+use crate::units::words::counted;
 
 /// Labels of `images/github-runner/build`.
 const VERSION: &str = "dev.slate.image.github-runner";
@@ -90,8 +91,7 @@ fn tell(
     let days = made.and_then(|made| today.since(made).ok()).map(|span| span.get_days().max(0));
     let age = match days {
         None => "of unknown age".to_owned(),
-        Some(1) => "1 day old".to_owned(),
-        Some(days) => format!("{days} days old"),
+        Some(days) => format!("{} old", counted(days, "day")),
     };
     let what = format!("{image} has {version}, {age}");
     match newest {

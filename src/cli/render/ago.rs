@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::units::words::took;
+
 /// `Less than a second`, `2 minutes`, `About an hour`, `3 weeks`.
 #[must_use]
 pub fn span(span: Duration) -> String {
@@ -29,18 +31,6 @@ pub fn ago(time: Duration) -> String {
     format!("{} ago", span(time))
 }
 
-/// How long something took: `0.42s`, `12.3s`, `4m05s`, `1h02m`.
-#[must_use]
-pub fn took(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..10 => format!("{:.2}s", span.as_secs_f64()),
-        10..60 => format!("{:.1}s", span.as_secs_f64()),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,13 +53,5 @@ mod tests {
         for (seconds, words) in said {
             assert_eq!(span(Duration::from_secs(seconds)), words, "{seconds}");
         }
-    }
-
-    #[test]
-    fn durations_keep_the_digits_that_matter() {
-        assert_eq!(took(Duration::from_millis(420)), "0.42s");
-        assert_eq!(took(Duration::from_millis(12_340)), "12.3s");
-        assert_eq!(took(Duration::from_secs(245)), "4m05s");
-        assert_eq!(took(Duration::from_secs(3720)), "1h02m");
     }
 }

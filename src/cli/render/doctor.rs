@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 
 use super::{Paint, Tone, one_line};
 use crate::api::doctor::{Check, CheckLevel, Diagnosis};
+use crate::units::words::counted;
 
-/// The text that `doctor` prints.
+/// The text that `doctor` prints: the checks that are shown, then the counts of all.
 #[must_use]
-pub fn text(found: &Diagnosis, paint: Paint) -> String {
+pub fn text(shown: &Diagnosis, all: &Diagnosis, paint: Paint) -> String {
     let mut out = String::new();
-    for section in &found.sections {
+    for section in &shown.sections {
         // Writing to a String cannot fail.
         let _infallible = writeln!(out, "{}", one_line(&section.name));
         section.checks.iter().for_each(|check| line(&mut out, check, paint));
         out.push('\n');
     }
-    out.push_str(&counts(found));
+    out.push_str(&counts(all));
     out
 }
 
@@ -43,17 +44,10 @@ fn line(out: &mut String, check: &Check, paint: Paint) {
 fn counts(found: &Diagnosis) -> String {
     let checks = found.sections.iter().flat_map(|section| &section.checks);
     let count = |level| checks.clone().filter(|check| check.level == level).count();
-    let counted = [
-        (count(CheckLevel::Ok), "ok"),
-        (count(CheckLevel::Skipped), "skipped"),
-        (count(CheckLevel::Warning), "warnings"),
-        (count(CheckLevel::Error), "errors"),
-    ];
-    let words = counted.map(|(count, what)| match count {
-        1 => format!("1 {}", what.trim_end_matches('s')),
-        _ => format!("{count} {what}"),
-    });
-    words.join(", ") + "\n"
+    let (ok, skipped) = (count(CheckLevel::Ok), count(CheckLevel::Skipped));
+    let warnings = counted(count(CheckLevel::Warning), "warning");
+    let errors = counted(count(CheckLevel::Error), "error");
+    format!("{ok} ok, {skipped} skipped, {warnings}, {errors}\n")
 }
 
 #[cfg(test)]
@@ -81,7 +75,12 @@ github.com/acme/site
 
 1 ok, 0 skipped, 1 warning, 1 error
 ";
-        assert_eq!(text(&found, Paint::Off), expected);
+        assert_eq!(text(&found, &found, Paint::Off), expected);
         assert_eq!(found.worst(), CheckLevel::Error);
+        let mut problems = found.clone();
+        problems.keep_problems();
+        let shown = text(&problems, &found, Paint::Off);
+        assert!(!shown.contains("Engine"), "{shown}");
+        assert!(shown.ends_with("\n\n1 ok, 0 skipped, 1 warning, 1 error\n"), "{shown}");
     }
 }

@@ -8,7 +8,7 @@ use crate::fleet::audit::AuditEntry;
 #[must_use]
 pub fn line(entry: &AuditEntry, paint: Paint) -> String {
     let time = paint.paint(Tone::Dim, &utc(entry.at));
-    let why = one_line(&entry.why);
+    let why = short_ids(&one_line(&entry.why));
     let text = format!("{time}  {:<12}  {:<12}  {why}", entry.object, entry.what);
     format!("{}\n", text.trim_end())
 }
@@ -25,6 +25,13 @@ pub fn wide(entry: &AuditEntry, paint: Paint) -> String {
         entry.seq, entry.object, entry.what
     );
     format!("{}\n", text.trim_end())
+}
+
+/// A container's id in its first digits, as `docker ps` shows it; `--format json` has it whole.
+fn short_ids(text: &str) -> String {
+    let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let word = |word| if is_id(&word) { word.get(..12).unwrap_or(word) } else { word };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn states(entry: &AuditEntry) -> String {
@@ -56,6 +63,9 @@ mod tests {
         };
         let odd = AuditEntry { why: "a\nb\u{1b}[31mc".to_owned(), ..entry.clone() };
         assert!(line(&odd, Paint::Off).ends_with("a\\nb\\u{1b}[31mc\n"));
+        let id = "a02b7c9bb1bae3546adb89984a1172b243b5f991cfc5315d90825f2777312131";
+        let made = AuditEntry { why: format!("container {id}"), ..entry.clone() };
+        assert!(line(&made, Paint::Off).ends_with("  container a02b7c9bb1ba\n"));
         assert_eq!(
             line(&entry, Paint::Off),
             "2026-02-08T12:00:00.000Z  runner-001    created       no container yet\n"

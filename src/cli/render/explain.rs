@@ -1,9 +1,12 @@
 //! An explanation as text: facts, then what happened, then what to do.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 
 use super::ago::{ago, took};
-use super::pools::reason;
+use super::pools::{reason, since};
 use super::{forges, jobs, one_line, ps};
 use crate::api::explain::{
     Explanation, ForgeJobExplanation, ForgePoolExplanation, JobExplanation, PoolExplanation,
@@ -11,10 +14,11 @@ use crate::api::explain::{
 };
 use crate::cli::clock::utc;
 use crate::fleet::attempt::Attempt;
-use crate::fleet::view::{JobView, PoolView, RunnerView};
+use crate::fleet::view::{JobView, PoolView, RunnerView, WaitReason};
 use crate::ids::JobId;
 use crate::post_mortems::PostMortem;
 use crate::units::Time;
+use crate::units::words::{about, counted as counted_of};
 
 /// The whole text.
 #[must_use]
@@ -34,6 +38,7 @@ fn job(it: &JobExplanation, now: Time) -> String {
     page.fact("Status", &jobs::status_text(job));
     page.fact("Reason", job.reason.as_deref().unwrap_or(""));
     page.fact("Code", &jobs::code(job.wait.as_ref()));
+    page.fact("Next change", &next_change(job.wait.as_ref(), now));
     page.fact("Fault", &job.fault.map(|fault| fault.to_string()).unwrap_or_default());
     page.fact("Command", &jobs::command(job));
     page.fact("Profile", &profile(job));
@@ -53,6 +58,15 @@ fn job(it: &JobExplanation, now: Time) -> String {
     page.quote("Last output", &it.last_lines);
     page.list("What to do", it.advice.iter().cloned());
     page.0
+}
+
+/// When something about what a job waits for is expected to change, where that is known.
+fn next_change(wait: Option<&WaitReason>, now: Time) -> String {
+    match wait.and_then(WaitReason::expected) {
+        None => String::new(),
+        Some(at) if at <= now => "now".to_owned(),
+        Some(at) => format!("{}, in {}", utc(at), about(at.since(now))),
+    }
 }
 
 /// The profile that a job needs, and what it needed first.
@@ -113,7 +127,7 @@ fn runner(it: &RunnerExplanation, now: Time) -> String {
             Some(next) => format!(", next try in {}", took(next.since(now))),
             None => String::new(),
         };
-        page.fact("In a row", &format!("{} failures{next}", failure.in_a_row));
+        page.fact("In a row", &format!("{}{next}", counted_of(failure.in_a_row, "failure")));
     }
     page.post_mortems(&it.post_mortems, now);
     page.list("What to do", it.advice.iter().cloned());
@@ -145,6 +159,7 @@ fn forge_job(it: &ForgeJobExplanation, now: Time) -> String {
     page.fact("Status", &forges::status_text(&job.status));
     page.fact("Reason", it.job.reason.as_deref().unwrap_or(""));
     page.fact("Code", &jobs::code(it.job.wait.as_ref()));
+    page.fact("Next change", &next_change(it.job.wait.as_ref(), now));
     let workflow = job.workflow.as_deref().map(|name| format!("{name}, ")).unwrap_or_default();
     page.fact("Workflow", &format!("{workflow}run {}, attempt {}", job.run, job.attempt));
     page.fact("Labels", &job.labels.join(", "));
@@ -184,6 +199,7 @@ fn pool(it: &PoolExplanation, now: Time) -> String {
     let mut page = Page::default();
     page.fact("Pool", &format!("{} (profile {})", pool.name, pool.profile));
     page.fact("Size", &size(pool, now));
+    page.fact("Paused", &pool.paused.as_ref().map(since).unwrap_or_default());
     page.fact("Runners", &counts(&it.standing));
     page.fact("Spares", &pool.spares.to_string());
     if let Some(forge) = &it.forge {
@@ -323,174 +339,4 @@ fn evidence(it: &PostMortem) -> Vec<String> {
     }
     lines.extend(it.missing.iter().map(|why| format!("not known: {why}")));
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::render::fixture::{self, NOW, failed_job, post_mortem, queued_job};
-    use crate::fleet::attempt::{AttemptEnd, GpuTime};
-    use crate::fleet::event::JobEnd;
-    use crate::fleet::job::{Raised, Verdict};
-    use crate::fleet::oom::Blame;
-    use crate::fleet::view::SizeReason;
-    use crate::fleet::waiting::{PoolQueue, WaitingView};
-    use crate::ids::{AttemptNo, IncarnationId, PoolName, ProfileName, SlotId};
-    use std::time::Duration;
-
-    fn two_busy() -> PoolStanding {
-        let pool = PoolName::new("light");
-        PoolStanding { pool, all: 2, idle: 0, busy: 2, coming: 0, failed: 0, closed: 1 }
-    }
-
-    fn attempt(number: u32, end: AttemptEnd) -> Attempt {
-        Attempt {
-            number: AttemptNo(number),
-            slot: SlotId(12),
-            runner_name: "slate-light-12".to_owned(),
-            incarnation: IncarnationId(11 + u64::from(number)),
-            given_at: NOW,
-            started_at: None,
-            gpu_time: None,
-            end: Some(AttemptEnd { at: NOW + Duration::from_secs(5), ..end }),
-            late: (number == 1).then(|| "exited with 0".to_owned()),
-        }
-    }
-
-    fn lost(number: u32) -> Attempt {
-        let verdict = Verdict::lost("the container ended with exit code 137");
-        attempt(number, AttemptEnd::of(NOW, &verdict))
-    }
-
-    fn failed(number: u32) -> Attempt {
-        attempt(number, AttemptEnd::of(NOW, &Verdict::of(&JobEnd::Exited(1), None)))
-    }
-
-    #[test]
-    fn a_failed_job_is_explained_by_its_end_its_output_and_its_dead_runner() {
-        let it = JobExplanation {
-            job: JobView {
-                attempts: vec![lost(1), failed(2)],
-                gpu_time: Some(GpuTime {
-                    reserved_ms: 12_000,
-                    busy_ms: Some(3400),
-                    unknown_ms: 900,
-                }),
-                ..failed_job()
-            },
-            waiting: None,
-            pools: Vec::new(),
-            troubles: Vec::new(),
-            post_mortems: vec![post_mortem()],
-            last_lines: vec!["E501 line too long".to_owned(), "\u{1b}[2Jgone".to_owned()],
-            advice: vec!["read it all with `slate-fleet logs job-41`".to_owned()],
-        };
-        let shown = text(&Explanation::Job(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-job.txt"));
-    }
-
-    #[test]
-    fn a_job_that_needs_more_gpu_memory_now_shows_what_it_needed_before() {
-        let from = ProfileName::new("gpu_light");
-        let raised = Raised { from, after: AttemptNo(1), blame: Blame::Own };
-        let job = JobView {
-            profile: ProfileName::new("gpu_heavy"),
-            raised: Some(raised),
-            ..failed_job()
-        };
-        assert_eq!(profile(&job), "gpu_heavy (not gpu_light: attempt 1 ran out of GPU memory)");
-    }
-
-    #[test]
-    fn a_waiting_job_is_explained_by_who_is_before_it_and_what_its_pools_do() {
-        let it = JobExplanation {
-            job: queued_job(),
-            waiting: Some(WaitingView {
-                pools: vec![PoolName::new("light")],
-                ahead: 7,
-                next: vec![JobId(30), JobId(31)],
-                running: vec![JobId(28), JobId(29)],
-            }),
-            pools: vec![two_busy()],
-            troubles: vec!["the engine does not answer: refused".to_owned()],
-            post_mortems: Vec::new(),
-            last_lines: Vec::new(),
-            advice: Vec::new(),
-        };
-        let shown = text(&Explanation::Job(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-waiting.txt"));
-    }
-
-    #[test]
-    fn a_pool_s_size_has_its_bounds_and_its_reason() {
-        let held = SizeReason::Held { waiting: 9, why: "no memory is left".to_owned() };
-        let pool = PoolView { min: 1, max: 20, why: held, ..fixture::fleet().pools[0].clone() };
-        let text = size(&pool, NOW);
-        assert_eq!(text, "8 (1 to 20), cannot grow for 9 waiting jobs: no memory is left");
-    }
-
-    #[test]
-    fn a_runner_and_a_pool_are_explained_by_their_state_and_their_last_failure() {
-        let fleet = fixture::fleet();
-        let runner = fleet.runners.iter().find(|it| it.id.0 == 19).expect("one in error").clone();
-        let it = RunnerExplanation {
-            runner,
-            job: None,
-            post_mortems: vec![post_mortem(), post_mortem()],
-            advice: vec!["try again at once".to_owned()],
-        };
-        let shown = text(&Explanation::Runner(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-runner.txt"));
-        let it = PoolExplanation {
-            pool: fleet.pools[0].clone(),
-            standing: two_busy(),
-            forge: None,
-            waiting: PoolQueue { count: 2, next: vec![JobId(1), JobId(2)] },
-            troubles: Vec::new(),
-            post_mortems: Vec::new(),
-            advice: Vec::new(),
-        };
-        let shown = text(&Explanation::Pool(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-pool.txt"));
-    }
-
-    #[test]
-    fn a_forges_job_its_runner_and_its_pool_are_explained() {
-        let fleet = fixture::forge_fleet();
-        let it = ForgeJobExplanation {
-            job: fixture::forge_job(),
-            runner: None,
-            pool: Some(two_busy()),
-            troubles: vec!["homelab-runner-3: RUNNER_TOKEN_3 is not set".to_owned()],
-            advice: vec!["it starts when a runner is free".to_owned()],
-        };
-        let shown = text(&Explanation::ForgeJob(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-forge-job.txt"));
-        let it = RunnerExplanation {
-            runner: fleet.runners[0].clone(),
-            job: None,
-            post_mortems: Vec::new(),
-            advice: Vec::new(),
-        };
-        let shown = text(&Explanation::Runner(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-forge-runner.txt"));
-        let it = PoolExplanation {
-            pool: fleet.pools[0].clone(),
-            standing: two_busy(),
-            forge: Some(ForgePoolExplanation {
-                scope: fixture::forge_job().scope,
-                labels: vec!["self-hosted".to_owned(), "slate".to_owned()],
-                right: "a registration token for each runner in `RUNNER_TOKEN_{n}`".to_owned(),
-                fork_jobs: crate::spec::ForkJobs::Deny,
-                waiting: 7,
-                next: vec![fixture::forge_job()],
-            }),
-            waiting: PoolQueue::default(),
-            troubles: Vec::new(),
-            post_mortems: Vec::new(),
-            advice: Vec::new(),
-        };
-        let shown = text(&Explanation::Pool(Box::new(it)), NOW);
-        assert_eq!(shown, include_str!("expected/explain-forge-pool.txt"));
-    }
 }

@@ -40,6 +40,7 @@ pub(in crate::cli) fn fleet() -> FleetView {
         forges: Vec::new(),
         disks: Vec::new(),
         queued: 0,
+        held: 0,
         running: 3,
         oldest: None,
         lanes: Vec::new(),
@@ -127,6 +128,7 @@ fn pool() -> PoolView {
         min: 8,
         max: 8,
         why: SizeReason::File,
+        paused: None,
         waiting: 0,
         idle: 7,
         running: 0,
@@ -247,6 +249,7 @@ fn job_spec(command: &[&str]) -> JobSpec {
         submitter: "ana".to_owned(),
         retries: None,
         retry_on: crate::fleet::attempt::RetryOn::default(),
+        hold: false,
     }
 }
 

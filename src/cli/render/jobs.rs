@@ -8,7 +8,7 @@ use super::table::{Cell, Table};
 use super::{Paint, Tone, one_line};
 use crate::api::words::job_status;
 use crate::cli::clock::utc;
-use crate::fleet::view::{JobStatus, JobView, WaitReason};
+use crate::fleet::view::{JobStatus, JobView, WaitCode, WaitReason};
 use crate::units::Time;
 
 /// Longest command in the table.
@@ -130,6 +130,9 @@ fn status(job: &JobView) -> Cell {
 }
 
 pub(super) fn status_text(job: &JobView) -> String {
+    if job.reason_code == Some(WaitCode::Held) {
+        return "held".to_owned();
+    }
     match (job.status, job.position) {
         (JobStatus::Queued, Some(position)) => format!("queued ({position})"),
         (status, _) => ended_text(status, job.exit_code),

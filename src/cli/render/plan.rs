@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Paint, Tone};
 use crate::api::doctor::security;
-use crate::api::words::right;
+use crate::api::words::{as_the_file_says, right};
 use crate::capacity::report::thousands;
 use crate::fleet::view::{Change, PlanView, PlannedChange};
 use crate::ids::{PoolName, ScopeUrl};
@@ -130,7 +130,7 @@ fn cards(out: &mut String, plan: &PlanView) {
 fn counts(plan: &PlanView) -> String {
     let count = |wanted| plan.changes.iter().filter(|change| change.change == wanted).count();
     match has_changes(plan) {
-        false => format!("No changes: all {} runners are as the file says.\n", plan.changes.len()),
+        false => format!("No changes: {}.\n", as_the_file_says(plan.changes.len())),
         true => format!(
             "Plan: {} to create, {} to recreate, {} to remove, {} to keep.\n",
             count(Change::Create),
@@ -187,7 +187,7 @@ runner in `RUNNER_TOKEN_{n}`
 warning: profile light has `docker: socket`: whoever runs a job there is root on the host
 warning: pool light has `fork_jobs: allow`: strangers' pull requests run their code there
 
-No changes: all 0 runners are as the file says.
+No changes: the file asks for no runner, and there is none.
 ";
         assert_eq!(text(&Planned::of(PlanView::default(), &spec), Paint::Off), expected);
     }
@@ -238,7 +238,7 @@ Plan: 1 to create, 1 to recreate, 1 to remove, 1 to keep.
     #[test]
     fn a_plan_without_changes_says_so() {
         let plan = PlanView { changes: vec![change(1, Change::Keep, "")], ..PlanView::default() };
-        assert_eq!(shown(&plan), "No changes: all 1 runners are as the file says.\n");
+        assert_eq!(shown(&plan), "No changes: the one runner is as the file says.\n");
         assert!(!has_changes(&plan));
     }
 }

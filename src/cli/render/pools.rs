@@ -1,14 +1,18 @@
 //! Sizes of pools, and why they are so, a line each.
 
 use super::ago::took;
+use crate::cli::clock::utc;
+use crate::fleet::pause::Pause;
 use crate::fleet::view::{FleetView, PoolView, SizeReason};
 use crate::units::Time;
+use crate::units::words::{agree, counted};
 
-/// The pools whose size is not a number of the file; nothing where all are.
+/// The pools whose size is not a number of the file, and those that are paused; nothing where
+/// there are none.
 #[must_use]
 pub fn lines(fleet: &FleetView) -> String {
-    let moving = fleet.pools.iter().filter(|pool| pool.why != SizeReason::File);
-    moving.map(|pool| line(pool, fleet.at)).collect()
+    let is_plain = |pool: &&PoolView| pool.why == SizeReason::File && pool.paused.is_none();
+    fleet.pools.iter().filter(|pool| !is_plain(pool)).map(|pool| line(pool, fleet.at)).collect()
 }
 
 fn line(pool: &PoolView, now: Time) -> String {
@@ -18,18 +22,17 @@ fn line(pool: &PoolView, now: Time) -> String {
     };
     let why = reason(&pool.why, now);
     let runners = counted(pool.desired, "runner");
-    format!("Pool {}: {runners} ({bounds}), {why}\n", pool.name)
+    let paused = pool.paused.as_ref().map(|pause| format!("; paused {}", since(pause)));
+    format!("Pool {}: {runners} ({bounds}), {why}{}\n", pool.name, paused.unwrap_or_default())
 }
 
-/// `1 runner`, `2 runners`.
-fn counted(count: u32, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
+/// `since 2026-02-08T12:00:00.000Z by ana`.
+pub(super) fn since(pause: &Pause) -> String {
+    format!("since {} by {}", utc(pause.since), pause.by)
 }
 
 fn waits(waiting: u32) -> String {
-    let wait = if waiting == 1 { "waits" } else { "wait" };
-    format!("{} {wait}", counted(waiting, "job"))
+    format!("{} {}", counted(waiting, "job"), agree(&waiting, "waits", "wait"))
 }
 
 /// Why a pool has the size that it has, in words that follow it.
@@ -49,6 +52,7 @@ pub(super) fn reason(why: &SizeReason, now: Time) -> String {
         SizeReason::Held { waiting, why } => {
             format!("cannot grow for {}: {why}", counted(*waiting, "waiting job"))
         }
+        SizeReason::Paused => "neither growing nor shrinking".to_owned(),
         SizeReason::Idle { after } => {
             format!("which go when they were idle for {}", took(*after))
         }
@@ -61,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::cli::render::fixture;
+    use crate::fleet::audit::Client;
 
     #[test]
     fn a_line_says_the_bounds_the_size_and_why() {
@@ -89,6 +94,22 @@ mod tests {
             assert_eq!(lines(&fleet), format!("Pool light: 8 runners (2 to 20), {line}\n"));
         }
     }
+
+    #[test]
+    fn a_paused_pool_says_since_when_and_by_whom() {
+        let mut fleet = fixture::fleet();
+        let (since, by) = (fleet.at, Client::new("ana"));
+        let pool = fleet.pools.first_mut().expect("there is one");
+        pool.paused = Some(Pause { since, by });
+        let paused = "paused since 2026-02-08T12:00:00.000Z by ana\n";
+        let told = format!("Pool light: 8 runners (8 in the file), as the file says; {paused}");
+        assert_eq!(lines(&fleet), told);
+        let pool = fleet.pools.first_mut().expect("there is one");
+        (pool.min, pool.max, pool.why) = (2, 20, SizeReason::Paused);
+        let kept = "Pool light: 8 runners (2 to 20), neither growing nor shrinking";
+        assert_eq!(lines(&fleet), format!("{kept}; {paused}"));
+    }
+
     #[test]
     fn one_is_told_as_one() {
         let mut fleet = fixture::fleet();

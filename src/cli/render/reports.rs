@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::Table;
 use super::{ago, one_line};
 use crate::reports::{FindingCounts, Level, RunDetails, RunReport, TestCounts};
-use crate::units::Time;
+use crate::units::{Time, words};
 
 /// The table that `reports` prints.
 #[must_use]
@@ -38,7 +38,7 @@ pub fn details(details: &RunDetails, now: Time) -> String {
     if let Some(url) = &run.url {
         line(format!("  {url}"));
     }
-    let files = if run.files == 1 { "1 file" } else { &format!("{} files", run.files) };
+    let files = words::counted(run.files, "file");
     line(format!("  {files}, {}", size(run)));
     if let Some(counts) = run.tests {
         line(format!("  tests: {}", tests(counts)));
@@ -73,9 +73,9 @@ fn tests(TestCounts { passed, failed, skipped, .. }: TestCounts) -> String {
 fn findings(counts: FindingCounts) -> String {
     let FindingCounts { error, warning, note, none: _, suppressed } = counts;
     let parts = [
-        (error, if error == 1 { "error" } else { "errors" }),
-        (warning, if warning == 1 { "warning" } else { "warnings" }),
-        (note, if note == 1 { "note" } else { "notes" }),
+        (error, words::agree(&error, "error", "errors")),
+        (warning, words::agree(&warning, "warning", "warnings")),
+        (note, words::agree(&note, "note", "notes")),
         (suppressed, "suppressed"),
     ];
     counted(&parts, "none")

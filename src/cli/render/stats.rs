@@ -3,23 +3,24 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::ago::{span, took};
+use super::ago::took;
 use super::table::{Cell, Table};
 use super::{Paint, Tone};
 use crate::api::words::job_status;
 use crate::fleet::stats::{CauseCount, Figures, Spread, StatsView};
+use crate::units::words::{about, counted};
 
 /// The text that `stats` prints.
 #[must_use]
 pub fn text(stats: &StatsView, paint: Paint) -> String {
     let all = &stats.all;
-    let within = span(stats.until.since(stats.since));
+    let within = about(stats.until.since(stats.since));
     if all.jobs == 0 {
         return format!("No job ended in the last {within}.\n");
     }
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _infallible = writeln!(out, "Last {within}: {}", verdict(all));
+    let _infallible = writeln!(out, "In the last {within}: {}", verdict(all));
     if stats.left_out > 0 {
         let _infallible =
             writeln!(out, "Counted are the newest {}; {} more ended.", all.jobs, stats.left_out);
@@ -58,7 +59,7 @@ pub fn text(stats: &StatsView, paint: Paint) -> String {
 }
 
 fn verdict(all: &Figures) -> String {
-    let jobs = if all.jobs == 1 { "1 job".to_owned() } else { format!("{} jobs", all.jobs) };
+    let jobs = counted(all.jobs, "job");
     let ends: Vec<String> =
         all.ends.iter().map(|(status, count)| format!("{count} {}", job_status(*status))).collect();
     format!("{jobs} ended: {}", ends.join(", "))
@@ -173,6 +174,6 @@ mod tests {
             until: NOW,
             ..StatsView::default()
         };
-        assert_eq!(text(&none, Paint::Off), "No job ended in the last 10 minutes.\n");
+        assert_eq!(text(&none, Paint::Off), "No job ended in the last 10m.\n");
     }
 }

@@ -72,11 +72,14 @@ Reports:    /reports/jobs/job-7
             status: JobStatus::Queued,
             runner: None,
             position: Some(1),
-            reason: Some("1 of 1 runners in heavy are busy; next in line".to_owned()),
+            reason: Some("the one runner in heavy is busy; next in line".to_owned()),
             ..it
         };
         let text = assignment(&waits);
-        assert!(text.contains("Status:     queued\nReason:     1 of 1"), "{text}");
+        assert!(
+            text.contains("Status:     queued\nReason:     the one runner in heavy is busy"),
+            "{text}"
+        );
         assert!(!text.contains("Container"), "{text}");
     }
 }

@@ -43,11 +43,14 @@ mod tests {
             expires_at,
             made_by: Client::new("ana"),
         };
-        let tokens = [token(Some("ci"), Some(Time(7_200_000))), token(None, None)];
+        let later = Some(Time(90 * 86_400_000));
+        let tokens =
+            [token(Some("ci"), Some(Time(7_200_000))), token(None, None), token(None, later)];
         let text = table(&tokens, Time(3_600_000), Paint::for_terminal(false));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines.len(), 4, "{text}");
         assert!(lines[1].contains("ci") && lines[1].contains("operator"), "{text}");
         assert!(lines[1].contains("in 1h00m") && lines[2].contains("never"), "{text}");
+        assert!(lines[3].contains("in 89d23h"), "{text}");
     }
 }

@@ -18,6 +18,7 @@ use super::{Paint, Tone, one_line};
 use crate::cli::clock::utc;
 use crate::fleet::view::{FleetView, GpuView, RunnerStatus};
 use crate::supervisor::usage::UsageReport;
+use crate::units::words::counted;
 use rows::{Runner, Waiting};
 
 pub use rows::waiting;
@@ -206,6 +207,9 @@ fn headline<'a>(view: &'a View, look: &'a Look) -> Vec<Line<'a>> {
         first.push(Span::raw(format!(", {other} on their way")));
     }
     first.push(Span::raw(format!(" · {} queued", waiting_count(view))));
+    if fleet.held > 0 {
+        first.push(Span::raw(format!(", {} held", fleet.held)));
+    }
     let time = utc(fleet.at);
     first.push(Span::raw(format!(" · {}", time.get(11..19).unwrap_or_default())));
     let mut lines = vec![Line::from(first), Line::from(use_of_all(view))];
@@ -244,10 +248,7 @@ fn card_line(card: &GpuView, paint: Paint) -> Line<'static> {
     let bar: String = (0..BAR).map(|cell| if cell < cells { '#' } else { '.' }).collect();
     let used = used.map_or_else(|| "-".to_owned(), |used| used.to_string());
     let busy = reading.busy_percent.map_or_else(|| "-".to_owned(), |it| format!("{it}%"));
-    let leases = match card.leases.len() {
-        1 => "1 lease".to_owned(),
-        count => format!("{count} leases"),
-    };
+    let leases = counted(card.leases.len(), "lease");
     let name = one_line(&reading.card.name);
     let closed = if card.cordon.is_some() { ", closed" } else { "" };
     let text = format!(

@@ -4,7 +4,7 @@ use super::*;
 use crate::fleet::Fleet;
 use crate::fleet::desired;
 use crate::fleet::effect::{Answer, Effect, RefusalKind, Template};
-use crate::fleet::event::{EngineEvent, Event, JobSpec, Request};
+use crate::fleet::event::{Cordon, EngineEvent, Event, JobSpec, Request};
 use crate::fleet::gpu::{GpuProcess, GpuReport};
 use crate::fleet::host::HostFacts;
 use crate::fleet::job::{Job, JobState};
@@ -141,7 +141,7 @@ fn fleet(spec: &Spec, rows: &[Row], used: [u32; 2]) -> Fleet {
     }
     let mut fleet = Fleet::restore(spec.clone(), restored, NOW);
     for runner in fleet.state.runners().map(|it| it.id).collect::<Vec<_>>() {
-        fleet.state.contacts.entry(runner).or_default().connected = true;
+        fleet.state.contacts.entry(runner).or_default().session_since = Some(Time(0));
     }
     fleet.state.host = HostFacts { cpus: 64, memory: Bytes::gib(512), ..host() };
     fleet.state.gpus = report(used, rows);

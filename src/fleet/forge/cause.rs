@@ -41,6 +41,8 @@ pub enum ForgeCause {
     NeedsUpgrade(String),
     /// Its slot takes no jobs, and its forge would give it some.
     Cordoned,
+    /// Nothing begins in its pool, and its forge would give it a job.
+    Paused,
     /// The image has no listener, or it cannot be started; why.
     NoListener(String),
 }
@@ -49,14 +51,14 @@ impl ForgeCause {
     /// Whether it counts against the slot, so that the next try backs off.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::Cordoned)
+        !matches!(self, Self::Cordoned | Self::Paused)
     }
 
     /// The state that specification 1 gives a runner that went so.
     #[must_use]
     pub fn error_state(&self) -> Option<RunnerStatus> {
         match self {
-            Self::Cordoned => None,
+            Self::Cordoned | Self::Paused => None,
             Self::Stuck(_) | Self::NeverOnline => Some(RunnerStatus::Stale),
             Self::Ended { .. }
             | Self::SessionConflict
@@ -73,7 +75,7 @@ impl ForgeCause {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Cordoned => Fault::Operator,
+            Self::Cordoned | Self::Paused => Fault::Operator,
             _ => Fault::Infrastructure,
         }
     }
@@ -92,6 +94,7 @@ impl ForgeCause {
             Self::NeedsToken { .. } => "needs_token",
             Self::NeedsUpgrade(_) => "needs_upgrade",
             Self::Cordoned => "cordoned",
+            Self::Paused => "paused",
             Self::NoListener(_) => "no_listener",
         }
     }
@@ -129,6 +132,7 @@ impl fmt::Display for ForgeCause {
                  one, then `slate-fleet up -d`"
             ),
             Self::Cordoned => f.write_str("its slot is closed, and its forge would give it jobs"),
+            Self::Paused => f.write_str("its pool is paused, and its forge would give it jobs"),
             Self::NoListener(why) => write!(f, "its image cannot serve a forge: {why}"),
         }
     }

@@ -12,10 +12,10 @@ use super::labels::{self, Match};
 use super::view::ForgeJobView;
 use super::{holds, names, plan};
 use crate::fleet::demand::{Load, following};
-use crate::fleet::event::Cordon;
+use crate::fleet::pause;
 use crate::fleet::runner::Phase;
 use crate::fleet::scale;
-use crate::fleet::slot::Fate;
+use crate::fleet::slot::{Fate, Slot};
 use crate::fleet::state::State;
 use crate::fleet::view::{SizeReason, WaitCode, WaitReason};
 use crate::fleet::waiting::reason::of_pools;
@@ -39,12 +39,12 @@ struct Sorter<'a> {
 impl<'a> Sorter<'a> {
     fn new(state: &'a State, now: Time) -> Self {
         let mut idle: BTreeMap<&PoolName, Time> = BTreeMap::new();
-        let open = |it: &Cordon| *it == Cordon::Open;
-        for slot in state.slots().filter(|it| it.fate == Fate::Stay && open(&it.cordon)) {
+        let open = |it: &&Slot| it.fate == Fate::Stay && pause::is_open(state, it);
+        for slot in state.slots().filter(open) {
             let Some(runner) = slot.runner.and_then(|id| state.runner(id)) else { continue };
             let is_idle = matches!(runner.phase, Phase::Idle { .. })
                 && runner.enlistment().is_some()
-                && state.contact(runner.id).connected
+                && state.contact(runner.id).is_connected()
                 && !plan::is_claimed(state, runner);
             if is_idle {
                 let since = idle.entry(&slot.pool).or_insert(runner.since);
@@ -94,6 +94,11 @@ fn all(state: &State) -> impl Iterator<Item = (&ScopeUrl, &Known)> {
     state.forge.scopes.iter().flat_map(|(scope, it)| it.jobs.iter().map(move |job| (scope, job)))
 }
 
+/// The scope that has a job of this number, if one has.
+pub(in crate::fleet) fn scope_of(state: &State, number: u64) -> Option<&ScopeUrl> {
+    all(state).find(|(_, it)| it.fact.id.0 == number).map(|(scope, _)| scope)
+}
+
 /// Counts the jobs that wait at forges for the pools that serve them.
 pub(in crate::fleet) fn count(state: &State, now: Time, loads: &mut BTreeMap<PoolName, Load>) {
     if !state.spec.pools.iter().any(|pool| pool.forge.is_some()) {
@@ -115,21 +120,6 @@ pub(in crate::fleet) fn count(state: &State, now: Time, loads: &mut BTreeMap<Poo
             load.forsaken = load.forsaken.saturating_add(u32::from(is_overdue));
         }
     }
-}
-
-/// The pools that serve the jobs that wait at forges, one for each job.
-pub(in crate::fleet) fn waiting(state: &State, now: Time) -> Vec<&PoolName> {
-    let mut sorter = Sorter::new(state, now);
-    let queued = all(state).filter(|(_, it)| it.fact.status == ForgeJobStatus::Queued);
-    let mut pools = Vec::new();
-    for (scope, job) in queued {
-        match sorter.place(scope, job) {
-            // It waits for nobody here.
-            (_, Some(WaitReason::ForkDenied { .. })) | (None, _) => {}
-            (Some(pool), _) => pools.push(&pool.name),
-        }
-    }
-    pools
 }
 
 /// A job that is not over, with the pool that it counts for and why it waits.
@@ -215,6 +205,9 @@ fn wait(
     sizes: &BTreeMap<PoolName, (SizeReason, u32)>,
 ) -> WaitReason {
     let (state, name) = (sorter.state, pool.name.clone());
+    if let Some(why) = pause::reason(state, &[pool]) {
+        return why;
+    }
     if let Some(why) = holds::of_pool(state, pool) {
         return WaitReason::NeedsOperator { pool: name, why: why.to_owned() };
     }

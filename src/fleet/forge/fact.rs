@@ -181,6 +181,24 @@ pub enum ForgeJobStatus {
     Completed(String),
 }
 
+impl ForgeJobStatus {
+    /// How far a job has come; its forge's word for the end makes no difference.
+    pub(super) fn progress(&self) -> u8 {
+        match self {
+            Self::Held => 0,
+            Self::Queued => 1,
+            Self::Running => 2,
+            Self::Completed(_) => 3,
+        }
+    }
+
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Completed(_))
+    }
+}
+
 /// How an operation at a forge ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForgeOutcome {

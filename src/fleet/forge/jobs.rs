@@ -39,15 +39,6 @@ pub(in crate::fleet) struct Jobs {
     pub begun: Option<Time>,
 }
 
-fn rank(status: &ForgeJobStatus) -> u8 {
-    match status {
-        ForgeJobStatus::Held => 0,
-        ForgeJobStatus::Queued => 1,
-        ForgeJobStatus::Running => 2,
-        ForgeJobStatus::Completed(_) => 3,
-    }
-}
-
 impl Known {
     fn new(fact: ForgeJobFact, said: Time, now: Time) -> Self {
         // The forge's clock may be ahead of ours.
@@ -56,7 +47,7 @@ impl Known {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.fact.status, ForgeJobStatus::Completed(_))
+        self.fact.status.is_final()
     }
 
     /// Since when it is over, if it is.
@@ -78,7 +69,7 @@ impl Known {
 
     /// Takes over what moves it on.
     fn raise(&mut self, fact: ForgeJobFact, said: Time, now: Time) {
-        if rank(&fact.status) > rank(&self.fact.status) {
+        if fact.status.progress() > self.fact.status.progress() {
             self.replace(fact, said, now);
         } else {
             self.fact.fork = self.fact.fork.or(fact.fork);

@@ -113,7 +113,8 @@ pub(super) fn plan(
 
 /// Whether a cause may pass: the fleet may come to want the runner again.
 fn is_a_wish(why: &Cause) -> bool {
-    matches!(why, Cause::Surplus | Cause::Outdated | Cause::Forge(super::ForgeCause::Cordoned))
+    use super::ForgeCause::{Cordoned, Paused};
+    matches!(why, Cause::Surplus | Cause::Outdated | Cause::Forge(Cordoned | Paused))
 }
 
 fn is_down_now(state: &State) -> bool {
@@ -124,14 +125,14 @@ fn is_down_now(state: &State) -> bool {
 fn stop(state: &State, now: Time, (runner, why): (&Runner, &Cause)) -> Option<Decision> {
     let listener = state.forge.listeners.get(&runner.id).cloned().unwrap_or_default();
     let contact = state.contact(runner.id);
-    let calls_since = contact.calls_since.filter(|_| contact.connected)?;
+    let session_since = contact.session_since?;
     if listener.ordered.is_none() && listener.status.is_none() {
         // An agent that has a listener says so as soon as its session is open.
-        let is_none = state.awake.patience_used(now, calls_since) > register::LOST_AFTER;
+        let is_none = state.awake.patience_used(now, session_since) > register::LOST_AFTER;
         return is_none.then(|| Decision::Retire(runner.id, why.clone()));
     }
     let (since, told) = match listener.stopping {
-        Some((since, told)) => (since.max(calls_since), told),
+        Some((since, told)) => (since.max(session_since), told),
         None => (now, Time(0)),
     };
     if state.awake.patience_used(now, since) > STOP_PATIENCE {
@@ -139,7 +140,7 @@ fn stop(state: &State, now: Time, (runner, why): (&Runner, &Cause)) -> Option<De
         let is_heard = contact.heard >= told || state.is_going_down();
         return is_heard.then(|| Decision::Retire(runner.id, why.clone()));
     }
-    let is_due = told < calls_since || now.since(told) >= STOP_AGAIN;
+    let is_due = told < session_since || now.since(told) >= STOP_AGAIN;
     is_due.then_some(Decision::Forge(ForgeDecision::Stop(runner.id, Patience::Spare)))
 }
 
@@ -163,9 +164,9 @@ pub(super) fn cancel(state: &State, now: Time, runner: &Runner) -> Option<Decisi
     if state.awake.patience_used(now, since) > grace + CANCEL_MARGIN {
         return Some(Decision::Retire(runner.id, Cause::Down));
     }
-    let calls_since = contact.calls_since.filter(|_| contact.connected)?;
+    let session_since = contact.session_since?;
     let decision = ForgeDecision::Stop(runner.id, Patience::Cancel(grace));
-    (told < calls_since).then_some(Decision::Forge(decision))
+    (told < session_since).then_some(Decision::Forge(decision))
 }
 
 /// Asks the forge to remove it.

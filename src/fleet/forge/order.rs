@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ForgeRunnerId, ScopeUrl};
-use crate::spec::{DockerAccess, ForgeKind, ForkJobs, JobUser};
+use crate::spec::{DockerAccess, ForgeKind, ForkJobs, JobUser, Proxy};
 
 /// How runners of a pool are registered; part of what they are made to, so that a change replaces
 /// them. By what right they are registered is no part of it.
@@ -69,8 +69,10 @@ pub struct ListenOrder {
     pub token_env: Option<String>,
     /// Who the listener and its jobs run as.
     pub user: JobUser,
-    /// The environment that the fleet sets for its jobs.
+    /// The environment that the fleet sets for its jobs, but for the proxies.
     pub env: BTreeMap<String, String>,
+    /// The proxies that they are told of; their users and passwords are the shell's to read.
+    pub proxy: Option<Proxy>,
     /// Whether its jobs reach the engine.
     pub docker: DockerAccess,
 }

@@ -8,6 +8,7 @@ use super::order::ListenMode;
 use super::registration::Registered;
 use super::{ForgeCause, leave, leftovers, register};
 use crate::fleet::event::{Cordon, DownMode};
+use crate::fleet::pause::is_paused;
 use crate::fleet::plan::Decision;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::state::State;
@@ -54,11 +55,16 @@ pub(in crate::fleet) fn is_claimed(state: &State, runner: &Runner) -> bool {
     is_marked_busy(state, runner) || has_job()
 }
 
-/// Why a runner of a slot that is closed should go: its forge would give it jobs.
+/// Why a runner of a slot or pool that is closed should go: its forge would give it jobs.
 pub(in crate::fleet) fn closed(state: &State, runner: &Runner) -> Option<Cause> {
     runner.enlistment()?;
     let slot = state.slot(runner.slot?)?;
-    (slot.cordon == Cordon::Closed).then_some(Cause::Forge(ForgeCause::Cordoned))
+    let why = match slot.cordon {
+        Cordon::Closed => ForgeCause::Cordoned,
+        Cordon::Open if is_paused(state, &slot.pool) => ForgeCause::Paused,
+        Cordon::Open => return None,
+    };
+    Some(Cause::Forge(why))
 }
 
 /// The next step of a runner in service. `unwanted`: why it should go, by what the fleet wants.
@@ -138,7 +144,7 @@ pub(in crate::fleet) fn depart(
     let is_guarded = !is_stuck && !is_down_now && is_claimed(state, runner);
     let is_early = listener.refused.is_some() && now < listener.retry_at && !is_down_now;
     let needs_forge = enlistment.mode == ListenMode::OneJob && !state.is_going_down();
-    let is_heard = state.contact(runner.id).connected && listener.status.is_some();
+    let is_heard = state.contact(runner.id).is_connected() && listener.status.is_some();
     let is_mute = matches!(runner.phase, Phase::Registering { .. });
     let may = !listener.is_working()
         && !is_guarded

@@ -38,9 +38,9 @@ pub(super) fn plan(state: &State, now: Time, runner: &Runner) -> Option<Decision
     let slot = state.slot(runner.slot?)?;
     let contact = state.contact(runner.id);
     let listener = state.forge.listeners.get(&runner.id);
-    let calls_since = contact.calls_since.filter(|_| contact.connected)?;
+    let session_since = contact.session_since?;
     let listen = || {
-        is_to_be_told(state, now, runner, calls_since)
+        is_to_be_told(state, now, runner, session_since)
             .then_some(Decision::Forge(ForgeDecision::Listen(runner.id)))
     };
     let lost = Decision::Retire(runner.id, Cause::Forge(ForgeCause::Lost));
@@ -53,7 +53,7 @@ pub(super) fn plan(state: &State, now: Time, runner: &Runner) -> Option<Decision
         (ListenMode::OneJob, Some(Registered::Asked)) => Some(lost),
         (ListenMode::OneJob, Some(_)) if !is_granted(listener) => {
             let is_silent = listener.is_none_or(|it| it.status.is_none());
-            let is_lost = is_silent && state.awake.patience_used(now, calls_since) > LOST_AFTER;
+            let is_lost = is_silent && state.awake.patience_used(now, session_since) > LOST_AFTER;
             if is_lost { Some(lost) } else { overdue(state, now, runner) }
         }
         (ListenMode::OneJob, Some(_)) | (ListenMode::Kept { .. }, _) => {
@@ -65,29 +65,29 @@ pub(super) fn plan(state: &State, now: Time, runner: &Runner) -> Option<Decision
 /// An idle runner whose agent came back and says nothing of a listener has none any more.
 pub(super) fn plan_again(state: &State, now: Time, runner: &Runner) -> Option<Decision> {
     let contact = state.contact(runner.id);
-    let calls_since = contact.calls_since.filter(|_| contact.connected)?;
+    let session_since = contact.session_since?;
     let listener = state.forge.listeners.get(&runner.id);
     if listener.is_some_and(|it| it.status.is_some()) {
         return None;
     }
     match runner.enlistment()?.mode {
-        ListenMode::Kept { .. } => is_to_be_told(state, now, runner, calls_since)
+        ListenMode::Kept { .. } => is_to_be_told(state, now, runner, session_since)
             .then_some(Decision::Forge(ForgeDecision::Listen(runner.id))),
-        ListenMode::OneJob => (state.awake.patience_used(now, calls_since) > MUTE_AFTER)
+        ListenMode::OneJob => (state.awake.patience_used(now, session_since) > MUTE_AFTER)
             .then_some(Decision::Retire(runner.id, Cause::Forge(ForgeCause::Lost))),
     }
 }
 
 /// Whether an agent is to be told to listen: for the first time, or because the order may have been
 /// lost with its session.
-fn is_to_be_told(state: &State, now: Time, runner: &Runner, calls_since: Time) -> bool {
+fn is_to_be_told(state: &State, now: Time, runner: &Runner, session_since: Time) -> bool {
     let listener = state.forge.listeners.get(&runner.id);
     let said = listener.is_some_and(|it| it.status.is_some());
-    let has_had_time = now.since(calls_since) >= SPEAKS_WITHIN;
+    let has_had_time = now.since(session_since) >= SPEAKS_WITHIN;
     match listener.and_then(|it| it.told) {
         // By this supervisor; the one before it may have told it already.
         None => !said && (runner.registration.is_none() || is_granted(listener) || has_had_time),
-        Some(told) => !said && told < calls_since && has_had_time,
+        Some(told) => !said && told < session_since && has_had_time,
     }
 }
 
@@ -227,6 +227,7 @@ pub(super) fn listen(state: &mut State, now: Time, id: IncarnationId) {
         token_env,
         user: runner.build.template.user,
         env: order::of_listener(state, runner, slot),
+        proxy: state.spec.proxy.clone(),
         docker: runner.build.template.docker,
     };
     if runner.registration.is_none()

@@ -63,7 +63,7 @@ pub(in crate::fleet) fn runs(state: &mut State, now: Time, id: IncarnationId) {
     if contact.op_ended != Time(0) && !matches!(why, Cause::Died(_)) {
         return;
     }
-    if !contact.connected {
+    if !contact.is_connected() {
         // That was its former life's.
         state.forge.listener(id).status = None;
     }

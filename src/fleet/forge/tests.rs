@@ -4,6 +4,7 @@ mod demand;
 mod leave;
 mod leftovers;
 mod life;
+mod reasons;
 mod revival;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::runner::GpuHold;
 use crate::ids::{ContainerId, ProfileName};
+use crate::units::words::counted;
 use crate::units::{GpuMib, Time};
 
 /// What is recorded of one card.
@@ -121,7 +122,9 @@ impl fmt::Display for Sickness {
             Self::Ecc { from, to } => {
                 write!(f, "its uncorrected memory errors rose from {from} to {to}")
             }
-            Self::Faults { jobs } => write!(f, "{jobs} jobs failed on it within an hour"),
+            Self::Faults { jobs } => {
+                write!(f, "{} failed on it within an hour", counted(*jobs, "job"))
+            }
             Self::Degraded(why) => write!(f, "its driver says: {why}"),
             Self::Unresponsive(why) => write!(f, "it does not answer: {why}"),
             Self::Lost(why) => write!(f, "it is lost: {why}"),

@@ -10,7 +10,7 @@ use super::cards::Cards;
 use super::seat::{Hunger, hungry, is_without, needs_card};
 use super::sickness::name;
 use crate::fleet::assignment;
-use crate::fleet::event::Cordon;
+use crate::fleet::pause::is_open;
 use crate::fleet::plan::Decision;
 use crate::fleet::runner::{Cause, Phase};
 use crate::fleet::slot::{Fate, Slot};
@@ -25,7 +25,7 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 
 /// Gives up leases for the first job that waits for a slot without a card.
 pub(super) fn plan(state: &State, now: Time, plan: &mut Vec<Decision>) {
-    let without = |slot: &&Slot| slot.cordon == Cordon::Open && is_without(state, slot);
+    let without = |slot: &&Slot| is_open(state, slot) && is_without(state, slot);
     if !state.slots().any(|slot| without(&slot)) {
         return;
     }
@@ -72,7 +72,7 @@ pub(in crate::fleet) fn for_growth(state: &State, now: Time, pool: &PoolName) ->
 
 /// Whether a runner is on its way into a slot, or will be made as soon as its card is free.
 fn is_coming(state: &State, slot: &Slot) -> bool {
-    if slot.fate != Fate::Stay || slot.cordon == Cordon::Closed {
+    if slot.fate != Fate::Stay || !is_open(state, slot) {
         return false;
     }
     match slot.runner.and_then(|id| state.runner(id)).map(|runner| &runner.phase) {
@@ -114,7 +114,7 @@ fn victims(
     let best = state.host.gpus.iter().filter_map(|card| {
         let mut idle: Vec<(Time, SlotId)> = state
             .slots()
-            .filter(|slot| !not_of.contains(&slot.pool) && is_on(slot, &card.uuid))
+            .filter(|slot| !not_of.contains(&slot.pool) && is_on(state, slot, &card.uuid))
             .filter_map(|slot| Some((idle_since(state, slot)?, slot.id)))
             .filter(|(since, _)| now.since(*since) >= IDLE_FOR)
             .collect();
@@ -134,9 +134,9 @@ fn victims(
     best.min().map(|(_, _, _, slots)| slots)
 }
 
-fn is_on(slot: &Slot, card: &GpuUuid) -> bool {
+fn is_on(state: &State, slot: &Slot, card: &GpuUuid) -> bool {
     slot.fate == Fate::Stay
-        && slot.cordon == Cordon::Open
+        && is_open(state, slot)
         && slot.gpu.as_ref().is_some_and(|lease| lease.uuid == *card)
 }
 

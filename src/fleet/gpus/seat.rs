@@ -10,6 +10,7 @@ use super::ledger;
 use super::sickness::name;
 use crate::fleet::assignment::{self, Fits, Loads};
 use crate::fleet::job::Rank;
+use crate::fleet::lanes::Rooms;
 use crate::fleet::plan::{Decision, running_workflows};
 use crate::fleet::queue::{Admission, Kind};
 use crate::fleet::runner::Runner;
@@ -38,7 +39,9 @@ pub(super) fn hungry(state: &State) -> Vec<Hunger<'_>> {
         true => Admission::All,
         false => Admission::Only(&runs),
     };
-    let first = state.queue_lines().filter_map(|(kind, line)| {
+    let rooms = Rooms::of(state);
+    let open = state.queue_lines().filter(|(kind, _)| rooms.has(kind));
+    let first = open.filter_map(|(kind, line)| {
         let rank = line.first(None, admission)?.rank();
         Fits::of(&state.spec, kind, &seats, &loads).is_empty().then_some(Hunger { kind, rank })
     });

@@ -9,7 +9,7 @@ use crate::fleet::order;
 use crate::fleet::runner::{Cause, Phase, Runner};
 use crate::fleet::state::State;
 use crate::fleet::transition::{acknowledge, order_cancel, retire};
-use crate::ids::{AttemptNo, ContainerId, IncarnationId, JobId};
+use crate::ids::{ContainerId, IncarnationId, JobId};
 use crate::units::Time;
 
 pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: AgentEvent) {
@@ -18,9 +18,13 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
         contact.heard = now;
         contact.spoke = Some(now);
     }
-    // Whoever speaks has a session, even if the end of its last one is told late.
-    contact.connected = event != AgentEvent::Disconnected;
-    contact.calls_since = contact.connected.then(|| contact.calls_since.unwrap_or(now));
+    // Whoever speaks has a session, and whoever connects has a new one, even if the end of the last
+    // one is told late.
+    contact.session_since = match event {
+        AgentEvent::Disconnected => None,
+        AgentEvent::Connected { .. } => Some(now),
+        _ => contact.session_since.or(Some(now)),
+    };
     match event {
         AgentEvent::Connected { holding } => connected(state, now, id, holding),
         AgentEvent::Disconnected => {}
@@ -30,8 +34,10 @@ pub(super) fn observe(state: &mut State, now: Time, id: IncarnationId, event: Ag
             ready(state, now, id);
             listener::said(state, now, id, status);
         }
-        AgentEvent::Started { job, attempt } => started(state, now, (id, job, attempt)),
-        AgentEvent::Ended { job, attempt, end } => ended(state, now, (id, job, attempt), end),
+        AgentEvent::Started { job, attempt } => started(state, now, id, Held { job, attempt }),
+        AgentEvent::Ended { job, attempt, end } => {
+            ended(state, now, id, Held { job, attempt }, end);
+        }
     }
 }
 
@@ -65,19 +71,19 @@ fn connected(state: &mut State, now: Time, id: IncarnationId, holding: Option<He
     let Some(runner) = state.runner(id) else { return };
     match (runner.phase.clone(), holding) {
         (Phase::Booting { .. }, None) => ready(state, now, id),
-        (Phase::Busy { job, attempt, .. }, None) => not_held(state, now, (id, job, attempt)),
+        (Phase::Busy { job, attempt, .. }, None) => not_held(state, now, id, Held { job, attempt }),
         (Phase::Busy { job, attempt, .. }, Some(held)) if held == (Held { job, attempt }) => {
-            still_held(state, (id, job, attempt));
+            still_held(state, id, held);
         }
-        (Phase::Busy { job, attempt, .. }, Some(held)) if is_over(state, &held) => {
-            acknowledge(state, id, held.job, held.attempt);
-            not_held(state, now, (id, job, attempt));
+        (Phase::Busy { job, attempt, .. }, Some(held)) if is_over(state, held) => {
+            acknowledge(state, id, held);
+            not_held(state, now, id, Held { job, attempt });
         }
         (Phase::Booting { .. } | Phase::Busy { .. }, Some(held)) => {
-            order_cancel(state, id, held.job, held.attempt);
+            order_cancel(state, id, held);
             retire(state, now, id, Cause::LostJob);
         }
-        (Phase::Idle { .. }, Some(held)) => acknowledge(state, id, held.job, held.attempt),
+        (Phase::Idle { .. }, Some(held)) => acknowledge(state, id, held),
         (Phase::Idle { .. }, None)
         | (
             Phase::Planned
@@ -110,7 +116,7 @@ pub(super) fn in_service(state: &State, id: IncarnationId, container: ContainerI
 }
 
 /// Whether an attempt's end is recorded: its agent has not heard of that yet.
-fn is_over(state: &State, held: &Held) -> bool {
+fn is_over(state: &State, held: Held) -> bool {
     state.job(held.job).is_some_and(|job| {
         let has_ended = |it: &Attempt| it.number == held.attempt && it.end.is_some();
         let is_last = job.attempt == held.attempt && matches!(job.state, JobState::Ended { .. });
@@ -121,13 +127,13 @@ fn is_over(state: &State, held: &Held) -> bool {
 /// The agent does not have its job: the order was lost on the way, or the agent lost the job.
 /// A job whose end was asked for meanwhile is ordered too, then stopped: the lost order may be on
 /// its way after all, so that only the agent's word is its end.
-fn not_held(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
-    let Some(record) = state.job(job).filter(|job| !job.is_external()) else { return };
-    let is_given = matches!(record.state, JobState::Given { .. }) && record.attempt == attempt;
-    match (is_given, record.started_at) {
+fn not_held(state: &mut State, now: Time, id: IncarnationId, held: Held) {
+    let Some(job) = state.job(held.job).filter(|job| !job.is_external()) else { return };
+    let is_given = matches!(job.state, JobState::Given { .. }) && job.attempt == held.attempt;
+    match (is_given, job.started_at) {
         (true, None) => {
-            order::assign(state, id, job);
-            still_held(state, (id, job, attempt));
+            order::assign(state, id, held.job);
+            still_held(state, id, held);
         }
         (true, Some(_)) => retire(state, now, id, Cause::LostJob),
         (false, _) => {}
@@ -135,9 +141,9 @@ fn not_held(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, Jo
 }
 
 /// The agent has its job; a stop that was asked for meanwhile is told again.
-fn still_held(state: &mut State, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
-    if is_stopping(state, job) {
-        order_cancel(state, id, job, attempt);
+fn still_held(state: &mut State, id: IncarnationId, held: Held) {
+    if is_stopping(state, held.job) {
+        order_cancel(state, id, held);
     }
 }
 
@@ -146,66 +152,54 @@ fn is_stopping(state: &State, job: JobId) -> bool {
     state.job(job).is_some_and(|job| matches!(job.state, JobState::Given { stop: Some(_), .. }))
 }
 
-fn started(state: &mut State, now: Time, (id, job, attempt): (IncarnationId, JobId, AttemptNo)) {
-    let is_first = state.job(job).is_some_and(|record| {
-        record.attempt == attempt
-            && record.started_at.is_none()
-            && matches!(record.state, JobState::Given { runner, .. } if runner == id)
+fn started(state: &mut State, now: Time, id: IncarnationId, held: Held) {
+    let is_first = state.job(held.job).is_some_and(|job| {
+        job.attempt == held.attempt
+            && job.started_at.is_none()
+            && matches!(job.state, JobState::Given { runner, .. } if runner == id)
     });
     if is_first {
-        let is_stopping = is_stopping(state, job);
-        state.turn_job(now, job, ("started", id), |job| job.start(now));
+        let is_stopping = is_stopping(state, held.job);
+        state.turn_job(now, held.job, ("started", id), |job| job.start(now));
         if is_stopping {
             // It was told to stop before, and that is its state already.
-            state.tell(now, job, "started", id);
+            state.tell(now, held.job, "started", id);
         }
     }
 }
 
 /// A job is over. Its reports are published before anybody is told.
-fn ended(
-    state: &mut State,
-    now: Time,
-    (id, job, attempt): (IncarnationId, JobId, AttemptNo),
-    end: JobEnd,
-) {
+fn ended(state: &mut State, now: Time, id: IncarnationId, held: Held, end: JobEnd) {
     // Of work that is driven from outside no agent knows anything.
-    let Some(record) = state.job(job).filter(|job| !job.is_external()) else {
-        acknowledge(state, id, job, attempt);
+    let Some(job) = state.job(held.job).filter(|job| !job.is_external()) else {
+        acknowledge(state, id, held);
         return;
     };
-    match &record.state {
-        JobState::Given { runner, stop: None }
-            if *runner == id
-                && record.attempt == attempt
-                && failed_without_device(state, id, &end) =>
-        {
-            retire(state, now, id, Cause::DeviceLost("a device".to_owned()));
-        }
-        JobState::Given { runner, stop } if *runner == id && record.attempt == attempt => {
+    match &job.state {
+        JobState::Given { runner, stop } if *runner == id && job.attempt == held.attempt => {
             let stop = stop.map(|stop| stop.by);
-            ending::begin(state, now, (id, job), (end, stop));
+            match stop.is_none() && failed_without_device(state, id, &end) {
+                true => retire(state, now, id, Cause::DeviceLost("a device".to_owned())),
+                false => ending::begin(state, now, (id, held.job), (end, stop)),
+            }
         }
         JobState::Publishing { runner, .. } if *runner == id => {}
         JobState::Queued
+        | JobState::OnHold { .. }
         | JobState::Given { .. }
         | JobState::Publishing { .. }
         | JobState::Fenced { .. }
         | JobState::Ended { .. } => {
-            too_late(state, now, (id, job, attempt), &end);
-            acknowledge(state, id, job, attempt);
+            too_late(state, now, id, held, &end);
+            acknowledge(state, id, held);
         }
     }
 }
 
 /// An attempt that had been given up ended after all. That changes nothing any more, and is kept
 /// for whoever asks what happened.
-fn too_late(
-    state: &mut State,
-    now: Time,
-    (id, job, attempt): (IncarnationId, JobId, AttemptNo),
-    end: &JobEnd,
-) {
+fn too_late(state: &mut State, now: Time, id: IncarnationId, held: Held, end: &JobEnd) {
+    let Held { job, attempt } = held;
     let verdict = Verdict::of(end, None);
     let Some(record) = state.job(job) else { return };
     let is_news = record.attempts.iter().any(|it| it.is_given_up(id, attempt, &verdict));

@@ -224,7 +224,7 @@ fn exists(
 
 /// The container runs. Its agent may have spoken before the engine said so.
 fn boot(state: &mut State, now: Time, (id, container): (IncarnationId, ContainerId), why: &str) {
-    let phase = if state.contact(id).connected {
+    let phase = if state.contact(id).is_connected() {
         in_service(state, id, container)
     } else {
         Phase::Booting { container }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Decision;
 use crate::fleet::assignment::{self, Fits, Loads, Seat};
 use crate::fleet::job::{Job, Place};
+use crate::fleet::lanes::Rooms;
 use crate::fleet::queue::{self, Admission, Kind, Line, Next, PASSES};
 use crate::fleet::state::State;
 use crate::ids::{IncarnationId, JobId};
@@ -40,9 +41,10 @@ fn give(state: &State, now: Time, plan: &mut Vec<Decision>) {
     let max = state.spec.limits.max_parallel_workflows as usize;
     let mut taken: BTreeSet<IncarnationId> = BTreeSet::new();
     let stand = |(kind, line)| Stand { kind, line, head: None, seats: None };
+    let mut rooms = Rooms::of(state);
     let mut stands: Vec<Stand<'_>> = match seats.is_empty() {
         true => Vec::new(),
-        false => state.queue_lines().map(stand).collect(),
+        false => state.queue_lines().filter(|(kind, _)| rooms.has(kind)).map(stand).collect(),
     };
     for stand in &mut stands {
         stand.head = head(state, now, stand, admission(&runs, max));
@@ -64,6 +66,9 @@ fn give(state: &State, now: Time, plan: &mut Vec<Decision>) {
             loads.give(runner);
         }
         stand.head = stand.line.first(Some(place), admission(&runs, max)).map(passable);
+        let kind = stand.kind;
+        rooms.take(kind, 1);
+        stands.retain(|it| it.kind.lane != kind.lane || rooms.has(kind));
         let run = state.job(place.id).and_then(Job::workflow_run);
         if run.is_some_and(|run| runs.insert(run)) && runs.len() >= max {
             for stand in &mut stands {
@@ -99,8 +104,9 @@ pub(in crate::fleet) fn passed(
     now: Time,
     (job, runner): (JobId, IncarnationId),
 ) -> Vec<(Kind, Option<u32>)> {
-    let aged: Vec<_> =
-        state.queue_lines().filter(|(_, line)| is_of_age(state, now, line)).collect();
+    let rooms = Rooms::of(state);
+    let may_start = |kind: &Kind, line: &Line| rooms.has(kind) && is_of_age(state, now, line);
+    let aged: Vec<_> = state.queue_lines().filter(|(kind, line)| may_start(kind, line)).collect();
     if aged.is_empty() {
         return Vec::new();
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Decision, Name, pool_named};
 use crate::fleet::desired::{Model, Models};
-use crate::fleet::event::Cordon;
 use crate::fleet::forge::holds;
 use crate::fleet::gpus::cards::Cards;
+use crate::fleet::pause;
 use crate::fleet::runner::{Phase, Runner};
 use crate::fleet::slot::{Fate, Slot};
 use crate::fleet::state::{Image, Place, State};
@@ -83,9 +83,11 @@ fn plan_slots(state: &State, now: Time, models: &Models, plan: &mut Vec<Decision
     }
 }
 
-/// Whether nobody should fill a slot of a forge: an operator closed it, or has to do something.
+/// Whether nobody should fill a slot of a forge: an operator closed it or its pool, or has to do
+/// something.
 pub(in crate::fleet) fn is_closed(state: &State, pool: &Pool, slot: &Slot) -> bool {
-    pool.forge.is_some() && (slot.cordon == Cordon::Closed || holds::of_slot(state, slot).is_some())
+    let is_shut = || !pause::is_open(state, slot) || holds::of_slot(state, slot).is_some();
+    pool.forge.is_some() && is_shut()
 }
 
 /// Runners that once filled a slot and are not known to be gone.
@@ -120,11 +122,7 @@ fn spares<'a>(state: &'a State, pool: &Pool) -> Vec<&'a Runner> {
 fn readiness(state: &State, runner: &Runner) -> u8 {
     match &runner.phase {
         Phase::Idle { .. } | Phase::Registering { .. } => {
-            if state.contact(runner.id).connected {
-                0
-            } else {
-                4
-            }
+            if state.contact(runner.id).is_connected() { 0 } else { 4 }
         }
         Phase::Booting { .. } => 1,
         Phase::Created { .. } => 2,

@@ -164,7 +164,7 @@ fn busy(state: &State, now: Time, runner: &Runner, id: JobId) -> Option<Decision
 /// have begun it without a word; its silence is looked at instead.
 fn idles(state: &State, now: Time, runner: &Runner, job: &Job) -> bool {
     let contact = state.contact(runner.id);
-    let Some(calls_since) = contact.calls_since else { return false };
-    let asked = job.assigned_at.unwrap_or(runner.since).max(calls_since);
+    let Some(session_since) = contact.session_since else { return false };
+    let asked = job.assigned_at.unwrap_or(runner.since).max(session_since);
     state.awake.patience_used(now, asked) > state.spec.limits.start_timeout
 }

@@ -2,6 +2,7 @@
 
 use super::{pool_names, refuse, refuse_before_up, refuse_while_down, tasks};
 use crate::fleet::assignment;
+use crate::fleet::audit::Client;
 use crate::fleet::disk::refuse_while_low;
 use crate::fleet::effect::{Answer, Refusal, RefusalKind};
 use crate::fleet::event::JobSpec;
@@ -11,13 +12,19 @@ use crate::fleet::transition::{end, stop};
 use crate::ids::{AttemptNo, FOLDER_NAME_MAX, JobId, ProfileName, is_folder_name};
 use crate::spec::Limits;
 use crate::units::Time;
+use crate::units::words::{agree, counted};
 
-pub(super) fn submit(state: &mut State, now: Time, spec: JobSpec) -> Result<Answer, Refusal> {
+pub(super) fn submit(
+    state: &mut State,
+    now: Time,
+    spec: JobSpec,
+    by: &Client,
+) -> Result<Answer, Refusal> {
     if let Some(known) = tasks::known(state, &spec)? {
         return Ok(Answer::Submitted(known));
     }
     refuse_without_room(state, 1)?;
-    let job = examine(state, now, spec)?;
+    let job = examine(state, now, spec, by)?;
     Ok(Answer::Submitted(accept(state, now, job)))
 }
 
@@ -26,6 +33,7 @@ pub(super) fn submit_all(
     state: &mut State,
     now: Time,
     specs: Vec<JobSpec>,
+    by: &Client,
 ) -> Result<Answer, Refusal> {
     refuse_without_room(state, specs.len())?;
     let jobs = specs
@@ -33,7 +41,7 @@ pub(super) fn submit_all(
         .zip(1u64..)
         .map(|(spec, number)| {
             let task = tasks::refuse_among_many(&spec);
-            task.and_then(|()| examine(state, now, spec)).map_err(|refusal| {
+            task.and_then(|()| examine(state, now, spec, by)).map_err(|refusal| {
                 let message = format!("job {number} of them: {}", refusal.message);
                 refuse(refusal.kind, message)
             })
@@ -49,22 +57,29 @@ fn refuse_without_room(state: &State, wanted: usize) -> Result<(), Refusal> {
     refuse_before_up(state)?;
     refuse_while_down(state)?;
     refuse_while_low(state)?;
-    let (max, waiting) = (state.spec.limits.queue_max as usize, state.queue_len());
+    let max = state.spec.limits.queue_max as usize;
+    let waiting = state.queue_len().saturating_add(state.on_hold_len());
     if waiting.saturating_add(wanted) <= max {
         return Ok(());
     }
     let message = match wanted {
-        1 => format!("{max} jobs wait already; raise `limits.queue_max` or wait"),
+        1 => format!(
+            "{} {} already; raise `limits.queue_max` or wait",
+            counted(max, "job"),
+            agree(&max, "waits", "wait")
+        ),
         _ => format!(
-            "{waiting} jobs wait, and {wanted} more are beyond `limits.queue_max` ({max}); raise \
-             it or wait"
+            "{} {}, and {wanted} more are beyond `limits.queue_max` ({max}); raise it or \
+             wait",
+            counted(waiting, "job"),
+            agree(&waiting, "waits", "wait")
         ),
     };
     Err(refuse(RefusalKind::NoCapacity, message))
 }
 
 /// The job that a submission asks for, with no number yet.
-fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
+fn examine(state: &State, now: Time, spec: JobSpec, by: &Client) -> Result<Job, Refusal> {
     check(state, &spec)?;
     let lane = spec.lane.as_ref().and_then(|lane| state.spec.lanes.get(lane));
     let job = Job {
@@ -74,7 +89,10 @@ fn examine(state: &State, now: Time, spec: JobSpec) -> Result<Job, Refusal> {
         priority: spec.priority.saturating_add(lane.map_or(0, |lane| lane.priority)),
         turn: 0,
         timeout: spec.timeout.unwrap_or(state.spec.limits.task_timeout),
-        state: JobState::Queued,
+        state: match spec.hold {
+            true => JobState::OnHold { since: now, by: by.clone() },
+            false => JobState::Queued,
+        },
         attempt: AttemptNo(0),
         slot: None,
         slot_name: None,
@@ -191,7 +209,9 @@ pub(super) fn cancel(state: &mut State, now: Time, id: JobId) -> Result<Answer, 
         return Err(refuse(RefusalKind::NotFound, format!("there is no {id}")));
     };
     match &job.state {
-        JobState::Queued => end(state, now, id, Verdict::stopped(StopBy::Cancel)),
+        JobState::Queued | JobState::OnHold { .. } => {
+            end(state, now, id, Verdict::stopped(StopBy::Cancel));
+        }
         JobState::Given { .. } => stop(state, now, id, StopBy::Cancel),
         JobState::Publishing { .. } => state.tell(now, id, "cancel asked", "it has ended already"),
         JobState::Fenced { .. } => {

@@ -12,8 +12,9 @@ use crate::fleet::resize::{Admitted, admit, refuse_total, rename, reshape, total
 use crate::fleet::scale::{Pressure, Standing, kept};
 use crate::fleet::state::{EngineContact, State};
 use crate::ids::PoolName;
-use crate::spec::{Pool, PoolSize, Spec};
+use crate::spec::{Pool, PoolSize, Spec, show_duration};
 use crate::units::Time;
+use crate::units::words::{agree, counted};
 
 pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, Refusal> {
     // A supervisor that has just started on a fleet that was going down follows the newer wish.
@@ -24,13 +25,14 @@ pub(super) fn apply(state: &mut State, now: Time, spec: Spec) -> Result<Answer, 
     let (counts, admitted) = admit_new(state, &spec)?;
     let before = state.meta.spec.as_ref().map_or_else(|| "none".to_owned(), digest);
     let states = (before, digest(&spec));
-    let why = format!("{} runners", total_of(&counts));
+    let why = counted(total_of(&counts), "runner");
     state.tell_change(now, "fleet", ("spec applied", why), states);
     let meta = state.meta_mut();
-    meta.spec = Some(spec.masked());
+    meta.spec = Some(spec.clone());
     meta.scaled.clear();
     meta.scaled_until.clear();
     meta.elastic = kept(&spec, &counts, &meta.elastic);
+    meta.paused.retain(|pool, _| desired::pool(&spec, pool).is_some());
     meta.going_down = None;
     state.spec = spec;
     state.images.clear();
@@ -95,13 +97,13 @@ pub(super) fn scale(
     let admitted = admit(state, &state.spec, &counts)?;
     refuse_beyond_max(state, &set)?;
     let lasting = match request.lasting {
-        Some(lasting) => format!("for {lasting:?}"),
+        Some(lasting) => format!("for {}", show_duration(lasting)),
         None => "until the next `up`".to_owned(),
     };
     let total = total_of(&counts);
     let before = desired::counts_now(state);
     let states = (in_words(&before), in_words(&counts));
-    let why = format!("to {total} runners, {lasting}");
+    let why = format!("to {}, {lasting}", counted(total, "runner"));
     state.tell_change(now, "fleet", ("scaled", why), states);
     state.meta_mut().scaled = scaled;
     for (pool, count) in &set {
@@ -131,8 +133,10 @@ fn refuse_beyond_max(state: &State, set: &Counts) -> Result<(), Refusal> {
         let count = set.get(&pool.name).copied().unwrap_or(0);
         if count > most(pool) {
             let message = format!(
-                "{count} runners are more than `max_runners` of the pool {} ({}); raise it in the \
-                 fleet file and `slate-fleet up -d`, or ask for fewer",
+                "{} {} more than `max_runners` of the pool {} ({}); raise it in the fleet file and \
+                 `slate-fleet up -d`, or ask for fewer",
+                counted(count, "runner"),
+                agree(&count, "is", "are"),
                 pool.name,
                 most(pool)
             );
@@ -177,8 +181,10 @@ fn share_out(state: &State, total: u32) -> Result<Counts, Refusal> {
         }
         if left == before {
             let message = format!(
-                "{total} runners are {left} more than the pools' `max_runners`; raise them in the \
-                 fleet file and `slate-fleet up -d`, or ask for fewer"
+                "{} {} {left} more than the pools' `max_runners`; raise them in the fleet file and \
+                 `slate-fleet up -d`, or ask for fewer",
+                counted(total, "runner"),
+                agree(&total, "is", "are")
             );
             return Err(refuse(RefusalKind::NoCapacity, message));
         }

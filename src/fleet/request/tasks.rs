@@ -95,7 +95,7 @@ pub(super) fn complete(
         (_, false) => format!(
             "{id} runs a command, and ends by itself; `slate-fleet cancel {id}` ends it now"
         ),
-        (JobState::Queued, true) => {
+        (JobState::Queued | JobState::OnHold { .. }, true) => {
             format!("task {} has no runner yet; `slate-fleet cancel {id}` ends it", words(job))
         }
         (JobState::Given { .. } | JobState::Fenced { .. }, true) => {

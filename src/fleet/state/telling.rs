@@ -93,10 +93,10 @@ impl State {
     /// A job is accepted.
     pub fn begin_job(&mut self, now: Time, job: Job) {
         let (id, why) = (job.id, job.spec.words());
-        let after = job.word().to_owned();
+        let after = job.word();
         self.insert_job(job);
         let about = About { object: id.to_string(), incarnation: None };
-        self.write(now, about, ("queued", why), (None, Some(after)));
+        self.write(now, about, (after, why), (None, Some(after.to_owned())));
     }
 
     /// A job comes into another state.

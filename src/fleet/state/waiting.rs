@@ -18,9 +18,18 @@ impl State {
         self.queue.order(aged).filter_map(|id| self.jobs.get(&id))
     }
 
-    /// The waiting jobs, in no order that matters.
+    /// The jobs that have no runner and are not over, in no order that matters.
     pub fn waiting_jobs(&self) -> impl Iterator<Item = &Job> {
-        self.queue.ids().filter_map(|id| self.jobs.get(&id))
+        self.queue.ids().filter_map(|id| self.jobs.get(&id)).chain(self.jobs_on_hold())
+    }
+
+    /// The jobs that an operator holds back, the oldest first.
+    pub fn jobs_on_hold(&self) -> impl Iterator<Item = &Job> {
+        self.queue.on_hold().iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    pub fn on_hold_len(&self) -> usize {
+        self.queue.on_hold().len()
     }
 
     /// The waiting jobs, by what they ask for.

@@ -28,6 +28,9 @@ pub struct LaneView {
     pub pools: Vec<PoolName>,
     /// Added to the priority of its jobs.
     pub priority: i32,
+    /// The most of its jobs that may run at a time, if there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
     /// Its jobs that wait.
     pub queued: u32,
     /// Its jobs that a runner has.

@@ -2,19 +2,34 @@
 //!
 //! `docs/reference/reasons.md` has the set for people.
 
-use std::fmt;
+mod code;
+mod sentence;
+
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{PoolName, ProfileName};
+use crate::fleet::audit::Client;
+use crate::ids::{JobId, LaneName, PoolName, ProfileName};
 use crate::units::Time;
+
+pub use code::WaitCode;
+pub(in crate::fleet) use sentence::clock;
 
 /// Why a job waits, with the numbers that belong to it. There are no other reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum WaitReason {
+    /// An operator holds the job back.
+    Held {
+        /// The job.
+        job: JobId,
+        /// Since when.
+        since: Time,
+        /// Who.
+        by: Client,
+    },
     /// The fleet goes down and begins no job.
     GoingDown,
     /// A disk has too little space for jobs.
@@ -27,6 +42,15 @@ pub enum WaitReason {
         /// How many are.
         under_way: u32,
         /// How many may be.
+        most: u32,
+    },
+    /// As many jobs of the lane have a runner as may at a time.
+    LaneLimit {
+        /// The lane.
+        lane: LaneName,
+        /// How many have one.
+        running: u32,
+        /// How many may.
         most: u32,
     },
     /// No pool offers the job's profile, or more.
@@ -84,8 +108,17 @@ pub enum WaitReason {
         /// What was seen.
         why: String,
     },
-    /// An operator has closed every runner that could take it.
+    /// An operator has paused every pool that may serve it.
     Paused {
+        /// The pools.
+        pools: Vec<PoolName>,
+        /// Since when the last of them is paused.
+        since: Time,
+        /// Who paused that one.
+        by: Client,
+    },
+    /// An operator has closed every runner that could take it.
+    Cordoned {
         /// How many.
         closed: u32,
     },
@@ -162,105 +195,16 @@ pub enum WaitReason {
     },
 }
 
-/// A [`WaitReason`] in one word, for programs.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "`WaitReason` says what each means")]
-pub enum WaitCode {
-    GoingDown,
-    DiskLow,
-    WorkflowLimit,
-    NoPool,
-    NoLabels,
-    ForkDenied,
-    HeldByForge,
-    NotTaken,
-    RunnerGone,
-    NeedsOperator,
-    ForgeLimited,
-    ForgeUnreachable,
-    EngineUnreachable,
-    Paused,
-    ImageMissing,
-    Failing,
-    NoGpu,
-    CannotGrow,
-    GrowthDelayed,
-    NoRunners,
-    Starting,
-    AllBusy,
-    Next,
-}
-
-impl WaitCode {
-    /// All of them.
-    pub const ALL: [Self; 23] = [
-        Self::GoingDown,
-        Self::DiskLow,
-        Self::WorkflowLimit,
-        Self::NoPool,
-        Self::NoLabels,
-        Self::ForkDenied,
-        Self::HeldByForge,
-        Self::NotTaken,
-        Self::RunnerGone,
-        Self::NeedsOperator,
-        Self::ForgeLimited,
-        Self::ForgeUnreachable,
-        Self::EngineUnreachable,
-        Self::Paused,
-        Self::ImageMissing,
-        Self::Failing,
-        Self::NoGpu,
-        Self::CannotGrow,
-        Self::GrowthDelayed,
-        Self::NoRunners,
-        Self::Starting,
-        Self::AllBusy,
-        Self::Next,
-    ];
-
-    /// As it is written in JSON, in labels of metrics and in the reference.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::GoingDown => "going_down",
-            Self::DiskLow => "disk_low",
-            Self::WorkflowLimit => "workflow_limit",
-            Self::NoPool => "no_pool",
-            Self::NoLabels => "no_labels",
-            Self::ForkDenied => "fork_denied",
-            Self::HeldByForge => "held_by_forge",
-            Self::NotTaken => "not_taken",
-            Self::RunnerGone => "runner_gone",
-            Self::NeedsOperator => "needs_operator",
-            Self::ForgeLimited => "forge_limited",
-            Self::ForgeUnreachable => "forge_unreachable",
-            Self::EngineUnreachable => "engine_unreachable",
-            Self::Paused => "paused",
-            Self::ImageMissing => "image_missing",
-            Self::Failing => "failing",
-            Self::NoGpu => "no_gpu",
-            Self::CannotGrow => "cannot_grow",
-            Self::GrowthDelayed => "growth_delayed",
-            Self::NoRunners => "no_runners",
-            Self::Starting => "starting",
-            Self::AllBusy => "all_busy",
-            Self::Next => "next",
-        }
-    }
-}
-
 impl WaitReason {
     /// Which of them it is.
     #[must_use]
     pub fn code(&self) -> WaitCode {
         match self {
+            Self::Held { .. } => WaitCode::Held,
             Self::GoingDown => WaitCode::GoingDown,
             Self::DiskLow { .. } => WaitCode::DiskLow,
             Self::WorkflowLimit { .. } => WaitCode::WorkflowLimit,
+            Self::LaneLimit { .. } => WaitCode::LaneLimit,
             Self::NoPool { .. } => WaitCode::NoPool,
             Self::NoLabels { .. } => WaitCode::NoLabels,
             Self::ForkDenied { .. } => WaitCode::ForkDenied,
@@ -272,6 +216,7 @@ impl WaitReason {
             Self::ForgeUnreachable { .. } => WaitCode::ForgeUnreachable,
             Self::EngineUnreachable { .. } => WaitCode::EngineUnreachable,
             Self::Paused { .. } => WaitCode::Paused,
+            Self::Cordoned { .. } => WaitCode::Cordoned,
             Self::ImageMissing { .. } => WaitCode::ImageMissing,
             Self::Failing { .. } => WaitCode::Failing,
             Self::NoGpu { .. } => WaitCode::NoGpu,
@@ -295,6 +240,16 @@ impl WaitReason {
         }
     }
 
+    /// In words, for whoever has not counted what goes before.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        let words = self.to_string();
+        match (self, words.rsplit_once("; ")) {
+            (Self::AllBusy { .. }, Some((words, _place))) => words.to_owned(),
+            _ => words,
+        }
+    }
+
     /// The same for a job with so many before it.
     #[must_use]
     pub(in crate::fleet) fn behind(mut self, jobs: u32) -> Self {
@@ -302,144 +257,6 @@ impl WaitReason {
             *ahead = jobs;
         }
         self
-    }
-}
-
-/// A few names, with a comma between each two.
-fn names(pools: &[PoolName]) -> String {
-    pools.iter().map(PoolName::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn pools_named(pools: &[PoolName]) -> String {
-    let word = if pools.len() == 1 { "pool" } else { "pools" };
-    format!("{word} {}", names(pools))
-}
-
-fn in_front(ahead: u32) -> String {
-    match ahead {
-        0 => "next in line".to_owned(),
-        some => format!("{some} before it"),
-    }
-}
-
-/// A time of day, in UTC.
-pub(in crate::fleet) fn clock(at: Time) -> String {
-    let minutes = at.0 / 60_000 % (24 * 60);
-    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
-}
-
-fn clock_with_seconds(at: Time) -> String {
-    let seconds = at.0 / 1000 % (24 * 3600);
-    format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPool { .. }
-            | Self::NoLabels { .. }
-            | Self::ForkDenied { .. }
-            | Self::HeldByForge
-            | Self::NotTaken { .. }
-            | Self::RunnerGone { .. }
-            | Self::NeedsOperator { .. }
-            | Self::ForgeLimited { .. }
-            | Self::ForgeUnreachable { .. } => self.tell_match(f),
-            Self::GoingDown => f.write_str("the fleet goes down, and no job is begun any more"),
-            Self::DiskLow { why } => write!(f, "no job is given out: {why}"),
-            Self::WorkflowLimit { under_way, .. } => write!(
-                f,
-                "{under_way} workflow runs are under way, the most that may run at a time"
-            ),
-            Self::EngineUnreachable { why } => write!(f, "the engine does not answer: {why}"),
-            Self::Paused { closed: 1 } => {
-                f.write_str("its one runner is closed (`cordon`, `drain`)")
-            }
-            Self::Paused { closed } => {
-                write!(f, "all {closed} runners that could take it are closed (`cordon`, `drain`)")
-            }
-            Self::ImageMissing { why, next_try } => {
-                write!(f, "{why}; it is looked for again at {}", clock_with_seconds(*next_try))
-            }
-            Self::Failing { why, failures, next_try: Some(next_try) } => write!(
-                f,
-                "{why}; failed {failures} times in a row, next try at {}",
-                clock_with_seconds(*next_try)
-            ),
-            Self::Failing { why, .. } | Self::NoGpu { why } => f.write_str(why),
-            Self::CannotGrow { pool, why } => write!(f, "pool {pool} cannot grow: {why}"),
-            Self::GrowthDelayed { pool, threshold, delay, .. } => write!(
-                f,
-                "pool {pool} grows when more than {threshold} jobs wait longer than {delay:?}"
-            ),
-            Self::NoRunners { pools } => {
-                let has = if pools.len() == 1 { "has" } else { "have" };
-                write!(f, "{} {has} no runners", pools_named(pools))
-            }
-            Self::Starting { pools, starting: 1, .. } => {
-                write!(f, "a runner of {} is starting", pools_named(pools))
-            }
-            Self::Starting { pools, starting, .. } => {
-                write!(f, "{starting} runners of {} are starting", pools_named(pools))
-            }
-            Self::AllBusy { pools, busy, all, lighter, ahead } => {
-                write!(f, "{busy} of {all} runners in {} are busy", names(pools))?;
-                match lighter {
-                    0 => {}
-                    1 => f.write_str(", and 1 of them is lighter for a while")?,
-                    some => write!(f, ", and {some} of them are lighter for a while")?,
-                }
-                write!(f, "; {}", in_front(*ahead))
-            }
-            Self::Next { pool } => write!(f, "a runner of pool {pool} is idle and gets it next"),
-        }
-    }
-}
-
-impl WaitReason {
-    /// What keeps a job and a pool apart, or a forge and the fleet.
-    fn tell_match(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPool { profile, too_small } => {
-                write!(f, "no pool offers the profile {profile} or more to this job any more")?;
-                match too_small.as_slice() {
-                    [] => Ok(()),
-                    pools => write!(f, "; {} offer less", pools_named(pools)),
-                }
-            }
-            Self::NoLabels { nearest: None, .. } => f.write_str("no pool serves its repository"),
-            Self::NoLabels { nearest: Some(pool), missing } if missing.is_empty() => {
-                write!(f, "it asks for no label, only for a group; the nearest pool is {pool}")
-            }
-            Self::NoLabels { nearest: Some(pool), missing } => write!(
-                f,
-                "no pool has all its labels; the nearest, {pool}, lacks `{}`",
-                missing.join("`, `")
-            ),
-            Self::ForkDenied { pool } => write!(
-                f,
-                "it comes from a fork, and pool {pool} does not serve those (`fork_jobs: allow`)"
-            ),
-            Self::HeldByForge => f.write_str(
-                "its forge holds it back: an approval, an earlier job or its concurrency group",
-            ),
-            Self::NotTaken { pool } => write!(
-                f,
-                "idle runners of pool {pool} have its labels and do not get it: their runner group \
-                 may not be open to its repository, or the forge gives it to others"
-            ),
-            Self::RunnerGone { runner } => write!(
-                f,
-                "its forge gave it to {runner}, which is gone, and does not queue it again: cancel \
-                 the run there, then run it again"
-            ),
-            Self::NeedsOperator { pool, why } => write!(f, "pool {pool} waits for you: {why}"),
-            Self::ForgeLimited { until, why } => {
-                write!(f, "its forge is limited until {}: {why}", clock(*until))
-            }
-            Self::ForgeUnreachable { why } => f.write_str(why),
-            _ => Ok(()),
-        }
     }
 }
 

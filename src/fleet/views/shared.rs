@@ -1,10 +1,12 @@
 //! Views of what runners and jobs share, made from the state.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::fleet::queue::Admission;
 use crate::fleet::state::State;
 use crate::fleet::view::{HostView, LaneView, OldestView};
+use crate::fleet::waiting::reason::Reasons;
 use crate::units::{Bytes, MilliCpu, Time};
 
 pub(super) fn host(state: &State) -> HostView {
@@ -35,6 +37,7 @@ pub(super) fn lanes(state: &State) -> Vec<LaneView> {
             name: Clone::clone(name),
             pools: lane.pools.clone(),
             priority: lane.priority,
+            limit: lane.limit.map(NonZeroU32::get),
             queued: u32::try_from(queued).unwrap_or(u32::MAX),
             running: u32::try_from(running).unwrap_or(u32::MAX),
         }
@@ -45,8 +48,10 @@ pub(super) fn lanes(state: &State) -> Vec<LaneView> {
 /// The job that waits longest, whatever its priority.
 pub(super) fn oldest(state: &State, now: Time) -> Option<OldestView> {
     let id = state.queue_lines().filter_map(|(_, line)| line.oldest(None, Admission::All)).min()?;
-    let job = super::job(state, now, id)?;
-    Some(OldestView { id, queued_at: job.queued_at, reason: job.reason })
+    let job = state.job(id)?;
+    // How many go before it is not counted: it may be the last of a long queue.
+    let reason = Reasons::new(state, now).of(job, 0).without_place();
+    Some(OldestView { id, queued_at: job.queued_at, reason: Some(reason) })
 }
 
 #[cfg(test)]
@@ -86,7 +91,7 @@ mod tests {
         let oldest = view.oldest.expect("jobs wait");
         assert_eq!(oldest.id.0, 2);
         let reason = oldest.reason.expect("there is a reason");
-        assert!(reason.starts_with("1 of 1 runners in light are busy"), "{reason}");
+        assert_eq!(reason, "the one runner in light is busy");
     }
 
     #[test]

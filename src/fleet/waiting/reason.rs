@@ -8,7 +8,9 @@ use crate::fleet::backoff::Backoff;
 use crate::fleet::event::Cordon;
 use crate::fleet::forge::{self, holds};
 use crate::fleet::gpus;
-use crate::fleet::job::Job;
+use crate::fleet::job::{Job, JobState};
+use crate::fleet::lanes::Rooms;
+use crate::fleet::pause;
 use crate::fleet::plan::{may_run, running_workflows};
 use crate::fleet::queue::Kind;
 use crate::fleet::runner::{Phase, Runner};
@@ -27,6 +29,7 @@ pub(in crate::fleet) struct Reasons<'a> {
     runs: BTreeSet<String>,
     seats: Vec<Seat<'a>>,
     loads: Loads,
+    rooms: Rooms<'a>,
     sizes: BTreeMap<PoolName, (SizeReason, u32)>,
     kinds: BTreeMap<Kind, WaitReason>,
 }
@@ -39,6 +42,7 @@ impl<'a> Reasons<'a> {
             runs: running_workflows(state),
             seats: assignment::seats(state),
             loads: Loads::of(state),
+            rooms: Rooms::of(state),
             sizes: scale::reasons(state, now),
             kinds: BTreeMap::new(),
         }
@@ -49,10 +53,14 @@ impl<'a> Reasons<'a> {
         if let Some(why) = of_fleet(self.state) {
             return why;
         }
+        let kind = Kind::of(job);
+        if let Some(why) = self.rooms.reason(&kind) {
+            return why;
+        }
         if !may_run(self.state, &self.runs, job) {
             return self.workflow_limit();
         }
-        self.of_kind(&Kind::of(job)).behind(ahead)
+        self.of_kind(&kind).behind(ahead)
     }
 
     pub fn workflow_limit(&self) -> WaitReason {
@@ -77,13 +85,24 @@ impl<'a> Reasons<'a> {
             let open = assignment::open_to(spec, kind).map(|pool| pool.name.clone());
             return WaitReason::NoPool { profile: kind.profile.clone(), too_small: open.collect() };
         }
+        if let Some(why) = pause::reason(self.state, &pools) {
+            return why;
+        }
         let taken = BTreeSet::new();
         let runner = Fits::of(spec, kind, &self.seats, &self.loads).take(&self.loads, &taken);
         if let Some(pool) = runner.and_then(|id| self.state.runner(id)) {
             return WaitReason::Next { pool: pool.build.template.pool.clone() };
         }
-        of_pools(self.state, self.now, &pools, &self.sizes)
+        let is_paused = |pool: &&Pool| pause::is_paused(self.state, &pool.name);
+        let open: Vec<&Pool> = pools.into_iter().filter(|pool| !is_paused(pool)).collect();
+        of_pools(self.state, self.now, &open, &self.sizes)
     }
+}
+
+/// Why a job waits that an operator holds back.
+pub(in crate::fleet) fn of_hold(job: &Job) -> Option<WaitReason> {
+    let JobState::OnHold { since, by } = &job.state else { return None };
+    Some(WaitReason::Held { job: job.id, since: *since, by: by.clone() })
 }
 
 /// Counts the jobs that wait, the forges' too, by why they do. Each counts for one pool: the first
@@ -98,16 +117,23 @@ pub(in crate::fleet) fn counts(
     let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     for (kind, line) in state.queue_lines() {
         let pool = demand::in_order(state, kind).first().map(|pool| pool.name.clone());
-        let fleet = of_fleet(state);
-        let is_limited = is_full && fleet.is_none();
+        let whole = of_fleet(state).or_else(|| reasons.rooms.reason(kind));
+        let is_limited = is_full && whole.is_none();
         let admitted = if is_limited { line.count(&reasons.runs) } else { line.len() };
         let held = small(line.len().saturating_sub(admitted));
-        let code = fleet.unwrap_or_else(|| reasons.of_kind(kind)).code();
+        let code = whole.unwrap_or_else(|| reasons.of_kind(kind)).code();
         for (code, count) in [(code, small(admitted)), (WaitCode::WorkflowLimit, held)] {
             if count > 0 {
                 *counts.entry((pool.clone(), code)).or_default() += count;
             }
         }
+    }
+    let mut pools: BTreeMap<Kind, Option<PoolName>> = BTreeMap::new();
+    for job in state.jobs_on_hold() {
+        let kind = Kind::of(job);
+        let first = || demand::in_order(state, &kind).first().map(|pool| pool.name.clone());
+        let pool = pools.entry(kind.clone()).or_insert_with(first).clone();
+        *counts.entry((pool, WaitCode::Held)).or_default() += 1;
     }
     forge::demand::waits(state, now, &reasons.sizes, &mut counts);
     counts
@@ -121,7 +147,7 @@ pub(in crate::fleet) fn of_fleet(state: &State) -> Option<WaitReason> {
     state.disks.trouble().map(|why| WaitReason::DiskLow { why })
 }
 
-/// Why jobs wait for pools none of whose runners is idle.
+/// Why jobs wait for pools that are not paused, and none of whose runners is idle.
 pub(in crate::fleet) fn of_pools(
     state: &State,
     now: Time,
@@ -150,7 +176,7 @@ pub(in crate::fleet) fn of_pools(
         return WaitReason::NoRunners { pools: names() };
     }
     if closed == all {
-        return WaitReason::Paused { closed };
+        return WaitReason::Cordoned { closed };
     }
     let open = slots.iter().filter(|it| it.cordon == Cordon::Open);
     if busy == 0
@@ -178,7 +204,7 @@ fn is_starting(state: &State, now: Time, slot: &Slot) -> bool {
         | Phase::Leaving { .. }
         | Phase::Retiring { .. } => true,
         // Its agent is away for a moment; one that is here and takes no job does not suit it.
-        Phase::Idle { .. } => !state.contact(runner.id).connected,
+        Phase::Idle { .. } => !state.contact(runner.id).is_connected(),
         Phase::Working { .. } | Phase::Busy { .. } => false,
     }
 }

@@ -10,6 +10,7 @@ use super::scope::Place;
 use super::shapes::{Group, Repository};
 use crate::fleet::forge::ForgeRunnerFact;
 use crate::forge::{CallError, Finding, Level};
+use crate::units::words::{agree, part};
 
 /// Repositories of a scope that are looked at.
 const REPOSITORIES_MAX: usize = 10;
@@ -88,10 +89,10 @@ impl Github {
         let old: Vec<&ForgeRunnerFact> = runners.iter().filter(is_old).collect();
         let first = old.first()?;
         Some(Finding::warning(format!(
-            "{} of {} runners are older than {newest}, such as {} with {}; GitHub gives no jobs to \
-             a version that is 30 days behind: build the image anew",
-            old.len(),
-            runners.len(),
+            "{} {} older than {newest}, such as {} with {}; GitHub gives no jobs to a version that \
+             is 30 days behind: build the image anew",
+            part(old.len(), runners.len(), "runner"),
+            agree(&old.len(), "is", "are"),
             first.name,
             first.version.as_deref().unwrap_or_default()
         )))

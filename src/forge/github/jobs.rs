@@ -9,9 +9,10 @@ use super::Github;
 use super::line::{Trouble, refusal};
 use super::scope::Place;
 use super::shapes::{Job, Repository, Run};
-use crate::fleet::forge::{ForgeJobFact, ForgeJobStatus};
+use crate::fleet::forge::ForgeJobFact;
 use crate::forge::{CallError, Listed};
 use crate::ids::ForgeJobId;
+use crate::units::words::counted;
 
 /// Repositories of an organization that are read if none are named; those with the latest pushes.
 const REPOSITORIES_MAX: usize = 50;
@@ -97,7 +98,9 @@ impl Github {
             let path = format!("/repos/{repository}/actions/runs?status={status}&per_page=100");
             let pages = self.api.list_some::<Run>(&path, "workflow_runs", RUN_PAGES).await?;
             if pages.bad > 0 {
-                queue.gaps.push(format!("{} runs of {repository} are not understood", pages.bad));
+                queue
+                    .gaps
+                    .push(format!("{repository}: not understood: {}", counted(pages.bad, "run")));
             }
             for run in pages.items {
                 // A run may go from one list to the other between the two.
@@ -135,14 +138,14 @@ impl Github {
         };
         let mut queue = Queue::default();
         if pages.bad > 0 {
-            let words = format!("{} jobs of run {} are not understood", pages.bad, run.id);
+            let words = format!("run {}: not understood: {}", run.id, counted(pages.bad, "job"));
             queue.gaps.push(words);
         }
         let (fork, now) = (run.is_fork(), self.api.line.now());
         for job in pages.items {
             let mut fact = job.fact(repository, fork, now);
             fact.workflow = fact.workflow.or_else(|| run.name.clone());
-            if !matches!(fact.status, ForgeJobStatus::Completed(_)) {
+            if !fact.status.is_final() {
                 queue.jobs.insert(fact.id, fact);
             }
         }

@@ -17,6 +17,7 @@ use crate::forge::governor::Use;
 use crate::forge::{CallError, Grant, Listed, Removal};
 use crate::ids::ForgeRunnerId;
 use crate::units::Time;
+use crate::units::words::counted;
 
 /// A group's number is looked up again after this.
 const GROUP_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -115,7 +116,7 @@ impl Github {
         let pages = pages.map_err(|trouble| self.reading(&what).sort(trouble))?;
         if pages.bad > 0 {
             // A runner that is missed here looks as if it were gone.
-            let words = format!("{what}: {} entries are not understood", pages.bad);
+            let words = format!("{what}: not understood: {}", counted(pages.bad, "entry"));
             return Err(failed(ForgeErrorClass::Retry, words));
         }
         // While others are removed, one may stand on two pages.

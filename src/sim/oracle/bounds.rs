@@ -89,8 +89,11 @@ fn recent(times: &mut VecDeque<Time>, now: Time) -> usize {
 
 /// What the fleet promised to keep to, whatever was asked for.
 pub(super) fn over_limits(records: &Records) -> Vec<String> {
-    let Some(spec) = &records.meta.spec else { return Vec::new() };
     let stay: Vec<&Slot> = records.slots.values().filter(|slot| slot.fate == Fate::Stay).collect();
+    let Some(spec) = &records.meta.spec else {
+        let unasked = stay.iter().map(|slot| format!("{} is there, and no `up` was done", slot.id));
+        return unasked.collect();
+    };
     let mut breaches = Vec::from_iter(false_tasks(records));
     if stay.len() > spec.limits.scale_max as usize {
         breaches.push(format!("{} slots, {} at most", stay.len(), spec.limits.scale_max));

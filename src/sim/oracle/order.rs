@@ -22,6 +22,8 @@ struct Waiting {
     priority: i32,
     submitter: String,
     since: Time,
+    /// It ran out of GPU memory, and keeps the turn that it had among jobs of a lesser profile.
+    is_raised: bool,
 }
 
 /// The jobs that wait.
@@ -49,7 +51,10 @@ impl OrderBook {
                 _ if job.spec.workflow.is_some() => {}
                 JobState::Queued => drop(self.waiting.insert(*id, Waiting::of(job))),
                 JobState::Given { .. } => begun.extend(before.map(|before| (*id, before))),
-                JobState::Publishing { .. } | JobState::Fenced { .. } | JobState::Ended { .. } => {}
+                JobState::OnHold { .. }
+                | JobState::Publishing { .. }
+                | JobState::Fenced { .. }
+                | JobState::Ended { .. } => {}
             }
         }
         self.last = last;
@@ -57,12 +62,13 @@ impl OrderBook {
     }
 
     fn before_its_turn(&self, now: Time, id: JobId, job: &Waiting) -> Option<String> {
-        if now.since(job.since) >= OF_AGE {
+        if now.since(job.since) >= OF_AGE || job.is_raised {
             return None;
         }
         let is_wronged = |(other, it): &(&JobId, &Waiting)| {
             let is_earlier = it.submitter == job.submitter && **other < id;
             it.kind == job.kind
+                && !it.is_raised
                 && (it.priority > job.priority || (it.priority == job.priority && is_earlier))
         };
         let (other, _) = self.waiting.iter().find(is_wronged)?;
@@ -77,6 +83,7 @@ impl Waiting {
             priority: job.priority,
             submitter: job.spec.submitter.clone(),
             since: job.queued_at,
+            is_raised: job.raised.is_some(),
         }
     }
 }

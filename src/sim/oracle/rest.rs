@@ -70,7 +70,8 @@ fn is_at_home(world: &World, runner: &Runner) -> bool {
 
 fn is_done(records: &Records, spec: &Spec, held: &BTreeSet<PoolName>, job: &Job) -> bool {
     match &job.state {
-        JobState::Ended { .. } => true,
+        // Whoever holds a job has to release it.
+        JobState::Ended { .. } | JobState::OnHold { .. } => true,
         JobState::Queued => !is_servable(records, spec, held, job),
         JobState::Given { .. } | JobState::Publishing { .. } | JobState::Fenced { .. } => false,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ready, tells, with};
+use super::{ready, start, tells, with};
 use crate::fleet::view::{JobStatus, PoolView, SizeReason};
 use crate::ids::JobId;
 use crate::sim::Sim;
@@ -71,4 +71,13 @@ fn scale_down_on_idle() {
     sim.settle().expect("all is well again");
     assert_eq!(sim.containers().len(), 2);
     tells(&sim, "scale_down_on_idle");
+}
+
+#[test]
+fn a_fleet_whose_only_up_was_refused_stays_empty() {
+    let warm = pool("light", 0).between(1, 4).elastic(|elastic| elastic.warm = 2);
+    let mut sim = start(with([warm, pool("gpu_max", 3)]));
+    sim.run_for(Duration::from_secs(60));
+    assert!(sim.records.slots.is_empty() && sim.containers().is_empty());
+    tells(&sim, "a_fleet_whose_only_up_was_refused_stays_empty");
 }

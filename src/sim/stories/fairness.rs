@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ready, with};
+use super::{ready, tells, with};
 use crate::fleet::event::JobSpec;
-use crate::fleet::view::JobStatus;
-use crate::ids::JobId;
+use crate::fleet::view::{JobStatus, WaitCode, WaitReason};
+use crate::ids::{JobId, LaneName, PoolName};
 use crate::sim::Sim;
 use crate::sim::script::{pool, work};
 
@@ -127,5 +127,49 @@ fn a_job_of_age_that_nobody_serves_changes_nothing_for_the_others() {
     assert!(sim.run_till(is_over));
     let passed = low.iter().filter(|id| !waits(&sim, **id)).count();
     assert!(passed <= 1, "{passed} of lower priority began before");
+    unbroken(&sim);
+}
+
+// Item 33: "limits per lane and repository hold at every step of the simulation".
+#[test]
+fn of_a_lane_with_a_limit_no_more_run_at_once_and_others_pass() {
+    let spec = |most| {
+        let lanes = with([pool("light", 4)]).with_lane("verify", &["light"], 100);
+        lanes.limiting("verify", most)
+    };
+    let mut sim = ready(spec(2));
+    let of_lane = submit(&mut sim, 4, &work(5).on("light").in_lane("verify"));
+    let other = sim.submit(work(5).on("light")).expect("it is accepted");
+    assert!(!waits(&sim, other), "two runners are free for it");
+    let why = sim.job(of_lane[2]).and_then(|it| it.wait).expect("it waits");
+    let verify = LaneName::new("verify");
+    assert_eq!(why, WaitReason::LaneLimit { lane: verify, running: 2, most: 2 });
+    assert_eq!(why.to_string(), "2 jobs of lane verify run, and 2 may at a time");
+    let fleet = sim.fleet().expect("it runs");
+    let light = Some(PoolName::new("light"));
+    let counts = fleet.waiting_counts();
+    assert_eq!(counts.get(&(light, WaitCode::LaneLimit)), Some(&2), "{counts:?}");
+    let lane = fleet.view(sim.now()).lanes.remove(0);
+    assert_eq!((lane.limit, lane.running, lane.queued), (Some(2), 2, 2));
+    assert!(sim.run_till_job(of_lane[3], JobStatus::Succeeded));
+    let last = submit(&mut sim, 3, &work(5).on("light").in_lane("verify"));
+    assert!(waits(&sim, last[2]));
+    sim.up(spec(0));
+    assert!(!waits(&sim, last[2]), "the file has no limit any more");
+    unbroken(&sim);
+    tells(&sim, "of_a_lane_with_a_limit_no_more_run_at_once_and_others_pass");
+}
+
+#[test]
+fn no_runner_is_made_for_what_the_limit_of_a_lane_keeps_waiting() {
+    let elastic = pool("light", 0).between(0, 8).elastic(|it| {
+        it.scale_up_threshold = 0;
+        it.scale_up_delay = Duration::ZERO;
+    });
+    let spec = with([elastic]).with_lane("verify", &["light"], 0).limiting("verify", 2);
+    let mut sim = ready(spec);
+    submit(&mut sim, 8, &work(600).on("light").in_lane("verify"));
+    sim.run_for(Duration::from_secs(300));
+    assert_eq!(sim.containers().len(), 2);
     unbroken(&sim);
 }

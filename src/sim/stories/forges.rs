@@ -51,17 +51,22 @@ fn a_pool_at_a_forge_grows_for_its_jobs_and_shrinks_after_them() {
     tells(&sim, "a_pool_at_a_forge_grows_for_its_jobs_and_shrinks_after_them");
 }
 
-// The forge gives a job to a runner that is about to go, and refuses to remove it.
-#[test]
-fn a_runner_that_gets_a_job_as_it_leaves_stays_for_it() {
-    let mut sim = ready(with([pool("light", 1).at_forge(LABELS)]));
+/// The forge gives a job to a runner that is about to go; the job is done all the same.
+fn a_job_comes_as_its_runner_leaves(mut sim: Sim, name: &str) {
     sim.push(LABELS, 30);
     sim.run_for(Duration::from_millis(100));
     sim.scale(&[("light", 0)]);
     assert!(sim.run_till_all_over());
     sim.run_for(Duration::from_secs(10));
     assert_eq!(sim.ends(), ["success"]);
-    tells(&sim, "a_runner_that_gets_a_job_as_it_leaves_stays_for_it");
+    tells(&sim, name);
+}
+
+// The forge refuses to remove it.
+#[test]
+fn a_runner_that_gets_a_job_as_it_leaves_stays_for_it() {
+    let sim = ready(with([pool("light", 1).at_forge(LABELS)]));
+    a_job_comes_as_its_runner_leaves(sim, "a_runner_that_gets_a_job_as_it_leaves_stays_for_it");
 }
 
 // The forge's own view lags behind: it removes a runner that has just got a job.
@@ -69,13 +74,25 @@ fn a_runner_that_gets_a_job_as_it_leaves_stays_for_it() {
 fn a_runner_that_its_forge_removes_while_it_works_is_left_alone() {
     let mut sim = ready(with([pool("light", 1).at_forge(LABELS)]));
     sim.world.faults.set(Fault::ForgeBlind, 1000);
-    sim.push(LABELS, 30);
+    let name = "a_runner_that_its_forge_removes_while_it_works_is_left_alone";
+    a_job_comes_as_its_runner_leaves(sim, name);
+}
+
+// Its silence is counted from its new session, not from the one that is over.
+#[test]
+fn an_agent_that_calls_again_before_its_last_session_is_told_over_keeps_its_job() {
+    let mut sim = ready(with([pool("light", 1).at_forge(LABELS)]));
+    sim.run_for(Duration::from_secs(60));
+    sim.world.faults.set(Fault::SessionBreaks, 1000);
+    sim.world.faults.set(Fault::GoodbyeLate, 1000);
+    let job = sim.push(LABELS, 30);
+    assert!(sim.run_till_pushed_runs(job));
     sim.run_for(Duration::from_millis(100));
-    sim.scale(&[("light", 0)]);
+    sim.world.faults.set(Fault::SessionBreaks, 0);
     assert!(sim.run_till_all_over());
     sim.run_for(Duration::from_secs(10));
     assert_eq!(sim.ends(), ["success"]);
-    tells(&sim, "a_runner_that_its_forge_removes_while_it_works_is_left_alone");
+    tells(&sim, "an_agent_that_calls_again_before_its_last_session_is_told_over_keeps_its_job");
 }
 
 #[test]

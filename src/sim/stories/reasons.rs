@@ -89,7 +89,7 @@ fn each_reason_of_the_fleet_and_its_pools_is_told_where_it_holds() {
     assert_eq!(code(&sim, light), WaitCode::Starting);
     sim.ask(Request::Cordon { slots: vec![SlotId(1)], to: Cordon::Closed });
     sim.run_for(Duration::from_secs(5));
-    assert_eq!(why(&sim, light), WaitReason::Paused { closed: 1 });
+    assert_eq!(why(&sim, light), WaitReason::Cordoned { closed: 1 });
 
     sim.up(with([pool("standard", 1)]));
     sim.run_for(Duration::from_secs(1));

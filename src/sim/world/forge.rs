@@ -51,7 +51,7 @@ pub struct Forge {
     pub(super) identities: BTreeMap<(ScopeUrl, String), ForgeRunnerId>,
     pub(super) grants: BTreeMap<IncarnationId, ForgeRunnerId>,
     scopes: BTreeSet<ScopeUrl>,
-    told: BTreeMap<ScopeUrl, ForgeContact>,
+    told: BTreeMap<ScopeUrl, (ForgeContact, Time)>,
     pub(super) in_flight: BTreeMap<IncarnationId, OpId>,
     runners: u64,
     last_job: u64,

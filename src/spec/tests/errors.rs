@@ -308,6 +308,7 @@ fn what_belongs_together_is_checked_across_the_file() {
         ("project: My Fleet\n", "help: write `myfleet`"),
         ("lanes: {l: {pools: [a, a]}}\n", "the pool `a` is written twice"),
         ("lanes: {l: {}}\n", "`lanes.l` has no `pools`"),
+        ("lanes: {l: {pools: [a], limit: 0}}\n", "not a whole number from 1 to 10000"),
         ("task_types: {docs: standart}\n", "did you mean `standard`?"),
         ("limits: {log_max: 1b}\n", "write something from `64KiB` to `4GiB`"),
         ("limits: {scale_max: 0}\n", "not a whole number from 1 to 10000"),

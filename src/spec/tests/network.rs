@@ -5,7 +5,7 @@ use super::*;
 const BASE: &str = "version: 1\npools: [{name: a, profile: light}]\n";
 
 #[test]
-fn a_proxys_password_comes_from_a_variable_and_is_never_shown() {
+fn a_proxys_password_stays_in_its_variable() {
     let text = format!(
         "{BASE}proxy: {{https: \"http://${{WHO}}:${{PROXY_PASSWORD}}@proxy:3128\", \
          no_proxy: [.lan]}}\n"
@@ -13,11 +13,14 @@ fn a_proxys_password_comes_from_a_variable_and_is_never_shown() {
     let env = [("WHO", "me"), ("PROXY_PASSWORD", "p%40")];
     let loaded = load_all(&[&text], &env).expect("it should load");
     let proxy = loaded.spec.proxy.clone().expect("a proxy");
-    assert_eq!(proxy.https.expect("an address").reveal(), "http://me:p%40@proxy:3128");
+    let variables = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let whole = proxy.https.expect("an address").open(&variables).expect("they are set");
+    assert_eq!(whole.reveal(), "http://me:p%40@proxy:3128");
     let shown = loaded.render_masked();
-    assert!(shown.contains("https: \"http://***@proxy:3128\""), "{shown}");
-    let masked = serde_json::to_string(&loaded.spec.masked()).expect("JSON");
-    for text in [shown, masked, format!("{:?}", loaded.spec)] {
+    assert!(shown.contains("https: \"http://${WHO}:${PROXY_PASSWORD}@proxy:3128\""), "{shown}");
+    assert_eq!(load_all(&[&shown], &env).expect("it is a fleet file").spec, loaded.spec);
+    let json = serde_json::to_string(&loaded.spec).expect("JSON");
+    for text in [shown, json, format!("{:?}", loaded.spec)] {
         assert!(!text.contains("p%40") && !text.contains("//me"), "{text}");
     }
 }
@@ -36,6 +39,17 @@ error: this looks like a secret: the address holds a user or a password
 
 1 error; nothing was changed";
     assert_eq!(errors_of(&text), expected);
+}
+
+#[test]
+fn a_password_beside_a_variable_is_refused_like_one_alone() {
+    for address in ["http://me:hunter2@${HOST}:1", "http://me:${WORD:-hunter2}@proxy:1"] {
+        let text = format!("{BASE}proxy:\n  http: {address}\n");
+        let found = load_all(&[&text], &[("HOST", "proxy")]).map(|it| it.spec);
+        let found = found.expect_err("it is refused").to_string();
+        assert!(found.contains("this looks like a secret") && found.contains(":4:9"), "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The rendered file loads to the same spec.
 
+use std::num::NonZeroU32;
+
 use super::*;
 use crate::units::GpuMib;
 
@@ -29,7 +31,7 @@ fn gpu(side: u64, n: u64) -> Option<GpuDemand> {
 }
 
 /// Builds a fleet from a number, so that many unlike ones are tried without randomness.
-fn fleet(n: u64) -> Spec {
+pub(super) fn fleet(n: u64) -> Spec {
     let pick = |step: u64, sides: u64| (n / step.max(1) + n * step) % sides.max(1);
     let text = |step: u64| {
         TEXTS[usize::try_from(pick(step, TEXTS.len() as u64)).expect("a small number")].to_owned()
@@ -68,7 +70,9 @@ fn fleet(n: u64) -> Spec {
     });
     spec.pools.push(forge::pool(n));
     spec.forge = forge::policy(n);
-    let lane = Lane { pools: vec![PoolName::new("b"), PoolName::new("a")], priority: -3 };
+    let pools = vec![PoolName::new("b"), PoolName::new("a")];
+    let limit = NonZeroU32::new(u32::try_from(n % 3).unwrap_or(0));
+    let lane = Lane { pools, priority: -3, limit };
     spec.lanes.insert(LaneName::new("l"), lane);
     spec.task_types.insert("docs".to_owned(), ProfileName::new("own"));
     spec.reports.keep = (n.is_multiple_of(2)).then(|| Duration::from_secs(60 + n));

@@ -47,8 +47,9 @@ pub(super) fn pools(raw: &RawFleet, fleet: &mut Fleet<'_>, cx: &mut Context<'_>)
         pools.push(Pool { profile, forge, ..pool });
     }
     forge::check_rights(list, &pools, cx);
-    check_total(list, &pools, fleet, cx);
-    check_runner_names(list, &pools, cx);
+    if check_total(list, &pools, fleet, cx) {
+        check_runner_names(list, &pools, cx);
+    }
     pools
 }
 
@@ -274,7 +275,8 @@ fn expand(template: &str, number: u32) -> String {
     template.replace("{n}", &number.to_string())
 }
 
-fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Context<'_>) {
+/// Whether there are not more runners than there may be, so that each can be looked at.
+fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Context<'_>) -> bool {
     let total: u64 = pools.iter().map(|pool| u64::from(pool.size.most())).sum();
     let bound = fleet.limits.scale_max;
     if total > u64::from(bound) {
@@ -298,6 +300,7 @@ fn check_total(list: Spot<'_>, pools: &[Pool], fleet: &Fleet<'_>, cx: &mut Conte
             }
         }
     }
+    total <= u64::from(bound)
 }
 
 /// Names of runners are host names; two alike could not be told apart.

@@ -1,9 +1,8 @@
 //! The proxy's addresses, and what is reached without it.
 
 use super::super::document::Value;
-use super::super::proxy::{Proxy, ProxyUrl};
+use super::super::proxy::{Proxy, ProxyUrl, WholeProxyUrl};
 use super::super::raw::RawProxy;
-use super::super::scalar::Origin;
 use super::super::secret;
 use super::{Context, Spot};
 
@@ -26,8 +25,8 @@ pub(super) fn proxy(raw: Option<&RawProxy>, cx: &mut Context<'_>) -> Option<Prox
 
 fn url(spot: Spot<'_>, text: Option<&str>, cx: &mut Context<'_>) -> Option<ProxyUrl> {
     let text = text?;
-    let url = match ProxyUrl::parse(text) {
-        Ok(url) => url,
+    let whole = match WholeProxyUrl::parse(text) {
+        Ok(whole) => whole,
         Err(why) => {
             let shown = secret::mask_user(spot.shown());
             cx.findings
@@ -36,19 +35,26 @@ fn url(spot: Spot<'_>, text: Option<&str>, cx: &mut Context<'_>) -> Option<Proxy
             return None;
         }
     };
-    let is_literal = match spot.node.map(|node| &node.value) {
-        Some(Value::Scalar(scalar)) => scalar.origin == Origin::Literal,
-        Some(Value::List(_) | Value::Map(_)) | None => false,
+    let written = match spot.node.map(|node| &node.value) {
+        Some(Value::Scalar(scalar)) => scalar.written.as_deref(),
+        Some(Value::List(_) | Value::Map(_)) | None => None,
     };
-    if url.has_user() && is_literal {
-        cx.findings
-            .error(spot.span, "this looks like a secret: the address holds a user or a password")
-            .help(
-                "secrets never enter the file: put them into `.env` and write \
-                 `http://${PROXY_USER}:${PROXY_PASSWORD}@proxy.example:3128`",
-            );
+    let url = match (whole.user(), written) {
+        (None, _) | (Some(_), None) => ProxyUrl::parse(text),
+        (Some(_), Some(written)) => ProxyUrl::kept(written, &whole),
+    };
+    match url {
+        Ok(url) => Some(url),
+        Err(why) => {
+            cx.findings
+                .error(
+                    spot.span,
+                    "this looks like a secret: the address holds a user or a password",
+                )
+                .help(why.to_string());
+            None
+        }
     }
-    Some(url)
 }
 
 fn exceptions(spot: Spot<'_>, hosts: Option<&[String]>, cx: &mut Context<'_>) -> Vec<String> {

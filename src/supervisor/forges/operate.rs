@@ -28,7 +28,8 @@ impl Forges {
     /// goes to the agents' side, and nowhere else.
     pub async fn operate(
         self: Arc<Self>,
-        (op, incarnation): (OpId, IncarnationId),
+        op: OpId,
+        incarnation: IncarnationId,
         action: ForgeAction,
         agents: Arc<Agents>,
     ) {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{Forges, Scope, lock};
 use crate::forge::{Finding, Forge, Governor, Level};
 use crate::ids::PoolName;
-use crate::spec::{ForgeAccess, ForgePool, Pool, SecretSource, Webhook};
+use crate::spec::{ForgeAccess, ForgePool, Pool, Proxy, SecretSource, Webhook};
 use crate::supervisor::forge_report::{
     ForgeReport, LimitReport, ScopeReport, SecretReport, SecretUser,
 };
@@ -25,16 +26,30 @@ struct Group {
 impl Forges {
     /// Asks the forges, all at once, and reads every secret that the spec names.
     pub async fn report(&self) -> ForgeReport {
-        let (pools, webhook) = {
+        let (pools, webhook, notify, proxy) = {
             let state = lock(&self.state);
-            (state.pools.clone(), state.webhook.clone())
+            let proxy = state.proxy().cloned();
+            (state.pools.clone(), state.webhook.clone(), state.notify.clone(), proxy)
         };
         let groups = groups(&pools);
         let scopes = join_all(groups.into_iter().map(|group| self.scope_report(group)));
-        let secrets = self.secret_reports(&pools, webhook.as_ref());
-        let (scopes, secrets) = tokio::join!(scopes, secrets);
+        let secrets = self.secret_reports(&pools, webhook.as_ref(), notify);
+        let (scopes, mut secrets) = tokio::join!(scopes, secrets);
+        secrets.extend(self.proxy_reports(proxy).await);
         let env_file = self.secrets.env_report();
         ForgeReport { scopes, secrets, env_file, webhook: self.door.report() }
+    }
+
+    /// One for each user of a proxy; both addresses have the same as a rule.
+    async fn proxy_reports(&self, proxy: Option<Proxy>) -> Vec<SecretReport> {
+        let Some(Proxy { http, https, .. }) = proxy else { return Vec::new() };
+        let other = http.filter(|http| https.as_ref() != Some(http));
+        let secrets = self.secrets.clone();
+        let read = move || {
+            let urls = https.iter().chain(&other);
+            urls.filter_map(|url| secrets.proxy_report(url)).collect()
+        };
+        spawn_blocking(read).await.unwrap_or_default()
     }
 
     async fn scope_report(&self, group: Group) -> ScopeReport {
@@ -51,13 +66,19 @@ impl Forges {
         ScopeReport { scope: forge.scope, pools, findings, limit }
     }
 
-    async fn secret_reports(&self, pools: &[Pool], webhook: Option<&Webhook>) -> Vec<SecretReport> {
+    async fn secret_reports(
+        &self,
+        pools: &[Pool],
+        webhook: Option<&Webhook>,
+        notify: Option<SecretSource>,
+    ) -> Vec<SecretReport> {
         let mut wanted: Vec<(SecretSource, SecretUser)> = Vec::new();
         for pool in pools {
             wanted.extend(secrets_of(pool));
         }
         let of_webhook = webhook.iter().flat_map(|it| &it.secrets);
         wanted.extend(of_webhook.map(|source| (source.clone(), SecretUser::Webhook)));
+        wanted.extend(notify.map(|source| (source, SecretUser::Notify)));
         join_all(
             wanted.into_iter().map(async |(source, of)| self.secrets.report(&source, of).await),
         )

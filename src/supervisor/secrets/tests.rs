@@ -130,9 +130,10 @@ async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
     let script = "sleep 600 & echo $! > child; wait";
     let why = trouble(&secrets, &command(&["sh", "-c", script])).await;
     assert!(why.contains("did not answer within 10 s"), "{why}");
-    // With time paused the program may have been ended before it could begin.
-    if let Ok(child) = fs::read_to_string(folder.path().join("child")) {
-        let status = format!("/proc/{}/stat", child.trim());
+    // With time paused the program may have been ended before it began, or before it wrote.
+    let told = fs::read_to_string(folder.path().join("child")).unwrap_or_default();
+    if let Ok(child) = told.trim().parse::<u32>() {
+        let status = format!("/proc/{child}/stat");
         let is_gone = || fs::read_to_string(&status).map_or(true, |stat| stat.contains(") Z "));
         let mut looks = 0;
         while !is_gone() {

@@ -169,8 +169,33 @@ async fn the_door_takes_deliveries_alone_and_none_that_is_too_large() {
     assert_eq!(scene.raw("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await, "405");
     let large = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 26214401\r\n\r\n";
     assert_eq!(scene.raw(large).await, "413");
-    let half = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf";
-    assert_eq!(scene.raw(half).await, "408", "a slow one does not keep its seat");
+}
+
+#[tokio::test]
+async fn a_slow_delivery_does_not_keep_its_seat() {
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let scene = scene(Vec::new(), 8).await;
+    let mut line = TcpStream::connect(&scene.at).await.expect("the door is open");
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    line.write_all(head.as_bytes()).await.expect("sent");
+    let mut said = vec![0; GO_ON.len()];
+    timeout(PATIENCE, line.read_exact(&mut said)).await.expect("in time").expect("an answer");
+    assert_eq!(said, GO_ON);
+    // From here on there is nothing to wait for but the door's own deadline.
+    tokio::time::pause();
+    line.write_all(b"half").await.expect("sent");
+    assert_eq!(answer(line).await, "408");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_half_a_head_keeps_no_seat() {
+    let scene = scene(Vec::new(), 8).await;
+    let mut line = TcpStream::connect(&scene.at).await.expect("the door is open");
+    line.write_all(b"POST / HTTP/1.1\r\nhost: x").await.expect("sent");
+    let mut bytes = Vec::new();
+    // The clock jumps to the door's own deadline. A line may also be reset.
+    let _end = timeout(2 * PATIENCE, line.read_to_end(&mut bytes)).await.expect("it is closed");
+    assert!(!bytes.starts_with(b"HTTP/1.1 202"));
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! What an operator does on the page, and what others may not.
 
 use slate_fleet::fleet::event::{Cordon, Request, RestartTime, ScaleTarget};
-use slate_fleet::ids::{JobId, SlotId};
+use slate_fleet::ids::SlotId;
 use slate_fleet::wire::frame::Stream;
 
 use super::browser::{ENTER, ESCAPE, TAB};
-use super::fleets::{entry, workstation};
+use super::fleets::{entry, job_on, newest_running, next_in_line, workstation};
 use super::{Stage, picture};
 
 const BUSY: &str = "a[href='#/slate-gpu-heavy-01']";
@@ -24,7 +24,8 @@ async fn an_operator_drains_restarts_scales_and_closes_each_after_a_question() {
     page.click(&format!("#runner-rows {BUSY}"));
     page.click("[data-action=cordon]");
     page.wait_for_text("#confirm", "Drain slate-gpu-heavy-01?");
-    page.wait_for_text("#confirm", "job-101 runs to its end");
+    let job = stage.of_world(|world| job_on(world, "slate-gpu-heavy-01"));
+    page.wait_for_text("#confirm", &format!("{job} runs to its end"));
     page.picture(&picture("confirm"));
     page.click("#confirm-no");
     assert!(stage.asked().is_empty(), "`Leave it` leaves it");
@@ -58,9 +59,10 @@ async fn an_operator_drains_restarts_scales_and_closes_each_after_a_question() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jobs_output_is_followed_and_the_job_cancelled() {
     let stage = Stage::open(Some("operator"), workstation).await;
-    let (page, job) = (&stage.browser, JobId(101));
-    page.click("#waterfall a[href='#/job-101']");
-    page.wait_for_text("#detail", "cargo nextest run");
+    let (page, job) = (&stage.browser, stage.of_world(|world| newest_running(world, "light")));
+    let words = stage.of_world(|world| world.jobs[&job].spec.command.join(" "));
+    page.click(&format!("#waterfall a[href='#/{job}']"));
+    page.wait_for_text("#detail", &words);
     let first = b"\x1b[32mgood\x1b[0m <img src=x onerror=alert(1)>\n";
     stage.fake.write(job, Stream::Stdout, 0, first);
     page.wait_for_text(".log", "good <img src=x onerror=alert(1)>");
@@ -69,6 +71,12 @@ async fn a_jobs_output_is_followed_and_the_job_cancelled() {
     stage.fake.write(job, Stream::Stdout, first.len() as u64, b"and more\n");
     page.wait_for_text(".log", "and more");
     page.picture(&picture("log"));
+    page.eval("document.querySelector('#detail dd a').focus()");
+    page.eval("window.before = document.querySelector('#detail').innerText");
+    let went_on = "return document.querySelector('#detail').innerText !== window.before";
+    page.wait("its age went on", went_on);
+    let focus = page.eval("return document.activeElement.matches('#detail dd a')");
+    assert_eq!(focus, true, "what has the focus keeps it");
     confirm(&stage, "#detail [data-danger]");
     page.wait_for_text("#detail", "cancelled");
     page.wait_for_text("#detail", "The end of its output.");
@@ -76,19 +84,73 @@ async fn a_jobs_output_is_followed_and_the_job_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_holds_a_job_that_waits_and_lets_it_go() {
+    let stage = Stage::open(Some("operator"), workstation).await;
+    let (page, job) = (&stage.browser, stage.of_world(next_in_line));
+    page.click(&format!("#queue-list a[href='#/{job}']"));
+    page.wait_for_text("[data-action=hold]", "Hold");
+    page.click("[data-action=hold]");
+    page.wait_for_text("#confirm", &format!("Hold {job}?"));
+    page.click("#confirm-yes");
+    page.wait_for_text("#done", &format!("{job} is on hold"));
+    page.wait_for_text("#detail", &format!("`slate-fleet release {job}` lets it go"));
+    page.wait_for_text("#queue-list li:last-child", "on hold");
+    page.wait_for_text("[data-action=hold]", "Release");
+    confirm(&stage, "[data-action=hold]");
+    page.wait_for_text("[data-action=hold]", "Hold");
+    assert_eq!(stage.asked(), [Request::Hold(vec![job]), Request::Release(vec![job])]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_pauses_a_pool_or_all_and_resumes_them() {
+    let stage = Stage::open(Some("operator"), workstation).await;
+    let page = &stage.browser;
+    page.click("[aria-label='Pause light']");
+    page.wait_for_text("#confirm", "Pause light?");
+    page.click("#confirm-yes");
+    page.wait_for_text("#pool-list", "paused for 0 s by ana");
+    page.wait_for_text("#sentence", "All 45 runners are fine; light is paused; 3 jobs wait");
+    page.picture(&picture("paused"));
+    confirm(&stage, "[aria-label='Resume light']");
+    page.wait("it is open", "return !document.querySelector('[data-paused]')");
+    page.click("#pause-all");
+    page.wait_for_text("#confirm", "Pause all pools?");
+    page.click("#confirm-yes");
+    page.wait_for_text("#sentence", "every pool is paused");
+    page.wait_for_text("#pause-all", "Resume all");
+    confirm(&stage, "#pause-all");
+    page.wait_for_text("#pause-all", "Pause all");
+    let pause = |pools: &[&str], to| Request::Pause {
+        pools: pools.iter().map(|&pool| pool.to_owned()).collect(),
+        to,
+    };
+    let (closed, open) = (Cordon::Closed, Cordon::Open);
+    let asked =
+        [pause(&["light"], closed), pause(&["light"], open), pause(&[], closed), pause(&[], open)];
+    assert_eq!(stage.asked(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_sees_jobs_and_events_and_no_buttons() {
     let stage = Stage::open(Some("viewer"), workstation).await;
     let page = &stage.browser;
-    page.wait_for_text("#queue-list", "6 of 6 runners in light are busy; next in line");
-    page.wait_for_text("#event-list", "the agent says so");
+    page.wait_for_text("#queue-list", "25 of 25 runners in light are busy; next in line");
+    page.wait_for_text("#event-list", "idle");
     assert_eq!(page.eval("return location.hash"), "", "the token is not in the address any more");
-    stage.fake.change(|world| world.audit.push(entry(13, "job-121", "assigned", "first in line")));
+    stage.fake.change(|world| {
+        let next = entry(world, "job-121", "assigned", "first in line");
+        world.audit.push(next);
+    });
     page.wait_for_text("#event-list li:first-child", "first in line");
     page.click(&format!("#runner-rows {BUSY}"));
     page.wait_for_text("#detail", "slate-gpu-heavy-01");
-    let buttons = "return [...document.querySelectorAll('[data-action], .small')]
+    let shown = "return [...document.querySelectorAll('[data-action], .small, [data-danger]')]
         .filter((it) => it.checkVisibility()).length";
-    assert_eq!(page.eval(buttons), 0, "a viewer changes nothing");
+    assert_eq!(page.eval(shown), 0, "a viewer changes no runner");
+    page.click("#detail-close");
+    page.click("#queue-list a");
+    page.wait_for_text("#detail", "Waits because");
+    assert_eq!(page.eval(shown), 0, "a viewer changes no job");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,12 +159,12 @@ async fn without_a_token_the_page_shows_what_is_public_and_says_how_to_see_more(
     let page = &stage.browser;
     page.wait_for_text("#who", "public view");
     let sentence = stage.sentence();
-    assert!(sentence.starts_with("All 19 runners are fine; 3 jobs wait"), "{sentence}");
+    assert!(sentence.starts_with("All 45 runners are fine; 3 jobs wait"), "{sentence}");
     for part in ["#queue", "#recent", "#events"] {
         page.wait_for_text(part, "slate-fleet dashboard");
     }
     let body = page.text("body");
-    assert!(!body.contains("pytest"), "a command is for those with a token: {body}");
+    assert!(!body.contains("ruff"), "a command is for those with a token: {body}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,10 @@
 //! Lost contact, trouble, and nothing at all.
 
-use slate_fleet::fleet::event::Cordon;
 use slate_fleet::fleet::view::{FleetPhase, RunnerStatus};
 
-use super::fleets::{crowd, workstation};
+use super::fleets::{crowd, entry, troubled, workstation};
 use super::{Server, Stage, picture};
+use crate::cli::fake::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_contact_is_said_with_its_time_and_ends_by_itself() {
@@ -15,12 +15,51 @@ async fn a_lost_contact_is_said_with_its_time_and_ends_by_itself() {
     page.wait_for_text("#lost", "What you see is from then.");
     page.wait_for_text("#contact", "no contact");
     page.picture(&picture("lost"));
-    fake.change(|world| world.fleet.runners.truncate(18));
+    fake.change(|world| world.fleet.runners.truncate(44));
     let (server, _) = Server::start(&fake, &address).await;
     page.wait("it is live again", "return document.querySelector('#lost').hidden");
-    page.wait_for_text("#sentence", "All 18 runners are fine");
+    page.wait_for_text("#sentence", "All 44 runners are fine");
     page.wait_for_text("#who", "viewer");
     drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lost_contact_the_events_go_on_where_they_broke_off() {
+    let Stage { fake, browser: page, address, mut server, _folder } =
+        Stage::open(Some("viewer"), |world| happens(world, 60)).await;
+    page.wait("a new page has the last 50", &shows(11, 60));
+    for (more, first, last) in [(80, 11, 140), (360, 301, 500)] {
+        drop(server);
+        page.wait_for_text("#lost", "No contact with the supervisor since ");
+        fake.change(|world| happens(world, more));
+        server = Server::start(&fake, &address).await.0;
+        page.wait("none is missed and none is there twice", &shows(first, last));
+    }
+    drop(server);
+    page.wait_for_text("#lost", "No contact with the supervisor since ");
+    fake.change(|world| {
+        world.audit.clear();
+        happens(world, 3);
+    });
+    let _server = Server::start(&fake, &address).await;
+    page.wait("a record that was begun anew is shown alone", &shows(1, 3));
+}
+
+/// So many more entries of the audit log.
+fn happens(world: &mut World, count: u32) {
+    for _ in 0..count {
+        let next = entry(world, "runner-001", "ready", "the agent says so");
+        world.audit.push(next);
+    }
+}
+
+/// Whether exactly these entries are shown, the last one first.
+fn shows(first: u64, last: u64) -> String {
+    format!(
+        "const seen = [...document.querySelectorAll('#event-list li')];
+         return seen.length === {} && seen.every((it, at) => Number(it.dataset.seq) === {last} - at);",
+        last - first + 1
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,31 +68,22 @@ async fn a_token_that_is_no_good_any_more_leaves_what_is_public() {
     let page = &stage.browser;
     page.eval("location.hash = '#token=nonsense'; location.reload()");
     page.wait_for_text("#who", "public view");
-    page.wait_for_text("#sentence", "All 19 runners are fine");
+    page.wait_for_text("#sentence", "All 45 runners are fine");
     page.wait_for_text("#queue", "slate-fleet dashboard");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trouble_is_in_the_verdict_and_its_cause_below() {
-    let stage = Stage::open(Some("operator"), |world| {
-        workstation(world);
-        let cause = "crashed 3 times in a row; next try in 8 s".to_owned();
-        world.fleet.troubles = vec![format!("slate-light-06: {cause}")];
-        world.fleet.gpus.cards[1].cordon = Some("Xid 79: it has fallen off the bus".to_owned());
-        let last = world.fleet.runners.len() - 1;
-        world.fleet.runners[last].status = RunnerStatus::Error;
-        world.fleet.runners[last].reason = Some(cause);
-        world.fleet.runners[last - 1].status = RunnerStatus::Starting;
-        world.fleet.runners[last - 2].cordon = Cordon::Closed;
-    })
-    .await;
+    let stage = Stage::open(Some("operator"), troubled).await;
     let page = &stage.browser;
-    page.wait_for_text("#sentence", "1 of 19 runners is in trouble; 1 takes no new jobs; 3 jobs");
-    page.wait_for_text("#troubles", "slate-light-06: crashed 3 times in a row");
-    page.wait_for_text("#cards", "Nothing new is placed here: Xid 79");
+    page.wait_for_text("#sentence", "1 of 45 runners is in trouble; 1 takes no new jobs; 3 jobs");
+    for trouble in stage.of_world(|world| world.fleet.troubles.clone()) {
+        page.wait_for_text("#troubles", &trouble);
+    }
+    page.wait_for_text("#cards", "Nothing new is placed here: its uncorrected memory errors rose");
     page.click("[data-kind=error]");
-    page.wait_for_text("#runner-count", "1 of 19");
-    page.wait_for_text("#runner-rows", "crashed 3 times in a row");
+    page.wait_for_text("#runner-count", "1 of 45");
+    page.wait_for_text("#runner-rows", "next try");
     page.picture(&picture("trouble"));
     stage.fake.change(|world| {
         for runner in &mut world.fleet.runners {
@@ -61,7 +91,7 @@ async fn trouble_is_in_the_verdict_and_its_cause_below() {
         }
     });
     page.wait_for_text("[data-kind=error] .big", "0");
-    page.wait_for_text("[data-kind=idle] .big", "19");
+    page.wait_for_text("[data-kind=idle] .big", "45");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +165,7 @@ async fn five_hundred_runners_in_a_hurry_do_not_hold_up_the_page() {
 }
 
 /// A fifth of the runners changes.
-fn hurry(world: &mut crate::cli::fake::World, round: usize) {
+fn hurry(world: &mut World, round: usize) {
     for runner in world.fleet.runners.iter_mut().skip(round % 5).step_by(5) {
         runner.tasks_completed += 1;
         runner.status = match runner.status {

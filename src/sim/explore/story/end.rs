@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Story;
+use super::{Story, is_steered};
 use crate::fleet::effect::Answer;
 use crate::fleet::event::{Cordon, DownMode, Request};
 use crate::ids::SlotId;
@@ -26,6 +26,9 @@ impl Story {
         self.sim.run_till(|sim| sim.fleet().is_some() && !sim.world.is_asleep());
         let slots: Vec<SlotId> = self.sim.records.slots.keys().copied().collect();
         self.sim.ask(Request::Cordon { slots, to: Cordon::Open });
+        if is_steered(self.seed) {
+            self.let_go();
+        }
         self.resume_cards();
         if self.spec.pools.iter().any(|pool| pool.forge.is_some()) {
             // Holds end when the operator, who has seen to their causes, says so.

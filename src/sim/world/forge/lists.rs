@@ -30,9 +30,7 @@ impl World {
         }
         let contact = self.contact();
         let is_good = contact == ForgeContact::Good;
-        if self.forge.told.insert(scope.clone(), contact.clone()).as_ref() != Some(&contact) {
-            self.tell_forge(epoch, ForgeEvent::Contact { scope: scope.clone(), contact });
-        }
+        self.tell_contact(epoch, scope, contact);
         if !is_good {
             return;
         }
@@ -63,10 +61,28 @@ impl World {
         }
     }
 
+    /// Tells how a scope answers, if that has changed. The shell tells it late, and in its order: a
+    /// list that fails has told so before it goes well again.
+    fn tell_contact(&mut self, epoch: Turn, scope: &ScopeUrl, contact: ForgeContact) {
+        let before = self.forge.told.get(scope);
+        if before.is_some_and(|(told, _)| *told == contact) {
+            return;
+        }
+        let earliest = before.map_or(Time(0), |(_, at)| *at);
+        let at = (self.now() + self.lateness()).max(earliest);
+        self.forge.told.insert(scope.clone(), (contact.clone(), at));
+        let event = ForgeEvent::Contact { scope: scope.clone(), contact };
+        self.clock.at(at, Due::Tell(epoch, Box::new(Event::Forge(event))));
+    }
+
     fn tell_forge(&mut self, epoch: Turn, event: ForgeEvent) {
-        let late = if self.strikes(Fault::ForgeSlow) { 20_000 } else { 0 };
-        let wait = self.span(5) + Duration::from_millis(self.rng.below(late + 1));
+        let wait = self.lateness();
         self.clock.after(wait, Due::Tell(epoch, Box::new(Event::Forge(event))));
+    }
+
+    fn lateness(&mut self) -> Duration {
+        let late = if self.strikes(Fault::ForgeSlow) { 20_000 } else { 0 };
+        self.span(5) + Duration::from_millis(self.rng.below(late + 1))
     }
 
     fn runner_facts(&mut self, scope: &ScopeUrl) -> Vec<ForgeRunnerFact> {
