@@ -99,6 +99,7 @@ pub const RULES: &[Rule] = &[
     rule(Topic::Storage, "clock", host::clock),
     rule(Topic::Network, "dns", network::dns),
     rule(Topic::Network, "ip-forwarding", network::forwarding),
+    rule(Topic::Network, "engine-proxy", network::engine_proxy),
     rule(Topic::Network, "address-pools", network::address_pools),
     rule(Topic::Network, "mtu", network::mtu),
     rule(Topic::Network, "listen-address", network::listen),

@@ -58,7 +58,7 @@ pub use quantity::show_duration;
 pub use render::render;
 pub use runners_file::{RUNNERS_FILE, RunnersFile, RunnersOptions, read_runners_file};
 pub use schema::schema;
-pub use secret::{Secrets, is_secret_name, redact};
+pub use secret::{MASK, Secrets, is_secret_name, redact};
 
 /// Variables for `${NAME}`: what `.env` and the environment say.
 pub type Env = BTreeMap<String, String>;

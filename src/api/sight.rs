@@ -9,10 +9,7 @@ use axum::http::request::Parts;
 
 use super::access::{Asker, Role};
 use crate::fleet::view::JobView;
-use crate::spec::Spec;
-
-/// What stands in the place of a variable's value.
-const MASK: &str = "***";
+use crate::spec::{MASK, Spec};
 
 /// What a caller sees of variables; an argument of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

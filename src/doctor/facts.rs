@@ -42,6 +42,8 @@ pub struct Wanted {
     pub memory: Bytes,
     /// Least space on each disk.
     pub disk_floor: Bytes,
+    /// Whether jobs reach `https://` addresses through a proxy.
+    pub proxied: bool,
     /// How cards are asked for; none if no pool uses one.
     pub cards: Option<GpuRequestKind>,
 }

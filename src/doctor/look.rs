@@ -25,7 +25,11 @@ const UNIT_MAX: u64 = 64 * 1024;
 /// What a fleet asks for at most: every pool as large as it may become.
 #[must_use]
 pub fn wanted(spec: &Spec) -> Wanted {
-    let mut wanted = Wanted { disk_floor: spec.limits.disk_floor, ..Wanted::default() };
+    let mut wanted = Wanted {
+        disk_floor: spec.limits.disk_floor,
+        proxied: spec.proxy.as_ref().is_some_and(|it| it.https.is_some()),
+        ..Wanted::default()
+    };
     for pool in &spec.pools {
         let most = pool.size.most().saturating_add(pool.spares);
         wanted.runners = wanted.runners.saturating_add(most);

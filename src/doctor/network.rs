@@ -38,6 +38,22 @@ pub(super) fn forwarding(facts: &Facts) -> Vec<Check> {
     }
 }
 
+/// Source: Docker's "Configure the daemon to use a proxy"; the engine reads it when it starts.
+pub(super) fn engine_proxy(facts: &Facts) -> Vec<Check> {
+    let Some(engine) = &facts.engine else { return no_engine("proxy") };
+    let asked = facts.wanted.as_ref().is_some_and(|it| it.proxied);
+    match (asked, engine.proxied) {
+        (true, false) => vec![warning(
+            "jobs use a proxy, and the engine pulls images without one",
+            "set `\"proxies\": {\"https-proxy\": \"ADDRESS\"}` in /etc/docker/daemon.json (before \
+             Docker 23: `Environment=HTTPS_PROXY=ADDRESS` by `sudo systemctl edit docker`), then \
+             restart the engine",
+        )],
+        (_, true) => vec![fine("the engine pulls images through a proxy")],
+        (false, false) => vec![fine("the engine pulls images without a proxy")],
+    }
+}
+
 pub(super) fn address_pools(facts: &Facts) -> Vec<Check> {
     let Some(engine) = &facts.engine else { return no_engine("address pools") };
     let all = match engine.pools.as_slice() {

@@ -38,6 +38,7 @@ fn engine() -> EngineSurvey {
         swarm: false,
         swap_limit: Some(true),
         forwards: Some(true),
+        proxied: false,
         pools: Vec::new(),
         networks: 2,
         images: vec![ImageSurvey {
@@ -67,6 +68,7 @@ fn good() -> Facts {
             processes: 20 * 4096,
             memory: Bytes::gib(20),
             disk_floor: Bytes::gib(5),
+            proxied: false,
             cards: Some(GpuRequestKind::Auto),
         }),
         engine: Some(engine()),
@@ -279,6 +281,12 @@ const CASES: &[Case] = &[
         |it| on_engine(it, |it| it.forwards = Some(false)),
         CheckLevel::Error,
         "reach nothing",
+    ),
+    (
+        "engine-proxy",
+        |it| it.wanted.as_mut().expect("a fleet file").proxied = true,
+        CheckLevel::Warning,
+        "without one",
     ),
     ("address-pools", |it| on_engine(it, |it| it.networks = 29), CheckLevel::Warning, "2 of 31"),
     (

@@ -21,6 +21,8 @@ pub struct EngineSurvey {
     pub swap_limit: Option<bool>,
     /// Whether its host passes packets on between networks.
     pub forwards: Option<bool>,
+    /// Whether it pulls images through a proxy.
+    pub proxied: bool,
     /// The ranges that it takes networks from; empty for Docker's own.
     pub pools: Vec<AddressPool>,
     /// Networks that took one.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::spec::MASK;
 use crate::units::Time;
 
 /// A secret. It does not print, and is compared only where no one measures the time.
@@ -28,13 +29,13 @@ impl Secret {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         // A few letters would be found everywhere, and are no secret.
-        if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, "***") }
+        if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, MASK) }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 

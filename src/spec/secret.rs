@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::Env;
 
-/// What stands in a secret's place.
-pub(super) const MASK: &str = "***";
+/// What stands in the place of what is not shown.
+pub const MASK: &str = "***";
 
 /// Words in a variable's name that say its value is a secret.
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL"];

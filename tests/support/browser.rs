@@ -92,16 +92,15 @@ impl Browser {
         }
     }
 
-    /// Goes to the window whose address begins so, once there is one.
+    /// Goes to the window with this address, once there is one. The window of a form that was
+    /// refused has the address that it was refused, and never answers.
     #[track_caller]
     pub fn follow_to(&self, what: &str, address: &str) {
         let until = now() + PATIENCE;
         loop {
             // Windows are not asked themselves: one that still loads would not answer.
             let windows = self.devtools("Target.getTargets", &json!({}));
-            let is_it = |it: &&Value| {
-                it["type"] == "page" && it["url"].as_str().is_some_and(|it| it.starts_with(address))
-            };
+            let is_it = |it: &&Value| it["type"] == "page" && it["url"].as_str() == Some(address);
             let found = windows["targetInfos"].as_array().and_then(|all| all.iter().find(is_it));
             if let Some(window) = found {
                 self.call("POST", "/window", &json!({ "handle": window["targetId"] }));

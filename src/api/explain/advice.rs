@@ -1,6 +1,6 @@
 //! What a person can do about it, in sentences with the command to type.
 
-use super::next_step::{Asked, next_step, resume};
+use super::next_step::{Asked, next_step, one_more, resume};
 use super::{JobExplanation, PoolExplanation};
 use crate::fleet::event::Cordon;
 use crate::fleet::oom;
@@ -80,8 +80,7 @@ pub(super) fn of_pool(it: &PoolExplanation) -> Vec<String> {
     }
     let at_forge = it.forge.as_ref().map_or(0, |forge| forge.waiting);
     if (it.waiting.count > 0 || at_forge > 0) && it.standing.busy == it.standing.all {
-        let more = it.standing.all + 1;
-        advice.push(format!("more runners: `slate-fleet scale {}={more}`", it.pool.name));
+        advice.push(format!("more runners: {}", one_more(&it.pool.name, it.standing.all)));
     }
     advice
 }

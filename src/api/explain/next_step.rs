@@ -17,11 +17,10 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// `slate-fleet scale POOL=N` with one runner more than the pool has.
+    /// How a pool gets one runner more than it has.
     fn one_more(&self, pool: &PoolName) -> String {
         let standing = self.pools.iter().find(|it| it.pool == *pool);
-        let more = standing.map_or(0, |it| it.all).saturating_add(1);
-        format!("`slate-fleet scale {pool}={more}`")
+        one_more(pool, standing.map_or(0, |it| it.all))
     }
 
     /// The same for the first of some pools.
@@ -101,6 +100,11 @@ pub(super) fn next_step(wait: &WaitReason, asked: Asked<'_>) -> String {
         | WaitReason::ForgeLimited { .. }
         | WaitReason::ForgeUnreachable { .. } => of_forge(wait, asked),
     }
+}
+
+/// How a pool gets one runner more than these.
+pub(super) fn one_more(pool: &PoolName, all: usize) -> String {
+    format!("`slate-fleet scale {pool}={}`", all.saturating_add(1))
 }
 
 /// How pools that are paused are opened.

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use crate::spec::{Env, Secrets, redact};
-
-/// What stands in the place of what is left out.
-const MASK: &str = "***";
+use crate::spec::{Env, MASK, Secrets, redact};
 
 /// What must not be in a bundle.
 #[derive(Debug, Default)]

@@ -148,6 +148,7 @@ fn engine_told(survey: &EngineSurvey) -> Value {
         "live_restore": survey.live_restore,
         "swarm": survey.swarm,
         "networks": survey.networks,
+        "proxied": survey.proxied,
         "warnings": engine.warnings,
     })
 }

@@ -60,6 +60,7 @@ fn overview(told: SystemInfo, api: String) -> EngineSurvey {
         swarm: state == Some(LocalNodeState::ACTIVE),
         swap_limit: told.swap_limit,
         forwards: told.ipv4_forwarding,
+        proxied: told.https_proxy.as_ref().is_some_and(|it| !it.is_empty()),
         pools: pools.filter_map(|it| Some(pool((it.base.as_ref()?, it.size?)))).collect(),
         networks: 0,
         images: Vec::new(),

@@ -240,17 +240,7 @@ impl WaitReason {
         }
     }
 
-    /// In words, for whoever has not counted what goes before.
-    #[must_use]
-    pub fn without_place(&self) -> String {
-        let words = self.to_string();
-        match (self, words.rsplit_once("; ")) {
-            (Self::AllBusy { .. }, Some((words, _place))) => words.to_owned(),
-            _ => words,
-        }
-    }
-
-    /// The same for a job with so many before it.
+    /// The same reason for a job with so many before it.
     #[must_use]
     pub(in crate::fleet) fn behind(mut self, jobs: u32) -> Self {
         if let Self::Starting { ahead, .. } | Self::AllBusy { ahead, .. } = &mut self {

@@ -87,7 +87,7 @@ async fn a_hostile_report_gets_nothing_of_the_fleet_of_other_runs_or_of_its_read
     let start = format!("{hostile}?api={}&other={label}", stage.address);
     // Beside its list, as somebody opens it in a tab of its own.
     page.eval(&format!("window.open({})", json!(start)));
-    page.follow_to("attack.js is at work", &hostile);
+    page.follow_to("attack.js is at work", &start);
     page.wait("all was tried", "return window.finished === true");
     let results = page.eval("return window.results");
     let results = results.as_object().expect("what came of each");

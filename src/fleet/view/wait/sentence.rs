@@ -90,6 +90,22 @@ impl fmt::Display for WaitReason {
 }
 
 impl WaitReason {
+    /// In words, for whoever has not counted what goes before.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        let Self::AllBusy { pools, busy, all, lighter, .. } = self else {
+            return self.to_string();
+        };
+        let (part, is) = (part(*busy, *all, "runner"), agree(busy, "is", "are"));
+        let lighter = match lighter {
+            0 => String::new(),
+            some => {
+                format!(", and {some} of them {} lighter for a while", agree(some, "is", "are"))
+            }
+        };
+        format!("{part} in {} {is} busy{lighter}", names(pools))
+    }
+
     /// What an operator has ordered.
     fn tell_order(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,15 +155,8 @@ impl WaitReason {
             Self::Starting { pools, starting, .. } => {
                 write!(f, "{starting} runners of {} are starting", pools_named(pools))
             }
-            Self::AllBusy { pools, busy, all, lighter, ahead } => {
-                let (part, is) = (part(*busy, *all, "runner"), agree(busy, "is", "are"));
-                write!(f, "{part} in {} {is} busy", names(pools))?;
-                match lighter {
-                    0 => {}
-                    1 => f.write_str(", and 1 of them is lighter for a while")?,
-                    some => write!(f, ", and {some} of them are lighter for a while")?,
-                }
-                write!(f, "; {}", in_front(*ahead))
+            Self::AllBusy { ahead, .. } => {
+                write!(f, "{}; {}", self.without_place(), in_front(*ahead))
             }
             _ => Ok(()),
         }
