@@ -13,6 +13,7 @@ mod control;
 mod dashboard;
 pub mod dispatch;
 pub mod doctor;
+pub mod door;
 pub mod dto;
 mod etag;
 pub mod explain;
@@ -55,7 +56,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{MutexGuard, Semaphore};
 
 use crate::post_mortems::PostMortems;
 use crate::reports::Runs;
@@ -84,7 +85,8 @@ pub struct Api {
     /// Made while somebody follows the fleet.
     looks: Mutex<live::Looks>,
     /// Where it is reached beside the socket: `http://127.0.0.1:7373`.
-    origins: Mutex<Vec<String>>,
+    origin: Mutex<Option<String>>,
+    door: tokio::sync::Mutex<door::Door>,
     runs: Runs,
     walks: Semaphore,
 }
@@ -101,7 +103,8 @@ impl Api {
         Arc::new(Self {
             tokens: tokens::Tokens::new(&state, clock),
             looks: Mutex::default(),
-            origins: Mutex::new(Vec::new()),
+            origin: Mutex::default(),
+            door: tokio::sync::Mutex::default(),
             kept: PostMortems::new(&state),
             handle,
             state,
@@ -124,9 +127,14 @@ impl Api {
             .with_state(Arc::clone(self))
     }
 
+    /// Where the API is reached beside its socket; held while that changes.
+    pub async fn door(&self) -> MutexGuard<'_, door::Door> {
+        self.door.lock().await
+    }
+
     /// Says where the API is reached beside the socket, for those who ask.
-    pub fn reached_at(&self, origin: String) {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner).push(origin);
+    pub fn reached_at(&self, origin: Option<String>) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
     }
 }
 

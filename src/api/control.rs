@@ -8,8 +8,8 @@ use axum::extract::State;
 use tokio::task::spawn_blocking;
 
 use super::Api;
-use super::dto::{Accepted, CordonBody, DownBody, PauseBody, RestartBody, ScaleBody};
-use super::extract::JsonBody;
+use super::dto::{Accepted, ApplyQuery, CordonBody, DownBody, PauseBody, RestartBody, ScaleBody};
+use super::extract::{JsonBody, Params};
 use super::peer::By;
 use super::problem::{Problem, ProblemKind};
 use super::sight::Sight;
@@ -44,10 +44,16 @@ async fn checked(proposed: Proposed) -> Result<Spec, Problem> {
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     By(by): By,
+    Params(ApplyQuery { listen }): Params<ApplyQuery>,
     JsonBody(proposed): JsonBody<Proposed>,
 ) -> Answered {
     let spec = checked(proposed).await?;
-    api.accept(by, Request::Apply(Box::new(spec))).await
+    // Held until the spec is in force: the last one of two says where the API is reached.
+    let mut door = api.door().await;
+    let turn = door.take(listen.map(|it| it.to_string()), &spec.api).await?;
+    let accepted = api.accept(by, Request::Apply(Box::new(spec))).await?;
+    door.turn(&api, turn);
+    Ok(accepted)
 }
 
 pub(super) async fn plan(

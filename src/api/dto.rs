@@ -1,6 +1,7 @@
 //! What crosses the wire beside the view types. Border types: checked here, then never again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -422,6 +423,15 @@ pub struct StatsQuery {
     /// Jobs that ended from this moment on; all that are kept if none.
     #[serde(default)]
     pub since: Time,
+}
+
+/// Query of `PUT /api/v1/spec`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyQuery {
+    /// Where the API is reached beside its socket, such as `127.0.0.1:7373`, instead of where this
+    /// spec and later ones say; until the supervisor ends.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Query of `GET /api/v1/fleet`.

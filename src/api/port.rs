@@ -26,9 +26,10 @@ use crate::spec::TlsFiles;
 /// A client that has not shaken hands by then is none.
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
 
-/// A bound port.
+/// A bound port; it is given back when the last of its clones is dropped.
+#[derive(Clone)]
 pub struct Port {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
@@ -41,14 +42,19 @@ impl Port {
     pub async fn bind(text: &str, tls: Option<&TlsFiles>) -> Result<Self, ListenError> {
         let address: SocketAddr =
             text.parse().map_err(|_| ListenError::NoAddress(text.to_owned()))?;
-        if !address.ip().is_loopback() && tls.is_none() {
-            return Err(ListenError::NeedsTls(address));
-        }
-        let tls = tls.map(acceptor).transpose()?;
+        let tls = acceptor(address, tls)?;
         let port_error = |source| ListenError::Port { address, source };
         let listener = TcpListener::bind(address).await.map_err(port_error)?;
         let address = listener.local_addr().map_err(port_error)?;
-        Ok(Self { listener, address, tls })
+        Ok(Self { listener: Arc::new(listener), address, tls })
+    }
+
+    /// The same port with another certificate, or none.
+    ///
+    /// # Errors
+    /// As of [`Self::bind`], but that the port is taken.
+    pub fn with(&self, tls: Option<&TlsFiles>) -> Result<Self, ListenError> {
+        Ok(Self { tls: acceptor(self.address, tls)?, ..self.clone() })
     }
 
     /// The address, with the port that the system chose where 0 was asked for.
@@ -74,7 +80,19 @@ impl Port {
     }
 }
 
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ListenError> {
+/// What shakes hands at an address; those that others can reach need a certificate.
+fn acceptor(
+    address: SocketAddr,
+    tls: Option<&TlsFiles>,
+) -> Result<Option<TlsAcceptor>, ListenError> {
+    match tls {
+        Some(files) => read(files).map(Some),
+        None if address.ip().is_loopback() => Ok(None),
+        None => Err(ListenError::NeedsTls(address)),
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<TlsAcceptor, ListenError> {
     let unusable = |path: &PathBuf, why: String| ListenError::Tls { path: path.clone(), why };
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -93,7 +111,7 @@ impl Accept for Port {
     type Stream = PortStream;
 
     async fn take(&self) -> io::Result<PortStream> {
-        let stream = Accept::take(&self.listener).await?;
+        let stream = Accept::take(&*self.listener).await?;
         let line = match &self.tls {
             None => Line::Plain(stream),
             Some(tls) => {

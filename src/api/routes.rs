@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::dto::{
-    Accepted, CordonBody, DownBody, EventsQuery, ExplainQuery, FleetQuery, ForgeJobsQuery, Healthy,
-    HoldBody, JSON_LINES_TYPE, JobQuery, JobsQuery, LOG_TYPE, LogsQuery, PauseBody,
-    PostMortemsQuery, RestartBody, RunnerHealth, RunnersQuery, ScaleBody, StatsQuery, SubmitBody,
-    Submitted, SubmittedAll, Uploaded,
+    Accepted, ApplyQuery, CordonBody, DownBody, EventsQuery, ExplainQuery, FleetQuery,
+    ForgeJobsQuery, Healthy, HoldBody, JSON_LINES_TYPE, JobQuery, JobsQuery, LOG_TYPE, LogsQuery,
+    PauseBody, PostMortemsQuery, RestartBody, RunnerHealth, RunnersQuery, ScaleBody, StatsQuery,
+    SubmitBody, Submitted, SubmittedAll, Uploaded,
 };
 use super::problem::ProblemKind::{Conflict, Invalid, NoCapacity, NotAllowed, NotFound, NotNow};
 use super::spec_one::RunnersSummary;
@@ -222,6 +222,7 @@ fn deciding() -> Vec<Route> {
         Route::put("/api/v1/spec", control::apply)
             .admin()
             .says("Brings the fleet to a spec, as `up` does.")
+            .query::<ApplyQuery>()
             .takes::<Proposed>()
             .answers::<Accepted>(200)
             .refuses(&[NotFound, NoCapacity, Conflict]),

@@ -32,18 +32,21 @@ pub(super) async fn serve<L: Accept>(
 ) {
     let mut connections = JoinSet::new();
     let mut stopping = pin!(stopped(stop.clone()));
-    loop {
+    'serving: loop {
         let mut accepting = pin!(seats.accept());
         let stream = loop {
             tokio::select! {
                 stream = &mut accepting => break stream,
                 // Those that have ended are forgotten.
                 Some(_) = connections.join_next() => {}
-                () = &mut stopping => return farewell(connections).await,
+                () = &mut stopping => break 'serving,
             }
         };
         connections.spawn(connection::<L>(stream, router.clone(), stop.clone()));
     }
+    // Nobody is to come in any more, and somebody else may want the address.
+    drop(seats);
+    farewell(connections).await;
 }
 
 /// Changes, or is dropped: then nobody keeps the server any more.

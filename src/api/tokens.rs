@@ -114,7 +114,8 @@ pub(super) async fn who_am_i(
     Extension(asker): Extension<Asker>,
 ) -> Json<WhoAmI> {
     let expires = asker.token.as_ref().and_then(|token| token.expires_at);
-    let listen = api.origins.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let origin = api.origin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let listen = origin.into_iter().collect();
     Json(WhoAmI { role: asker.role, name: asker.client, expires, listen })
 }
 

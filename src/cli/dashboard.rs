@@ -17,8 +17,8 @@ use crate::state_dir::write::{Durability, write_atomically};
 
 /// Open the dashboard in a browser
 ///
-/// Makes a token for it. The supervisor must listen on a port: `api.listen` in the fleet file, or
-/// `SLATE_LISTEN`.
+/// Makes a token for it. The supervisor must listen on a port: `slate-fleet up -d --listen
+/// 127.0.0.1:7373`, or `api.listen` in the fleet file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate-fleet dashboard\n  slate-fleet dashboard --print\n  \
                         slate-fleet dashboard --role viewer --expires 1h --print")]
@@ -68,8 +68,8 @@ impl DashboardArgs {
 
 fn no_port() -> Failure {
     Failure::new(Exit::Usage, "the supervisor listens on no port, so no browser can reach it").help(
-        "write `api: {listen: 127.0.0.1:7373}` in the fleet file, or set \
-         SLATE_LISTEN=127.0.0.1:7373, and start the supervisor again",
+        "`slate-fleet up -d --listen 127.0.0.1:7373`; or write `api: {listen: 127.0.0.1:7373}` in \
+         the fleet file, then `slate-fleet up -d`",
     )
 }
 

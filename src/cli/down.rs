@@ -88,7 +88,8 @@ impl DownArgs {
         // The state knows what was up; the file only helps where the state does not, and may be
         // gone or wrong by now.
         let spec = context.spec().ok();
-        let mut host = host::start_here((state, context.gpu_sources()?), spec, Intent::Down(mode))?;
+        let mut host =
+            host::start_here((state, context.gpu_sources()?), spec, Intent::Down(mode), None)?;
         match host.ready(state, self.timeout).await? {
             Reached::Serving => {
                 follow_until(context, Goal::Gone, self.timeout).await?;

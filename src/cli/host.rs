@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -68,9 +69,9 @@ pub(super) enum Reached {
 
 /// Starts a supervisor that outlives this process.
 pub(super) fn start_detached(
-    state: &StateDir,
+    (state, gpus): (&StateDir, GpuSources),
     spec: &Spec,
-    gpus: &GpuSources,
+    listen: Option<SocketAddr>,
 ) -> Result<Host, Failure> {
     make_state(state)?;
     let log = fresh_log(state)?;
@@ -84,6 +85,7 @@ pub(super) fn start_detached(
                 gpus.nvml_lib.iter().flat_map(|path| [OsStr::new("--nvml-lib"), path.as_os_str()]),
             )
             .arg("supervise")
+            .envs(listen.map(|address| ("SLATE_LISTEN", address.to_string())))
             // Not the folder of the caller, which would be kept busy.
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -106,9 +108,10 @@ pub(super) fn start_here(
     (state, gpus): (&StateDir, GpuSources),
     spec: Option<Spec>,
     intent: Intent,
+    listen: Option<SocketAddr>,
 ) -> Result<Host, Failure> {
     make_state(state)?;
-    let listen = std::env::var("SLATE_LISTEN").ok();
+    let listen = listen.map(|address| address.to_string());
     let options = SuperviseOptions { state: state.clone(), spec, intent, gpus, listen };
     Ok(Host::Here(Here { task: Some(tokio::spawn(border::supervise(options))) }))
 }

@@ -13,7 +13,6 @@ use super::follow::{Goal, follow_until};
 use super::host::{self, Host};
 use super::interrupt::{Interrupt, Interrupts};
 use crate::api::dto::{Accepted, DownBody};
-use crate::api::tokens::WhoAmI;
 use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::fleet::event::DownMode;
@@ -61,14 +60,12 @@ impl UpArgs {
         if let Some(url) = &self.github_api_url {
             spec.forge.github_api = Some(url.clone());
         }
-        if let Some(address) = self.listen {
-            spec.api.listen = Some(address);
-        }
         let state = context.state_dir()?;
         match Client::connect(&state).await {
-            Ok(client) => self.apply((context, &state), client, &spec).await,
+            Ok(client) => self.apply(context, client, &spec).await,
             Err(ClientError::NotUp { .. }) if self.detach => {
-                let mut host = host::start_detached(&state, &spec, &context.gpu_sources()?)?;
+                let mut host =
+                    host::start_detached((&state, context.gpu_sources()?), &spec, self.listen)?;
                 host.ready(&state, self.timeout).await?;
                 follow_until(context, Goal::Ready, self.timeout).await
             }
@@ -80,22 +77,12 @@ impl UpArgs {
     /// A supervisor runs already: it gets the file as it is now.
     async fn apply(
         &self,
-        (context, state): (&Context, &StateDir),
+        context: &Context,
         mut client: Client,
         spec: &Spec,
     ) -> Result<Exit, Failure> {
-        let _: Accepted = client.put("/api/v1/spec", spec).await?;
-        let me: WhoAmI = client.get("/api/v1/whoami").await?;
-        if let Some(address) = spec.api.listen
-            && !me.listen.iter().any(|origin| is_at(origin, address))
-        {
-            note(&format!(
-                "the supervisor that runs does not listen on {address}: it takes an address when \
-                 it starts; end it with `kill $(cat {})` and run `slate-fleet up -d` again, the \
-                 runners go on",
-                state.lock().display()
-            ));
-        }
+        let listen = self.listen.map(|address| format!("?listen={address}")).unwrap_or_default();
+        let _: Accepted = client.put(&format!("/api/v1/spec{listen}"), spec).await?;
         let exit = follow_until(context, Goal::Ready, self.timeout).await?;
         if !self.detach {
             note("a supervisor runs in the background already; it has the file as it is now");
@@ -110,8 +97,12 @@ impl UpArgs {
         spec: Spec,
     ) -> Result<Exit, Failure> {
         let mut interrupts = Interrupts::new()?;
-        let mut host =
-            host::start_here((&state, context.gpu_sources()?), Some(spec), Intent::Supervise)?;
+        let mut host = host::start_here(
+            (&state, context.gpu_sources()?),
+            Some(spec),
+            Intent::Supervise,
+            self.listen,
+        )?;
         host.ready(&state, self.timeout).await?;
         let Host::Here(mut here) = host else { return Ok(Exit::Done) };
         let follow = follow_until(context, Goal::Ready, self.timeout);
@@ -139,14 +130,6 @@ impl UpArgs {
             }
         }
     }
-}
-
-/// Whether an origin is an address; port 0 is any.
-fn is_at(origin: &str, wanted: SocketAddr) -> bool {
-    let place = origin.split_once("://").and_then(|(_, place)| place.parse::<SocketAddr>().ok());
-    place.is_some_and(|it| {
-        it.ip() == wanted.ip() && (it.port() == wanted.port() || wanted.port() == 0)
-    })
 }
 
 /// What the nth signal does; an exit code when this process is to end now.

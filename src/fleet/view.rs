@@ -25,7 +25,7 @@ pub use pool::{PoolView, SizeReason};
 pub use runner::{FailureView, Health, RunnerStatus, RunnerView};
 pub use shared::{HostView, LaneView, OldestView};
 pub(super) use wait::clock;
-pub use wait::{WaitCode, WaitReason};
+pub use wait::{WaitCode, WaitReason, day_and_clock};
 pub use wanted::{JobFilter, JobOrder};
 
 /// The whole fleet at one moment.

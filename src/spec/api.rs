@@ -15,7 +15,7 @@ pub struct ApiPolicy {
     pub tls: Option<TlsFiles>,
 }
 
-/// A certificate and its key, read when the supervisor starts.
+/// A certificate and its key, read when the port is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TlsFiles {
     /// The certificate and those between it and its root, in PEM.

@@ -21,7 +21,7 @@ use super::runners_file;
 use super::start::Parts;
 use super::{Intent, Options, SupervisorError, usage};
 use crate::api::listen::{self, SocketAccess};
-use crate::api::{Api, logs::JobLogs, peer::Peer, port::Port};
+use crate::api::{Api, door::Door, logs::JobLogs, peer::Peer};
 use crate::engine::Engine;
 use crate::failpoint::{reach, variant};
 use crate::fleet::Fleet;
@@ -34,7 +34,7 @@ use crate::fleet::gpu::GpuReport;
 use crate::fleet::view::FleetView;
 use crate::ids::{FleetId, RequestId};
 use crate::metrics::{Lives, Meters, Scrape};
-use crate::spec::{Notify, Spec};
+use crate::spec::Notify;
 use crate::units::Time;
 
 /// Requests that wait for the loop; beyond it clients wait.
@@ -88,16 +88,22 @@ pub(super) async fn run<E: Engine>(
         meters: parts.meters,
     };
     let mut it = Loop::new(parts.fleet, recorder, parts.executor, parts.lives, steps);
+    let handle = Handle::new(messages_out, steps_in, stuck_in);
+    let logs: Arc<dyn JobLogs> = parts.logs;
+    let clock = it.executor.clock().reader();
+    let api = Api::new(handle.clone(), options.state.clone(), logs, clock);
+    *api.door().await = Door::new(options.listen.clone(), parts.connections.api);
     // Before anything is done: an address that cannot be had must not leave half a fleet.
-    let port = bind_port(options, it.fleet.spec()).await?;
+    let wanted = options.spec.as_ref().unwrap_or(it.fleet.spec());
+    let turn = api.door().await.take(None, &wanted.api).await?;
     let known = known(options, parts.identity, cards, parts.disks.found);
     it.begin(options, parts.rolled_back.into_iter().chain(known).collect()).await?;
-    let logs: Arc<dyn JobLogs> = parts.logs;
-    let handle = Handle::new(messages_out, steps_in, stuck_in);
     let file = runners_file::start(&handle, runners_file);
-    let _notifier = notifier::start(handle.clone(), it.notify.subscribe(), it.means());
-    let api = Api::new(handle, options.state.clone(), logs, it.executor.clock().reader());
-    let (stop, servers) = serve(&api, port, parts.connections.api)?;
+    let _notifier = notifier::start(handle, it.notify.subscribe(), it.means());
+    let (stop, stopped) = watch::channel(false);
+    let socket = (listen::bind_socket(&api, SocketAccess::Owner)?, parts.connections.api);
+    let socket = tokio::spawn(listen::serve_socket(Arc::clone(&api), socket, stopped));
+    api.door().await.turn(&api, turn);
     let (mut ticks, mut collections) = clocks();
     while !it.is_finished {
         let mut batch = Batch::default();
@@ -119,7 +125,9 @@ pub(super) async fn run<E: Engine>(
     }
     it.close(file);
     drop(messages);
-    farewell(&it.executor, stop, servers).await;
+    stop.send_replace(true);
+    let port = api.door().await.shut();
+    farewell(&it.executor, [Some(socket), port]).await;
     Ok(())
 }
 
@@ -130,16 +138,6 @@ fn clocks() -> (Interval, Interval) {
     let mut collections = interval(gc::EVERY);
     collections.reset();
     (ticks, collections)
-}
-
-/// The port where the API is reached beside its socket, if anybody asks for one.
-async fn bind_port(options: &Options, recorded: &Spec) -> Result<Option<Port>, SupervisorError> {
-    let wanted = &options.spec.as_ref().unwrap_or(recorded).api;
-    let listen = options.listen.clone().or_else(|| wanted.listen.map(|it| it.to_string()));
-    match listen {
-        Some(address) => Ok(Some(Port::bind(&address, wanted.tls.as_ref()).await?)),
-        None => Ok(None),
-    }
 }
 
 /// What one step takes in and whom it tells.
@@ -425,29 +423,9 @@ fn known(
     ]
 }
 
-type Servers = Vec<JoinHandle<()>>;
-
-fn serve(
-    api: &Arc<Api>,
-    port: Option<Port>,
-    seats: usize,
-) -> Result<(watch::Sender<bool>, Servers), SupervisorError> {
-    let (stop, stopped) = watch::channel(false);
-    let socket = listen::bind_socket(api, SocketAccess::Owner)?;
-    let mut servers =
-        vec![tokio::spawn(listen::serve_socket(Arc::clone(api), (socket, seats), stopped.clone()))];
-    if let Some(port) = port {
-        tracing::info!("the API is reached at {}", port.origin());
-        api.reached_at(port.origin());
-        servers.push(tokio::spawn(listen::serve_port(Arc::clone(api), (port, seats), stopped)));
-    }
-    Ok((stop, servers))
-}
-
 /// Lets clients read their last answers, then ends the sessions of agents, which keep their jobs.
-async fn farewell<E: Engine>(executor: &Executor<E>, stop: watch::Sender<bool>, servers: Servers) {
-    stop.send_replace(true);
-    for server in servers {
+async fn farewell<E: Engine>(executor: &Executor<E>, servers: [Option<JoinHandle<()>>; 2]) {
+    for server in servers.into_iter().flatten() {
         match timeout(FAREWELL, server).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the API did not end well"),

@@ -46,7 +46,7 @@ async fn begin() -> Played {
     let client = Client::connect(&fake.state).await.expect("the socket takes connections");
     let port = Port::bind("127.0.0.1:0", None).await.expect("a port");
     let number = port.address().port();
-    fake.api.reached_at(port.origin());
+    fake.api.reached_at(Some(port.origin()));
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(listen::serve_port(Arc::clone(&fake.api), (port, 64), stopped));
     Played { _folder: folder, fake, client, port: number, _stop: stop }

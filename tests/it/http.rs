@@ -63,7 +63,9 @@ fn answer(mut stream: impl Read) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    // What speaks TLS answers plain words with an alert.
+    let (head, body) =
+        text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no HTTP"))?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     Ok(Answer { status, body: body.to_owned() })
 }

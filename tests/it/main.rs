@@ -58,6 +58,7 @@ mod nvml;
 mod on_call;
 mod orphans;
 mod pinning;
+mod port;
 mod post_mortems;
 mod process;
 mod queue;

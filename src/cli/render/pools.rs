@@ -1,9 +1,8 @@
 //! Sizes of pools, and why they are so, a line each.
 
 use super::ago::took;
-use crate::cli::clock::utc;
 use crate::fleet::pause::Pause;
-use crate::fleet::view::{FleetView, PoolView, SizeReason};
+use crate::fleet::view::{FleetView, PoolView, SizeReason, day_and_clock};
 use crate::units::Time;
 use crate::units::words::{agree, counted};
 
@@ -26,9 +25,9 @@ fn line(pool: &PoolView, now: Time) -> String {
     format!("Pool {}: {runners} ({bounds}), {why}{}\n", pool.name, paused.unwrap_or_default())
 }
 
-/// `since 2026-02-08T12:00:00.000Z by ana`.
+/// `since 2026-02-08 12:00 UTC by ana`.
 pub(super) fn since(pause: &Pause) -> String {
-    format!("since {} by {}", utc(pause.since), pause.by)
+    format!("since {} by {}", day_and_clock(pause.since), pause.by)
 }
 
 fn waits(waiting: u32) -> String {
@@ -101,7 +100,7 @@ mod tests {
         let (since, by) = (fleet.at, Client::new("ana"));
         let pool = fleet.pools.first_mut().expect("there is one");
         pool.paused = Some(Pause { since, by });
-        let paused = "paused since 2026-02-08T12:00:00.000Z by ana\n";
+        let paused = "paused since 2026-02-08 12:00 UTC by ana\n";
         let told = format!("Pool light: 8 runners (8 in the file), as the file says; {paused}");
         assert_eq!(lines(&fleet), told);
         let pool = fleet.pools.first_mut().expect("there is one");

@@ -10,11 +10,18 @@ use crate::api::words::job_status;
 use crate::fleet::stats::{CauseCount, Figures, Spread, StatsView};
 use crate::units::words::{about, counted};
 
+/// A span as it was meant: who asked and who answered have clocks of their own.
+fn rounded(span: Duration) -> Duration {
+    let step: u64 = if span.as_secs() < 3600 { 1 } else { 60 };
+    let seconds = (span + Duration::from_millis(step * 500)).as_secs();
+    Duration::from_secs(seconds - seconds % step)
+}
+
 /// The text that `stats` prints.
 #[must_use]
 pub fn text(stats: &StatsView, paint: Paint) -> String {
     let all = &stats.all;
-    let within = about(stats.until.since(stats.since));
+    let within = about(rounded(stats.until.since(stats.since)));
     if all.jobs == 0 {
         return format!("No job ended in the last {within}.\n");
     }
@@ -168,12 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_without_jobs_says_so() {
-        let none = StatsView {
-            since: NOW.before(Duration::from_secs(600)),
-            until: NOW,
-            ..StatsView::default()
-        };
-        assert_eq!(text(&none, Paint::Off), "No job ended in the last 10m.\n");
+    fn a_fleet_without_jobs_says_so_and_no_clock_makes_it_a_moment_less() {
+        for (millis, within) in [(599_700, "10m"), (600_200, "10m"), (86_398_900, "1d")] {
+            let none = StatsView {
+                since: NOW.before(Duration::from_millis(millis)),
+                until: NOW,
+                ..StatsView::default()
+            };
+            let told = text(&none, Paint::Off);
+            assert_eq!(told, format!("No job ended in the last {within}.\n"));
+        }
     }
 }

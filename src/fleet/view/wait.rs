@@ -16,6 +16,7 @@ use crate::units::Time;
 
 pub use code::WaitCode;
 pub(in crate::fleet) use sentence::clock;
+pub use sentence::day_and_clock;
 
 /// Why a job waits, with the numbers that belong to it. There are no other reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

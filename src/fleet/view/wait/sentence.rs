@@ -29,8 +29,9 @@ pub(in crate::fleet) fn clock(at: Time) -> String {
     format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
 }
 
-/// A moment that may be days ago, in UTC.
-fn day_and_clock(at: Time) -> String {
+/// A moment that may be days ago, in UTC: `2026-02-08 12:00 UTC`.
+#[must_use]
+pub fn day_and_clock(at: Time) -> String {
     let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
     let stamp = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
     stamp.strftime("%Y-%m-%d %H:%M UTC").to_string()
