@@ -59,6 +59,28 @@ fn an_app_with_its_key_in_a_file_serves_jobs_and_its_token_is_renewed() {
     github.no_violations();
 }
 
+/// Operators' pain 75: a pool takes any set of labels, with the usual defaults on or off; existing
+/// workflows need no edit.
+#[test]
+fn a_pool_with_its_own_labels_alone_serves_workflows_that_ask_for_them_and_no_others() {
+    let github = GitHub::start();
+    let place = "url: https://github.com/me/site, pat: {env: GITHUB_TOKEN}, \
+                 labels: [ubuntu-latest], default_labels: false";
+    let fleet = up(&github, &pool_at(&github, place, "    min_runners: 1\n    warm: 1\n"));
+    wait_until("a runner is there", || github.runners().len() == 1);
+    let runner = github.runners().remove(0);
+    let names = runner["labels"].as_array().expect("labels").iter();
+    let names: Vec<&str> = names.map(|it| it["name"].as_str().unwrap_or_default()).collect();
+    assert_eq!(names, ["ubuntu-latest"]);
+    let asks_for_more = github.queue(&job(&["true"]));
+    let asks_for_it = json!({"labels": ["ubuntu-latest"], "steps": ["true"]});
+    succeeds(&github, github.queue(&asks_for_it));
+    assert_eq!(github.job(asks_for_more)["status"], "queued");
+    let listed = || fleet.cli(&["jobs", "--format", "wide"]).ok().out();
+    wait_until("it says what is missing", || listed().contains("lacks `self-hosted`"));
+    github.no_violations();
+}
+
 #[test]
 fn an_organizations_runners_join_their_group_and_serve_its_repositories_alone() {
     let github = GitHub::start();

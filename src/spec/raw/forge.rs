@@ -26,6 +26,9 @@ pub(in super::super) struct RawGithub {
     /// Labels besides `self-hosted`, those of the profile, `linux`, and `x64` or `arm64`.
     #[schemars(example = ["site"])]
     pub(in super::super) labels: Option<Vec<String>>,
+    /// Whether the runners also have those other labels; `false` leaves them `labels` alone.
+    #[schemars(extend("default" = true))]
+    pub(in super::super) default_labels: Option<bool>,
     /// The runner group, by its name; an organization's or enterprise's.
     #[schemars(example = &"trusted")]
     pub(in super::super) group: Option<String>,
@@ -66,6 +69,9 @@ pub(in super::super) struct RawGitea {
     /// Labels besides `self-hosted`, those of the profile, `linux`, and `x64` or `arm64`.
     #[schemars(example = ["site"])]
     pub(in super::super) labels: Option<Vec<String>>,
+    /// Whether the runners also have those other labels; `false` leaves them `labels` alone.
+    #[schemars(extend("default" = true))]
+    pub(in super::super) default_labels: Option<bool>,
     /// The repositories of an organization or instance whose queues are read, as `owner/name`.
     /// Without them those that the forge lists.
     #[schemars(example = ["acme/site"])]

@@ -15,7 +15,9 @@ pub(super) fn pool(
 ) -> (&'static str, Yaml) {
     let base = profile.map(|(name, profile)| base_labels(name, &profile.labels));
     let base = base.unwrap_or_default();
-    let own: Vec<&String> = forge.labels.iter().filter(|label| !base.contains(label)).collect();
+    // Labels that do not begin so were all written in the file.
+    let beside = forge.labels.strip_prefix(base.as_slice());
+    let own = beside.unwrap_or(&forge.labels);
     let list = |items: &[String]| (!items.is_empty()).then(|| Yaml::texts(items));
     let (key, right) = match (forge.kind, &forge.access) {
         (ForgeKind::Gitea, ForgeAccess::Personal(token)) => ("gitea", ("token", secret(token))),
@@ -30,7 +32,8 @@ pub(super) fn pool(
     let yaml = Yaml::map([
         ("url", Some(Yaml::text(&forge.scope))),
         (right.0, Some(right.1)),
-        ("labels", (!own.is_empty()).then(|| Yaml::texts(own))),
+        ("labels", list(own)),
+        ("default_labels", beside.is_none().then(|| Yaml::plain(false))),
         ("group", forge.group.as_ref().map(Yaml::text)),
         ("repositories", list(&forge.repositories)),
         ("fork_jobs", Some(Yaml::text(forks(forge.fork_jobs)))),

@@ -235,6 +235,7 @@ fn defaults_in_the_schema_are_the_defaults_in_the_code() {
         // Of what is written only where somebody wants it.
         let elsewhere = [
             "count",
+            "default_labels",
             "fork_jobs",
             "gpu_exclusive",
             "priority",

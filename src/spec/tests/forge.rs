@@ -40,7 +40,9 @@ pub(super) fn pool(n: u64) -> Pool {
     };
     let kept = matches!(access, ForgeAccess::Tokens(_));
     let base = ["self-hosted", "slate", "light", "cpu-only", "linux", ARCHITECTURE];
-    let mut labels: Vec<String> = base.map(str::to_owned).to_vec();
+    let bare = n % 7 == 3;
+    let base: &[&str] = if bare { &["bare", "linux"] } else { &base };
+    let mut labels: Vec<String> = base.iter().map(|label| (*label).to_owned()).collect();
     labels.extend((0..n % 3).map(|label| format!("l{label}")));
     let of_repository = n.is_multiple_of(3);
     let many = |item: &str| if of_repository { vec![] } else { vec![item.to_owned()] };
@@ -120,6 +122,19 @@ fn a_built_in_profile_can_be_asked_for_by_its_name() {
     assert_eq!(labels("own"), format!("self-hosted x {end}"));
 }
 
+/// Operators' pain 75: a pool takes any set of labels, with the usual defaults on or off.
+#[test]
+fn a_pool_can_have_its_own_labels_alone() {
+    let github = "github: {url: https://github.com/a, pat: {env: P}, default_labels: false";
+    let gitea =
+        "gitea: {url: https://g.e, token: {env: T}, fork_jobs: allow, default_labels: false";
+    for place in [github, gitea] {
+        let forge = forge_of(&format!("{place}, labels: [ubuntu-latest, LINUX]}}"));
+        assert_eq!(forge.labels, ["ubuntu-latest", "LINUX"]);
+    }
+    assert_eq!(forge_of(&format!("{}}}", github.replace("false", "true"))).labels.len(), 6);
+}
+
 #[test]
 fn the_api_registers_runners_for_one_job_each() {
     let text = github(
@@ -195,6 +210,7 @@ fn every_check_of_a_forge_has_its_message() {
         (at("app: {key: {file: x}}"), "`pools[0].github.app` has no `id`"),
         (at("app: {id: 'a b', key: {file: x}}"), "this is no id of a GitHub App"),
         (at("app: {id: 1, key: {file: x}, instalation: 3}"), "did you mean `installation`?"),
+        (at("pat: {env: P}, default_labels: false"), "no label is left"),
         (at("token_envv: T"), "did you mean `token_env`?"),
         (
             "github: {url: https://github.com/enterprises/a, app: {id: 1, key: {file: x}}}"

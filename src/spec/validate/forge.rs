@@ -79,7 +79,7 @@ fn github(
 ) -> Option<ForgePool> {
     let scope = scope(spot.key("url"), raw.url.as_deref(), ForgeKind::Github, cx);
     let access = access(spot, raw, around, cx);
-    let labels = labels(spot.key("labels"), raw.labels.as_deref(), around, cx);
+    let labels = labels(spot, (raw.labels.as_deref(), raw.default_labels), around, cx);
     let is_repository = scope.as_ref().is_some_and(|(_, reach)| *reach == Reach::Repository);
     let group = raw.group.as_deref().filter(|group| {
         let spot = spot.key("group");
@@ -120,7 +120,7 @@ fn gitea(
 ) -> Option<ForgePool> {
     let scope = scope(spot.key("url"), raw.url.as_deref(), ForgeKind::Gitea, cx);
     let token = raw.token.as_ref().and_then(|token| source(spot.key("token"), token, cx));
-    let labels = labels(spot.key("labels"), raw.labels.as_deref(), around, cx);
+    let labels = labels(spot, (raw.labels.as_deref(), raw.default_labels), around, cx);
     let written = Written { list: raw.repositories.as_deref(), scope: scope.as_ref() };
     let repositories = repositories(spot.key("repositories"), &written, cx);
     let fork_jobs = giteas_forks(spot, raw.fork_jobs.as_ref(), cx);
@@ -279,13 +279,21 @@ pub(super) fn address(spot: Spot<'_>, text: &str, cx: &mut Context<'_>) -> Optio
 /// Every label that the runners register with.
 fn labels(
     spot: Spot<'_>,
-    written: Option<&[String]>,
+    (written, default): (Option<&[String]>, Option<bool>),
     around: &Around<'_>,
     cx: &mut Context<'_>,
 ) -> Vec<String> {
+    let (bare, spot) = (spot.key("default_labels"), spot.key("labels"));
     let own = cx.labels(spot, written.unwrap_or_default());
-    let base = around.profile.map(|(name, profile)| base_labels(name, &profile.labels));
-    let mut all = base.unwrap_or_default();
+    let mut all = match around.profile {
+        Some((name, profile)) if default != Some(false) => base_labels(name, &profile.labels),
+        Some(_) | None => Vec::new(),
+    };
+    if default == Some(false) && own.is_empty() {
+        cx.findings
+            .error(bare.span, "no label is left by which a job could ask for these runners")
+            .help("write some in `labels`, or remove `default_labels`");
+    }
     for label in own {
         if !all.iter().any(|known| known.eq_ignore_ascii_case(&label)) {
             all.push(label);
