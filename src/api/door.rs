@@ -113,8 +113,8 @@ impl Door {
 impl Open {
     fn start(api: &Arc<Api>, wanted: Wanted, port: Port, seats: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let served = (port.clone(), seats);
-        let server = tokio::spawn(serve_port(Arc::clone(api), served, stopped));
+        let serving = serve_port(Arc::clone(api), (port.clone(), seats), stopped);
+        let server = tokio::spawn(serving);
         Self { wanted, port, server, _stop: stop }
     }
 }
