@@ -104,7 +104,7 @@ fn shows_all(fleet: &Fleet) -> String {
 #[test]
 fn the_dashboard_verb_needs_a_port_and_makes_tokens_that_end() {
     let fleet = Fleet::up(NO_SPARE);
-    fleet.cli(&["dashboard", "--print"]).expect_code(2).says("SLATE_LISTEN");
+    fleet.cli(&["dashboard", "--print"]).expect_code(2).says("--listen 127.0.0.1:7373");
     let (beside, url) = {
         let fleet = Fleet::beside(NO_SPARE).with_env("SLATE_LISTEN", free_address().into());
         fleet.cli(&["up", "-d"]).ok();
